@@ -1,0 +1,26 @@
+"""The one exception a person meets at the public edge: a sentence, and the parameter it is about."""
+
+from __future__ import annotations
+
+
+class RequestError(ValueError):
+    """A request that cannot be met, in one sentence.
+
+    Args:
+        parameter: The parameter the sentence is about, such as ``"amount"``; the explorer shows the
+            sentence beside the control of that name.
+        message: One sentence naming the parameter, what is allowed and what came.
+
+    Example:
+        >>> error = RequestError("amount", "`amount` must be a float in [0, 1], got 1.5.")
+        >>> error.parameter, str(error)
+        ('amount', '`amount` must be a float in [0, 1], got 1.5.')
+    """
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook prints instead of a traceback: the sentence alone."""
+        return [f"{type(self).__name__}: {self}"]

@@ -1,0 +1,145 @@
+"""The live picture: a `PruningFigure` on an ipympl canvas, blitted while only the amount changes.
+
+Axes, ticks and labels take most of a full drawing's time, so they are drawn once and kept as a background;
+a step restores it and draws the few artists that changed. A full drawing (first
+picture, other layer, zoom, resize, another screen) ends in matplotlib's draw event, where the background is
+taken anew.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from ipympl.backend_nbagg import Canvas, FigureManager
+from matplotlib.backend_bases import Event
+from matplotlib.figure import Figure
+from PIL import Image
+
+from prunescope.figures import PruningFigure
+from prunescope.preview import Preview
+
+DPI = 100
+MIN_WIDTH, MAX_WIDTH = 280, 1600
+MAX_PIXEL_RATIO = 3.0
+
+
+class WholeFrames(Canvas):  # type: ignore[misc]
+    """ipympl's canvas, sending every picture whole.
+
+    ipympl sends what changed since the last picture. The page drops a picture when the next one comes before
+    it is decoded, and then all later differences are laid over the wrong ground. Whole pictures without
+    transparency, lightly compressed, take no longer to make, and the last one is right whatever was dropped.
+
+    Args:
+        figure: What to show.
+        lock: Held while a message of the page is handled: JupyterLab's come in a thread of their own.
+    """
+
+    def __init__(self, figure: Figure, lock: AbstractContextManager[object]) -> None:
+        self._lock = lock
+        super().__init__(figure)
+
+    def _handle_message(self, widget: Any, content: dict[str, Any], buffers: object) -> None:
+        if content.get("type") == "resize":
+            return  # The layout decides the size, by way of the ruler.
+        for name in {"dpi_ratio", "device_pixel_ratio"} & set(content):
+            content = {**content, name: _pixel_ratio(content[name])}
+        with self._lock:
+            super()._handle_message(widget, content, buffers)
+
+    def get_diff_image(self) -> bytes | None:
+        """Return the picture as a PNG, or None if it has been sent already."""
+        if not self._png_is_old:  # type: ignore[has-type]
+            return None
+        self._png_is_old = False
+        with BytesIO() as png:
+            Image.fromarray(np.asarray(self.buffer_rgba())).convert("RGB").save(png, "PNG", compress_level=1)
+            return png.getvalue()
+
+
+class LiveCanvas:
+    """The picture of a preview in the browser, updated in place.
+
+    Args:
+        lock: Held while a message of the page is handled; whoever calls a method holds it too.
+
+    Attributes:
+        widget: ipympl's canvas, to be put in a layout.
+        picture: The figure and its artists.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
+        self.picture = PruningFigure(Figure(figsize=_inches(900), dpi=DPI))
+        self.widget = WholeFrames(self.picture.figure, lock)
+        # Until a page is there ipympl would keep every picture as a PNG in its state, and in a form the page
+        # cannot read; the page asks for its first picture itself.
+        self.widget.syncing_data_url = False
+        self.widget.header_visible = self.widget.footer_visible = False
+        self.widget.add_class("ps-canvas")
+        self.widget.toolbar_position = "bottom"
+        self._manager = FigureManager(self.widget, 0)
+        # Matplotlib's key bindings (q closes, k makes the axis logarithmic) would act on a stray key.
+        self.widget.mpl_disconnect(self._manager.key_press_handler_id)
+        self.widget.mpl_connect("draw_event", self._on_draw)
+        self.widget.on_msg(self._on_message)
+        self._background: Any = None
+
+    def draw(self, preview: Preview) -> None:
+        """Show ``preview``."""
+        if self.picture.update(preview):
+            self.widget.toolbar.update()  # "Home" must not lead back to another layer's axes.
+            self.widget.draw()
+        elif self._background is None:
+            self.widget.draw()
+        else:
+            self.widget.restore_region(self._background)
+            self._draw_animated()
+            self.widget.blit()
+
+    def set_width(self, pixels: int) -> None:
+        """Make the picture ``pixels`` wide (CSS pixels), within what is legible."""
+        figure = self.picture.figure
+        size = _inches(pixels)
+        if tuple(figure.get_size_inches()) == size:
+            return
+        figure.set_size_inches(size, forward=False)
+        self.picture.fit()
+        self.widget.toolbar.update()
+        self._background = None
+        self._manager.resize(*figure.bbox.size, forward=False)
+        self.widget.draw()
+
+    def _on_draw(self, event: Event) -> None:
+        if self.picture.figure.canvas.is_saving():
+            return  # Saving draws the animated artists as well, and on another canvas.
+        self._background = self.widget.copy_from_bbox(self.picture.figure.bbox)
+        self._draw_animated()
+
+    def _draw_animated(self) -> None:
+        for artist in self.picture.animated:
+            self.picture.axes_of(artist).draw_artist(artist)
+
+    def _on_message(self, _widget: Canvas, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("type") == "initialized":
+            # The front end turns its resize handle on when it starts; the layout decides the size here.
+            self.widget.resizable = True
+            self.widget.resizable = False
+
+    def close(self) -> None:
+        """Stop listening; the widget itself is closed with the tree it stands in."""
+        self.widget.on_msg(self._on_message, remove=True)
+        self._background = None
+
+
+def _pixel_ratio(told: object) -> float:
+    """Return the page's device pixels a CSS pixel, within what a picture may cost; pages may say anything."""
+    return min(MAX_PIXEL_RATIO, max(1.0, float(told))) if isinstance(told, int | float) else 1.0
+
+
+def _inches(width: int) -> tuple[float, float]:
+    """Return the figure's size for ``width`` CSS pixels; a narrow page scrolls, so it is less high."""
+    width = min(max(width, MIN_WIDTH), MAX_WIDTH)
+    return width / DPI, (600 if width >= 640 else 500) / DPI

@@ -1,0 +1,92 @@
+"""What can be explored, and the answer to a request: the explorer's thinking, without a widget in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prunescope.errors import RequestError
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.session import Session
+from prunescope.sources import Source
+from prunescope.spec import Resolved
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on offer: its ``title``, and ``open``, which is called once, when it is first asked for."""
+
+    title: str
+    open: Callable[[], Source]
+
+
+class Catalogue:
+    """The models on offer, each with its session once it has been opened.
+
+    Args:
+        entries: The models by key; at least one, the first is shown first.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self.entries = entries
+        self._sessions: dict[str, Session] = {}
+
+    def session(self, model: object) -> Session:
+        """Return the session of ``model``, opened if need be.
+
+        Raises:
+            RequestError: No model has that key, or the model cannot be explored.
+        """
+        if not isinstance(model, str) or model not in self.entries:
+            raise RequestError("model", f"`model` must be one of {', '.join(self.entries)}, got {model!r}.")
+        if model not in self._sessions:
+            self._sessions[model] = Session(self.entries[model].open())
+        return self._sessions[model]
+
+    def first(self, changes: Mapping[str, Any]) -> Snapshot:
+        """Return what is shown first: the first model, opened as it suggests, with ``changes``.
+
+        Unless a layer is asked for, the first one that can be ranked is shown.
+
+        Raises:
+            RequestError: The model cannot be explored, or a change cannot be met.
+        """
+        model = next(iter(self.entries))
+        session = self.session(model)
+        others = () if "layer" in changes else session.tensors
+        problems = []
+        for layer in (session.first_spec.layer, *others):
+            wanted = replace(session.first_spec, **{"layer": layer, **changes})
+            try:
+                return self._snapshot(model, session.resolve(wanted, frozenset(changes)))
+            except RequestError as problem:
+                problems.append(problem)
+        raise problems[0]
+
+    def answer(self, shown: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
+        """Return what is shown once ``changes`` to fields of the spec, or to ``model``, are carried out.
+
+        Raises:
+            RequestError: A change cannot be met.
+        """
+        wanted = dict(changes)
+        model = wanted.pop("model", shown.model)
+        session = self.session(model)
+        start = shown.preview.spec
+        if model != shown.model:
+            start = replace(start, layer=session.first_spec.layer)
+        resolved = session.resolve(replace(start, **wanted), frozenset(wanted), shown.preview.units)
+        return self._snapshot(model, resolved)
+
+    def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
+        session = self.session(model)
+        preview = session.preview(resolved)
+        return Snapshot(
+            model=model,
+            preview=preview,
+            model_sparsity=session.model_sparsity(preview),
+            notes=resolved.notes,
+            has_data=session.source.data is not None,
+            before=session.known_accuracy(),
+        )

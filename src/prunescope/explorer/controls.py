@@ -1,0 +1,228 @@
+"""The controls: they turn a person's hand into requests, and show whatever snapshot they are given.
+
+`Controls.render` is the only writer of widget values. A value set while rendering is not a request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.spec import METHODS
+from prunescope.tensor import PrunableTensor
+
+NORMS: Sequence[tuple[str, object]] = (
+    ("1 · sum of |w|", 1),
+    ("2 · root of sum of w²", 2),
+    ("inf · largest |w|", math.inf),
+    ("-inf · smallest |w|", -math.inf),
+    ("fro · Frobenius", "fro"),
+    ("nuc · sum of singular values", "nuc"),
+)
+"""The orders offered by name; any other number can be typed."""
+
+OTHER_NORM = "other"
+_FIRST_OTHER_NORM = 0.5
+
+
+class Controls:
+    """The controls.
+
+    Args:
+        models: Title of each model by its key; with one model there is no `Model` control.
+        ask: Called with the changes a person makes, such as ``amount=0.5``.
+        amount_as: Called with ``"fraction"`` or ``"count"`` when a person switches the kind of amount.
+        lock: Held while a change is acted on; whoever renders holds it too.
+
+    Attributes:
+        widget: The column of choices: model, layer, method, norm, dim, seed.
+        amount_widget: The row of the amount, to stand over the picture that answers it.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, str],
+        ask: Callable[..., object],
+        amount_as: Callable[[str], object],
+        lock: AbstractContextManager[object],
+    ) -> None:
+        self._ask = ask
+        self._amount_as = amount_as
+        self._lock = lock
+        self._rendering = False
+        self._make_widgets(models)
+        self._messages = {
+            name: _message() for name in ("model", "layer", "method", "amount", "n", "dim", "seed")
+        }
+        self.widget = widgets.VBox(self._rows()).add_class("ps-controls")
+        _show(self.model, len(models) > 1)
+        self.amount_widget = self._amount_row()
+        self._watch()
+
+    def _make_widgets(self, models: Mapping[str, str]) -> None:
+        self.model = _dropdown("Model", [(title, key) for key, title in models.items()])
+        self.layer = _dropdown("Layer", [])
+        self.method = _dropdown("Method", [(method.title, key) for key, method in METHODS.items()])
+        self.amount_kind = _dropdown("Amount as", [("a fraction", "fraction"), ("a count", "count")])
+        self.amount = widgets.FloatText(description="Amount", step=0.01, layout=_full())
+        # Whole numbers only: a float slider rounds a value to its step and sends that back as a person's.
+        self.percent_slider = widgets.IntSlider(min=0, max=100, readout=False, layout=_full())
+        self.count_slider = widgets.IntSlider(min=0, max=1, readout=False, layout=_full())
+        self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)])
+        self.other_n = widgets.Text(description="n =", continuous_update=False, layout=_full())
+        self.dim = _dropdown("Dim", [])
+        self.seed = widgets.IntText(description="Seed", layout=_full())
+
+    def _rows(self) -> list[widgets.Widget]:
+        groups: list[tuple[str, list[widgets.Widget]]] = [
+            ("model", [self.model]),
+            ("layer", [self.layer]),
+            ("method", [self.method]),
+            ("n", [self.n, self.other_n]),
+            ("dim", [self.dim]),
+            ("seed", [self.seed]),
+        ]
+        return [row for name, group in groups for row in (*group, self._messages[name])]
+
+    def _amount_row(self) -> widgets.VBox:
+        amounts = [self.amount_kind, self.amount, self.percent_slider, self.count_slider]
+        row = widgets.Box(amounts).add_class("ps-amount-row")
+        return widgets.VBox([row, self._messages["amount"]]).add_class("ps-amount")
+
+    def _watch(self) -> None:
+        asks: list[tuple[widgets.Widget, str]] = [
+            (self.model, "model"),
+            (self.layer, "layer"),
+            (self.method, "method"),
+            (self.other_n, "n"),
+            (self.dim, "dim"),
+            (self.seed, "seed"),
+        ]
+        for widget, name in asks:
+            self._observe(widget, partial(self._ask_for, name))
+        self._observe(self.amount, self._ask_for_amount)
+        self._observe(self.percent_slider, lambda percent: self._ask(amount=percent / 100))
+        self._observe(self.count_slider, partial(self._ask_for, "amount"))
+        self._observe(self.amount_kind, self._amount_as)
+        self._observe(self.n, lambda n: self._ask(n=_FIRST_OTHER_NORM if n == OTHER_NORM else n))
+
+    def _ask_for(self, name: str, value: Any) -> None:
+        self._ask(**{name: value})
+
+    def _ask_for_amount(self, value: float) -> None:
+        """Ask for a count where counts are shown; the page has one kind of number, the engine two."""
+        counted = self.amount_kind.value == "count" and float(value).is_integer()
+        self._ask(amount=int(value) if counted else value)
+
+    def _observe(self, widget: widgets.Widget, act: Callable[[Any], object]) -> None:
+        def on_change(change: Any) -> None:
+            with self._lock:
+                if not self._rendering:
+                    act(change["new"])
+
+        widget.observe(on_change, names="value")
+
+    def render(self, snapshot: Snapshot, tensors: Mapping[str, PrunableTensor]) -> None:
+        """Show ``snapshot``; ``tensors`` are the layers on offer."""
+        self._rendering = True
+        try:
+            self._render_choices(snapshot, tensors)
+            self._render_amount(snapshot)
+            self._render_norm(snapshot)
+            self._enable(snapshot)
+            for name, message in self._messages.items():
+                _show_message(message, snapshot.message(name), snapshot.problem is not None)
+        finally:
+            self._rendering = False
+
+    def _render_choices(self, snapshot: Snapshot, tensors: Mapping[str, PrunableTensor]) -> None:
+        spec, tensor = snapshot.preview.spec, snapshot.preview.tensor
+        self._set_options(self.layer, [(each.label, name) for name, each in tensors.items()])
+        self._set_options(self.dim, [(tensor.dim_label(dim), dim) for dim in range(len(tensor.shape))])
+        self.model.value = snapshot.model
+        self.layer.value = spec.layer
+        self.method.value = spec.method
+        self.dim.value = spec.dim
+        self.seed.value = spec.seed
+
+    def _set_options(self, dropdown: widgets.Dropdown, options: list[tuple[str, Any]]) -> None:
+        if list(dropdown.options) != options:
+            dropdown.options = options
+
+    def _render_amount(self, snapshot: Snapshot) -> None:
+        preview = snapshot.preview
+        amount = preview.spec.amount
+        counted = isinstance(amount, int)
+        self._set_options(
+            self.amount_kind, [("a fraction, 0 to 1", "fraction"), (_count_label(snapshot), "count")]
+        )
+        self.amount_kind.value = "count" if counted else "fraction"
+        self.amount.step = 1 if counted else 0.01
+        self.amount.value = amount
+        if isinstance(amount, int):
+            _move_slider(self.count_slider, max(preview.units, 1), amount)
+        else:
+            _move_slider(self.percent_slider, 100, round(100 * amount))
+        _show(self.count_slider, counted)
+        _show(self.percent_slider, not counted)
+
+    def _render_norm(self, snapshot: Snapshot) -> None:
+        n = snapshot.preview.spec.n
+        listed = any(n == value for _, value in NORMS)
+        self.n.value = n if listed else OTHER_NORM
+        self.other_n.value = "" if listed else str(n)
+        _show(self.other_n, not listed)
+
+    def _enable(self, snapshot: Snapshot) -> None:
+        uses = snapshot.preview.method.uses
+        for name, controls in {"n": (self.n, self.other_n), "dim": (self.dim,), "seed": (self.seed,)}.items():
+            for control in controls:
+                control.disabled = name not in uses
+
+
+def _move_slider(slider: widgets.IntSlider, top: int, value: int) -> None:
+    """Set a slider's range and value, so that neither side ever sees a value beyond its range.
+
+    The page clamps such a value and sends the result back as if a person had moved the slider.
+    """
+    slider.min = 0
+    slider.max = max(slider.max, top)
+    slider.value = value
+    slider.max = top
+
+
+def _full() -> widgets.Layout:
+    return widgets.Layout(width="auto")
+
+
+def _dropdown(description: str, options: Sequence[tuple[str, Any]]) -> widgets.Dropdown:
+    return widgets.Dropdown(description=description, options=list(options), layout=_full())
+
+
+def _count_label(snapshot: Snapshot) -> str:
+    return f"a count of {snapshot.preview.unit_name}"
+
+
+def _message() -> widgets.HTML:
+    message = widgets.HTML()
+    message.add_class("ps-message")
+    _show(message, False)
+    return message
+
+
+def _show_message(widget: widgets.HTML, text: str, is_problem: bool) -> None:
+    kind = "ps-problem" if is_problem else "ps-note"
+    role = "alert" if is_problem else "note"
+    widget.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>' if text else ""
+    _show(widget, bool(text))
+
+
+def _show(widget: widgets.Widget, visible: bool) -> None:
+    widget.layout.display = None if visible else "none"

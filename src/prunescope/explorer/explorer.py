@@ -1,0 +1,288 @@
+"""The explorer: one door for every change, one snapshot per change, and views that only render it.
+
+JupyterLab hands the page's messages to a thread of their own, beside the one that runs cells, so whatever
+changes the state or draws holds the explorer's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import RLock
+from typing import Any
+
+import ipywidgets as widgets
+import traitlets
+
+from prunescope.analysis import Accuracy
+from prunescope.errors import RequestError
+from prunescope.explorer.canvas import LiveCanvas
+from prunescope.explorer.catalogue import Catalogue
+from prunescope.explorer.closing import close_tree
+from prunescope.explorer.controls import Controls
+from prunescope.explorer.evaluation import LiveAccuracy, Measured
+from prunescope.explorer.readout import Readout
+from prunescope.explorer.ruler import Ruler
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.preview import Preview
+from prunescope.prune import Norm
+from prunescope.session import Session
+from prunescope.spec import FIELDS, PruneSpec
+
+_log = logging.getLogger("prunescope")
+
+
+class Explorer(widgets.VBox):  # type: ignore[misc]
+    """The explorer of one model, or of a choice of models: controls, live pictures, numbers.
+
+    The same state is behind the controls and the attributes: moving a slider changes `amount`, and
+    ``explorer.amount = 0.5`` moves the slider. A request that cannot be met leaves everything as it was,
+    shows one sentence beside the control, and raises it when it came from code.
+
+    Args:
+        catalogue: What can be explored.
+        **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
+
+    Raises:
+        TypeError: An unknown keyword.
+        RequestError: The model has nothing to prune, or a value cannot be met.
+
+    Attributes:
+        snapshot: What is shown now; observe it to follow every change.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope import explore
+        >>> explorer = explore(nn.Linear(4, 3), amount=0.5)
+        >>> explorer.preview.pruned_units
+        6
+        >>> explorer.amount = 2
+        >>> explorer.preview.pruned_units
+        2
+        >>> explorer.close()
+    """
+
+    snapshot = traitlets.Instance(Snapshot)
+
+    def __init__(self, catalogue: Catalogue, **spec: Any) -> None:
+        _refuse_unknown(spec, FIELDS)
+        first = catalogue.first(spec)
+        super().__init__()
+        self._catalogue = catalogue
+        self._lock = RLock()
+        self._drawn: Preview | None = None
+        self.snapshot = first
+        self._accuracy = LiveAccuracy(self._publish_accuracy)
+        self._build()
+        self.observe(self._render, names="snapshot")
+        self._render()
+        self._measure()
+
+    def _build(self) -> None:
+        titles = {key: entry.title for key, entry in self._catalogue.entries.items()}
+        self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
+        self._canvas = LiveCanvas(self._lock)
+        self._readout = Readout()
+        self._ruler = Ruler()
+        self._ruler.observe(self._on_width, names="width")
+        self._caption = widgets.HTML().add_class("ps-caption")
+        readout = self._readout
+        answers = [readout.numbers, self._controls.amount_widget, readout.problem, self._canvas.widget]
+        picture = widgets.VBox([self._ruler, *answers, readout.honesty])
+        controls = widgets.VBox([self._controls.widget, self._caption])
+        body = widgets.Box([controls.add_class("ps-side"), picture.add_class("ps-picture")]).add_class(
+            "ps-body"
+        )
+        self.children = [body]
+        self.add_class("prunescope")
+
+    # The one door.
+
+    def request(self, **changes: Any) -> RequestError | None:
+        """Ask for changes, all of them or none; what the controls do, and the attributes.
+
+        Args:
+            **changes: Fields of `PruneSpec`, and ``model`` where there is a choice of models.
+
+        Returns:
+            None, or why the request was refused; then all is as it was, and the sentence is shown.
+
+        Raises:
+            TypeError: An unknown keyword.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 3))
+            >>> explorer.request(amount=1.5)
+            RequestError('`amount` must be a float in [0, 1] or a count from 0 to 12 (weights), got 1.5.')
+            >>> explorer.amount
+            0.3
+            >>> explorer.close()
+        """
+        _refuse_unknown(changes, (*FIELDS, "model"))
+        with self._lock:
+            try:
+                answer = self._catalogue.answer(self.snapshot, changes)
+            except RequestError as problem:
+                return self._refuse(problem)
+            except Exception as error:
+                _log.exception("request %r failed", changes)
+                return self._refuse(RequestError(next(iter(changes), "layer"), f"That did not work: {error}"))
+            self.snapshot = answer
+            self._measure()
+            return None
+
+    def _refuse(self, problem: RequestError) -> RequestError:
+        self.snapshot = replace(self.snapshot, problem=problem, notes={})
+        return problem
+
+    @property
+    def _session(self) -> Session:
+        return self._catalogue.session(self.snapshot.model)
+
+    def _switch_amount(self, kind: str) -> None:
+        snapshot = self.snapshot
+        self.request(amount=snapshot.amount_as_count if kind == "count" else snapshot.amount_as_fraction)
+
+    # Accuracy, after the picture.
+
+    def _measure(self) -> None:
+        if self.snapshot.has_data:
+            self._accuracy.start(self._session, self.snapshot.preview)
+        else:
+            self._accuracy.close()
+
+    def _publish_accuracy(self, measured: Measured) -> None:
+        with self._lock:
+            if measured.preview is self.snapshot.preview:
+                self.snapshot = replace(
+                    self.snapshot,
+                    before=measured.before,
+                    after=measured.after,
+                    evaluation_problem=measured.problem,
+                )
+
+    # The views.
+
+    def _render(self, _change: Any = None) -> None:
+        snapshot = self.snapshot
+        self._controls.render(snapshot, self._session.tensors)
+        self._readout.render(snapshot)
+        note = self._session.source.note
+        self._caption.value = f"<p>{note}</p>" if note else ""
+        if snapshot.preview is not self._drawn:
+            self._canvas.draw(snapshot.preview)
+            self._drawn = snapshot.preview
+
+    def _on_width(self, change: Any) -> None:
+        with self._lock:
+            self._canvas.set_width(change["new"])
+
+    def close(self) -> None:
+        """Close every widget, figure and task of the explorer; it is of no use afterwards."""
+        if not self.children:
+            close_tree(self)
+            return
+        with self._lock:
+            self._accuracy.close()
+            self._canvas.close()
+            close_tree(self)
+
+    # The same state, as attributes.
+
+    def _set(self, **changes: Any) -> None:
+        problem = self.request(**changes)
+        if problem is not None:
+            raise problem
+
+    @property
+    def spec(self) -> PruneSpec:
+        """Return what is asked of the tensor now."""
+        return self.snapshot.preview.spec
+
+    @property
+    def preview(self) -> Preview:
+        """Return what that would do: mask, norms, threshold, counts."""
+        return self.snapshot.preview
+
+    @property
+    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """Return held-out accuracy before and after the preview, measured now if need be; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        if not self.snapshot.has_data:
+            return None
+        return self._session.accuracy(), self._session.accuracy(self.preview)
+
+    @property
+    def model(self) -> str:
+        """Return the key of the model shown; set it to show another."""
+        return self.snapshot.model
+
+    @model.setter
+    def model(self, model: str) -> None:
+        self._set(model=model)
+
+    @property
+    def layer(self) -> str:
+        """Return the full name of the parameter shown; set it to show another (``"fc"`` means its weight)."""
+        return self.spec.layer
+
+    @layer.setter
+    def layer(self, layer: str) -> None:
+        self._set(layer=layer)
+
+    @property
+    def method(self) -> str:
+        """Return the pruning method, by torch's function name; set it to use another."""
+        return self.spec.method
+
+    @method.setter
+    def method(self, method: str) -> None:
+        self._set(method=method)
+
+    @property
+    def amount(self) -> int | float:
+        """Return how much to prune: a float is a fraction, an int a count; set it to prune more or less."""
+        return self.spec.amount
+
+    @amount.setter
+    def amount(self, amount: int | float) -> None:
+        self._set(amount=amount)
+
+    @property
+    def n(self) -> Norm:
+        """Return the order of the norm; set it to a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``."""
+        return self.spec.n
+
+    @n.setter
+    def n(self, n: Norm) -> None:
+        self._set(n=n)
+
+    @property
+    def dim(self) -> int:
+        """Return the axis that numbers the channels; set it to choose another."""
+        return self.spec.dim
+
+    @dim.setter
+    def dim(self, dim: int) -> None:
+        self._set(dim=dim)
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of the random methods; set it for another draw."""
+        return self.spec.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._set(seed=seed)
+
+
+def _refuse_unknown(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for name in values:
+        if name not in allowed:
+            raise TypeError(f"unknown keyword {name!r}: allowed are {', '.join(allowed)}")

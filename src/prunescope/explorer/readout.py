@@ -1,0 +1,73 @@
+"""The numbers: requested and achieved, sparsity, accuracy; and the sentence that keeps them honest."""
+
+from __future__ import annotations
+
+from html import escape
+
+import ipywidgets as widgets
+
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.percent import percent
+
+HONEST = (
+    "A mask makes nothing smaller or faster: pruned weights are zeros that are still stored and multiplied, "
+    "and an output channel that is pruned still emits the bias its layer has."
+)
+"""What a mask does not do."""
+
+
+def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return the numbers of ``snapshot`` as pairs of name and value, in reading order."""
+    preview = snapshot.preview
+    amount, units = preview.spec.amount, preview.units
+    requested = (
+        f"{amount:,} of {units:,}" if isinstance(amount, int) else f"{100 * amount:.4g} % of {units:,}"
+    )
+    achieved = percent(preview.pruned_units / units) if units else percent(0.0)
+    facts = [
+        ("Requested", f"{requested} {preview.unit_name}"),
+        ("Pruned", f"{preview.pruned_units:,} ({achieved})"),
+        ("Layer sparsity", percent(preview.sparsity)),
+        ("Model sparsity", percent(snapshot.model_sparsity)),
+    ]
+    if snapshot.has_data:
+        facts.append(("Held-out accuracy", _accuracy(snapshot)))
+    return facts
+
+
+def _accuracy(snapshot: Snapshot) -> str:
+    if snapshot.evaluation_problem:
+        return "not measured"
+    before, after = snapshot.before, snapshot.after
+    start = "…" if before is None else percent(before.fraction)
+    if after is None:
+        return f"{start} → …"
+    return f"{start} → {percent(after.fraction)} ({after.right:,} of {after.total:,})"
+
+
+class Readout:
+    """The line of numbers, announced by assistive technology, and the sentence below the picture.
+
+    Attributes:
+        numbers: The line, an HTML widget with ``role="status"``.
+        problem: A sentence for what has no control of its own; hidden when there is none.
+        honesty: What masks do and do not do.
+    """
+
+    def __init__(self) -> None:
+        self.numbers = widgets.HTML().add_class("ps-numbers")
+        self.problem = widgets.HTML().add_class("ps-message")
+        self.honesty = widgets.HTML(f'<p class="ps-honest">{HONEST}</p>')
+
+    def render(self, snapshot: Snapshot) -> None:
+        """Show ``snapshot``."""
+        facts = "".join(
+            f'<span class="ps-fact"><span class="ps-name">{name}</span> '
+            f'<span class="ps-value">{escape(value)}</span>'
+            '<span class="ps-stop">. </span></span>'
+            for name, value in number_facts(snapshot)
+        )
+        self.numbers.value = f'<div role="status" aria-live="polite" aria-atomic="true">{facts}</div>'
+        text = snapshot.evaluation_problem or snapshot.message("data")
+        self.problem.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
+        self.problem.layout.display = None if text else "none"

@@ -1,0 +1,58 @@
+"""What the explorer shows at one moment: one immutable value, assigned once per request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prunescope.analysis import Accuracy
+from prunescope.errors import RequestError
+from prunescope.preview import Preview
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What the explorer shows at one moment.
+
+    Attributes:
+        model: Key of the model in the explorer's catalogue.
+        preview: The last good preview.
+        model_sparsity: Fraction of all the model's parameters that is pruned if the preview is carried out.
+        notes: Sentences about corrected values, by the field they belong to.
+        problem: Why the last request was refused, or None.
+        has_data: Whether the model has held-out data.
+        before: Accuracy of the model as it is; None while it is being measured or has no data.
+        after: Accuracy with the preview carried out; None likewise.
+        evaluation_problem: Why accuracy could not be measured, or "".
+    """
+
+    model: str
+    preview: Preview
+    model_sparsity: float
+    notes: Mapping[str, str] = field(default_factory=dict)
+    problem: RequestError | None = None
+    has_data: bool = False
+    before: Accuracy | None = None
+    after: Accuracy | None = None
+    evaluation_problem: str = ""
+
+    def message(self, parameter: str) -> str:
+        """Return the sentence that belongs beside the control of ``parameter``, or ""."""
+        if self.problem is not None and self.problem.parameter == parameter:
+            return str(self.problem)
+        return self.notes.get(parameter, "")
+
+    @property
+    def amount_as_count(self) -> int:
+        """Return the amount as a count of units: what is pruned now."""
+        return self.preview.pruned_units
+
+    @property
+    def amount_as_fraction(self) -> float:
+        """Return the amount as the shortest fraction that prunes as many units as now."""
+        units, pruned = self.preview.units, self.preview.pruned_units
+        if units == 0:
+            return 0.0
+        exact = pruned / units
+        short = (round(exact, digits) for digits in range(2, 17))
+        return next((fraction for fraction in short if round(fraction * units) == pruned), exact)

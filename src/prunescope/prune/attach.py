@@ -1,0 +1,185 @@
+"""Putting a mask on a module's parameter, and making it permanent: the only code that changes a module."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module, Parameter
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from prunescope.prune import projection
+from prunescope.prune.combine import next_mask, selects_by_rank
+from prunescope.prune.compat import is_method
+from prunescope.prune.errors import ShapeError
+from prunescope.prune.parameters import (
+    MASK,
+    ORIG,
+    all_or_nothing,
+    described,
+    parameter_to_prune,
+    put_before,
+    successors,
+)
+from prunescope.prune.product import masked
+
+if TYPE_CHECKING:
+    from prunescope.prune.base import BasePruningMethod
+
+
+def prune(
+    method: "BasePruningMethod", module: Module, name: str, importance_scores: Tensor | None
+) -> "BasePruningMethod":
+    """Return the hook after ``method`` pruned ``module.name``; the module is untouched on any error."""
+    hook = hook_of(module, name)
+    orig = original(module, name, hook)
+    tensor: Tensor = getattr(module, name)
+    scores = (
+        tensor if importance_scores is None else scores_for(whose(module, name), tensor, importance_scores)
+    )
+    mask = next_mask(method, scores, mask_of(module, name, hook), soft=getattr(hook, "_soft", False))
+    soft = not selects_by_rank(method) and is_soft(mask)
+    if hook is not None or selects_by_rank(method):
+        mask = mask.to(orig.dtype)
+    with all_or_nothing([module]):
+        return put_on(method, module, name, mask, soft=soft)
+
+
+def put_on(
+    method: "BasePruningMethod", module: Module, name: str, mask: Tensor, *, soft: bool = False
+) -> "BasePruningMethod":
+    """Return the hook after giving ``module.name`` a mask that ``method`` has computed.
+
+    Args:
+        method: Method to remember as the latest of this tensor.
+        module: Module that has the parameter.
+        name: Name of the parameter.
+        mask: Complete mask, earlier pruning included, of the parameter's shape.
+        soft: Whether the mask has values other than 0 and 1.
+    """
+    old = hook_of(module, name)
+    method._tensor_name = name
+    hook = method if old is None else _joined(old, method)
+    hook._soft = soft or (old is not None and getattr(old, "_soft", False))
+    if old is None:
+        hook._after = successors(module, name, _orders(module))
+        orig = parameter_to_prune(module, name)
+        module.register_parameter(name + ORIG, orig)
+        del module._parameters[name]
+    else:
+        _drop(module, old)
+    projection.make_effective(module, name)
+    module.register_buffer(name + MASK, mask)
+    hook._give(module)
+    module.register_forward_pre_hook(hook, prepend=_computes_weights(module))
+    method._settle()
+    return hook
+
+
+def fold(module: Module, name: str, pruned: Tensor, after: Iterable[str]) -> None:
+    """Put ``pruned`` into the original parameter and give it back its name and place."""
+    orig = module._parameters[name + ORIG]
+    if orig is None:
+        raise ShapeError(f"{name + ORIG!r} must be a tensor")
+    if hasattr(module, name):
+        delattr(module, name)
+    orig.data = pruned.data
+    del module._parameters[name + ORIG], module._buffers[name + MASK]
+    projection.make_plain(module)
+    setattr(module, name, orig)
+    put_before(module, name, after)
+
+
+def hook_of(module: Module, name: str) -> "BasePruningMethod | None":
+    """Return the pruning hook, torch's or ours, on ``module.name``, or None.
+
+    Raises:
+        AssertionError: there are several.
+    """
+    hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and h._tensor_name == name]
+    if len(hooks) > 1:
+        raise AssertionError(
+            f"{described(module)} has {len(hooks)} pruning hooks on {name!r}: use a container"
+        )
+    return hooks[0] if hooks else None
+
+
+def original(module: Module, name: str, hook: object) -> Parameter:
+    """Return the parameter that holds the values of ``module.name``, pruned (``hook``) or not (None).
+
+    Raises:
+        ParameterError: there is none.
+    """
+    if hook is None:
+        return parameter_to_prune(module, name)
+    orig: Parameter = getattr(module, name + ORIG)
+    return orig
+
+
+def mask_of(module: Module, name: str, hook: object) -> Tensor | None:
+    """Return the mask of ``module.name``, or None if it is not pruned."""
+    mask: Tensor | None = None if hook is None else getattr(module, name + MASK).detach()
+    return mask
+
+
+def scores_for(what: str, tensor: Tensor, importance_scores: Tensor | None) -> Tensor:
+    """Return the scores of ``tensor``: its own values unless others are given.
+
+    Raises:
+        ShapeError: the scores have another shape.
+    """
+    if importance_scores is None:
+        return tensor
+    if importance_scores.shape != tensor.shape:
+        raise ShapeError(
+            f"`importance_scores` must have the shape of {what}, {tuple(tensor.shape)}, "
+            f"got {tuple(importance_scores.shape)}"
+        )
+    return importance_scores
+
+
+def whose(module: Module, name: str) -> str:
+    """Return the parameter in a few words for an error message; formatting a module takes its time."""
+    return f"parameter {name!r} of {described(module)}"
+
+
+def is_soft(mask: Tensor) -> bool:
+    """Return whether ``mask`` has values other than 0 and 1."""
+    return mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all())
+
+
+def _joined(old: "BasePruningMethod", method: "BasePruningMethod") -> "BasePruningMethod":
+    """Return a container of what was there and ``method``; nothing that was there is changed."""
+    from prunescope.prune.base import PruningContainer
+
+    container = PruningContainer(list(old) if isinstance(old, PruningContainer) else [old])
+    container.add_pruning_method(method)
+    container._after = getattr(old, "_after", ())
+    return container
+
+
+def _drop(module: Module, hook: object) -> None:
+    for key, value in list(module._forward_pre_hooks.items()):
+        if value is hook:
+            del module._forward_pre_hooks[key]
+
+
+def _orders(module: Module) -> dict[str, tuple[str, ...]]:
+    """Return what followed each parameter that we have pruned; torch's hooks do not know."""
+    hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and hasattr(h, "_after")]
+    return {h._tensor_name: h._after for h in hooks if h._tensor_name is not None}
+
+
+def _computes_weights(module: Module) -> bool:
+    """Return whether another hook computes a weight from ours, which must then be fresh before it runs."""
+    return any(isinstance(h, WeightNorm | SpectralNorm) for h in module._forward_pre_hooks.values())
+
+
+def copy_product(module: Module, name: str, memo: dict[int, Any], *, soft: bool) -> None:
+    """Note down in ``memo`` the copy of ``module.name``, made from the copies of its original and mask."""
+    tensor = module.__dict__.get(name)
+    orig, mask = (memo.get(id(getattr(module, name + suffix, None))) for suffix in (ORIG, MASK))
+    if isinstance(tensor, Tensor) and orig is not None and mask is not None and id(tensor) not in memo:
+        with torch.set_grad_enabled(tensor.requires_grad):
+            memo[id(tensor)] = masked(orig, mask, soft=soft)

@@ -1,0 +1,295 @@
+"""A pruning method as a forward pre-hook, and the container of the methods that a tensor went through.
+
+Two classes in one module because each needs the other: pruning a pruned tensor turns its hook into a
+container, and a container is a method itself.
+"""
+
+import copy
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from prunescope.prune import attach
+from prunescope.prune.combine import next_mask
+from prunescope.prune.compat import counts_as, is_method, known_to_torch
+from prunescope.prune.parameters import MASK, ORIG
+from prunescope.prune.product import Kept, keep, masked
+from prunescope.prune.selection import Ranking
+
+
+@known_to_torch
+class BasePruningMethod(ABC):
+    """A way of choosing what to prune, and the hook that keeps it pruned.
+
+    Subclass it and write :meth:`compute_mask`; set ``PRUNING_TYPE`` to ``"unstructured"``,
+    ``"structured"`` (with an attribute ``dim``) or ``"global"``.
+
+    Example:
+        >>> class EveryOther(BasePruningMethod):
+        ...     PRUNING_TYPE = "unstructured"
+        ...
+        ...     def compute_mask(self, t, default_mask):
+        ...         mask = default_mask.clone()
+        ...         mask.view(-1)[::2] = 0
+        ...         return mask
+        >>> layer = torch.nn.Linear(4, 1)
+        >>> EveryOther.apply(layer, "weight").__class__.__name__
+        'EveryOther'
+        >>> layer.weight_mask
+        tensor([[0., 1., 0., 1.]])
+    """
+
+    PRUNING_TYPE: ClassVar[str]
+
+    _tensor_name: str | None = None
+    _after: tuple[str, ...] = ()
+    _soft: bool = False
+    _kept: Kept | None = None
+    _owner: "weakref.ref[Module] | None" = None
+
+    def __call__(self, module: Module, inputs: object) -> None:
+        """Set ``module.name`` to the masked tensor; called before each forward pass.
+
+        Args:
+            module: Module whose tensor is pruned.
+            inputs: Not used.
+        """
+        name = self._named(module)
+        if torch.compiler.is_compiling() or type(self).apply_mask is not BasePruningMethod.apply_mask:
+            setattr(module, name, self.apply_mask(module))
+            return
+        if self._kept is not None and self._kept.serves(
+            getattr(module, name + ORIG), getattr(module, name + MASK)
+        ):
+            if module.__dict__.get(name) is not self._kept.product:
+                setattr(module, name, self._kept.product)
+            return
+        self._give(module)
+
+    @abstractmethod
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """Return the mask of ``t``: 1 where kept, 0 where pruned.
+
+        Args:
+            t: Scores or weights, of any shape.
+            default_mask: Mask of the same shape from earlier pruning, to be respected.
+
+        Returns:
+            New mask of the shape of ``t``.
+        """
+
+    def rank(
+        self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
+    ) -> Ranking:
+        """Return the units of ``t`` in the order in which this method would prune them.
+
+        Args:
+            t: Tensor to prune, of any shape.
+            default_mask: Mask of the same shape from earlier pruning; what it pruned is no candidate.
+            importance_scores: Tensor of the same shape to take scores from instead of ``t``.
+
+        Raises:
+            NotImplementedError: the method has a ``compute_mask`` only, and no order.
+            ShapeError: a mask or score has another shape than ``t``.
+            ValueError: a score is NaN.
+        """
+        raise NotImplementedError(f"{type(self).__name__} computes masks without ranking units")
+
+    def apply_mask(self, module: Module) -> Tensor:
+        """Return the masked tensor of ``module``, of the shape and dtype of ``module.name_orig``.
+
+        Args:
+            module: Module whose tensor this method has pruned.
+
+        Raises:
+            AssertionError: the method has not been applied to any tensor.
+        """
+        name = self._named(module)
+        return masked(getattr(module, name + ORIG), getattr(module, name + MASK), soft=self._soft)
+
+    @classmethod
+    def apply(
+        cls, module: Module, name: str, *args: Any, importance_scores: Tensor | None = None, **kwargs: Any
+    ) -> "BasePruningMethod":
+        """Return the hook after pruning ``module.name``: the method, or a container if it was pruned before.
+
+        The mask is computed first and the module changed last: on any error it is exactly as it was.
+
+        Args:
+            module: Module that has the parameter.
+            name: Name of the parameter.
+            args: Arguments of the method.
+            importance_scores: Tensor of the parameter's shape to take scores from instead of its values.
+            kwargs: Keyword arguments of the method.
+
+        Raises:
+            ParameterError: the module has no such parameter.
+            ShapeError: ``importance_scores`` has another shape.
+        """
+        return attach.prune(cls(*args, **kwargs), module, name, importance_scores)
+
+    def prune(
+        self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
+    ) -> Tensor:
+        """Return ``t`` with zeros where this method prunes it.
+
+        Args:
+            t: Tensor of any shape. Read, never written.
+            default_mask: Mask of the same shape from earlier pruning. None: all ones.
+            importance_scores: Tensor of the same shape to take scores from instead of ``t``.
+
+        Returns:
+            New tensor of the shape and dtype of ``t``.
+
+        Raises:
+            ShapeError: ``importance_scores`` has another shape than ``t``.
+        """
+        scores = attach.scores_for("tensor t", t, importance_scores)
+        default_mask = torch.ones_like(t) if default_mask is None else default_mask
+        mask = self.compute_mask(scores, default_mask=default_mask)
+        return masked(t, mask, soft=attach.is_soft(mask))
+
+    def remove(self, module: Module) -> None:
+        """Make the pruning of ``module.name`` permanent and drop the mask; nothing is restored.
+
+        The parameter is the same object as before, at the same place among the module's parameters.
+
+        Args:
+            module: Module whose tensor this method has pruned.
+
+        Raises:
+            AssertionError: the method has not been applied to any tensor.
+        """
+        name = self._named(module)
+        attach.fold(module, name, self.apply_mask(module), self._after)
+        self._kept = None
+
+    def _named(self, module: Module) -> str:
+        if self._tensor_name is None:
+            raise AssertionError(f"Module {module} has to be pruned")
+        return self._tensor_name
+
+    def _give(self, module: Module) -> None:
+        """Set the module's masked tensor; remember whose it is, and the tensor if it may be used again."""
+        name = self._named(module)
+        product = self.apply_mask(module)
+        setattr(module, name, product)
+        self._owner = weakref.ref(module)
+        self._kept = keep(module, product, getattr(module, name + ORIG), getattr(module, name + MASK))
+
+    def _settle(self) -> None:  # noqa: B027
+        """Let go of what is needed to compute a mask but not to keep it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what to pickle: the masked tensor is the module's to save."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_kept", "_owner")}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy, having prepared the copy of the module's masked tensor.
+
+        torch cannot copy a tensor with a gradient history. ``copy.deepcopy`` of a module comes to its
+        parameters and buffers, then to its hooks, then to its plain attributes; so by now the originals
+        have been copied, and their product is noted down as the copy of the masked tensor.
+        """
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        module = None if self._owner is None else self._owner()
+        if module is not None and id(module) in memo:
+            copied._owner = weakref.ref(memo[id(module)])
+            attach.copy_product(module, self._named(module), memo, soft=self._soft)
+        return copied
+
+    def __repr__(self) -> str:
+        """Return the method and its arguments."""
+        shown = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and v is not None}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+    @classmethod
+    def __subclasshook__(cls, subclass: type) -> bool:
+        """Count torch's class of the same name as one of ours: its hooks are continued and removed."""
+        return counts_as(subclass, cls) or NotImplemented
+
+
+@known_to_torch
+class PruningContainer(BasePruningMethod):
+    """The methods that one tensor went through, in order; itself the tensor's hook.
+
+    Args:
+        args: Methods, or one iterable of methods, or nothing.
+
+    Example:
+        >>> len(PruningContainer()), len(PruningContainer([]))
+        (0, 0)
+    """
+
+    def __init__(self, *args: "BasePruningMethod | Iterable[BasePruningMethod]") -> None:
+        """Take the methods in order."""
+        self._pruning_methods: tuple[BasePruningMethod, ...] = ()
+        for argument in args:
+            methods = [argument] if is_method(argument) or not isinstance(argument, Iterable) else argument
+            for method in methods:
+                self.add_pruning_method(method)
+
+    def add_pruning_method(self, method: BasePruningMethod) -> None:
+        """Add ``method`` behind the others; an unnamed container takes its tensor's name.
+
+        Args:
+            method: Pruning method that acts on the same tensor.
+
+        Raises:
+            TypeError: ``method`` is no pruning method.
+            ValueError: it acts on a tensor of another name.
+        """
+        if not is_method(method):
+            raise TypeError(f"`method` must be a BasePruningMethod, got {type(method).__name__}")
+        name = getattr(method, "_tensor_name", None)
+        if not self._pruning_methods and self._tensor_name is None:
+            self._tensor_name = name
+        if name != self._tensor_name:
+            raise ValueError(
+                f"`method` must act on the parameter {self._tensor_name!r}, but acts on {name!r}"
+            )
+        self._pruning_methods += (method,)
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """Return ``default_mask`` combined with what the latest method prunes of the units it left.
+
+        Args:
+            t: Scores or weights, of any shape.
+            default_mask: Mask of the same shape from earlier pruning. Read, never written.
+
+        Returns:
+            New mask of the shape and dtype of ``t``.
+
+        Raises:
+            IndexError: the container is empty, or the method's ``dim`` is not an axis of ``t``.
+        """
+        return next_mask(self._pruning_methods[-1], t, default_mask).to(t.dtype)
+
+    def rank(
+        self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
+    ) -> Ranking:
+        """Return the ranking of the latest method; see :meth:`BasePruningMethod.rank`."""
+        return self._pruning_methods[-1].rank(t, default_mask, importance_scores)
+
+    def __len__(self) -> int:
+        """Return the number of methods."""
+        return len(self._pruning_methods)
+
+    def __iter__(self) -> Iterator[BasePruningMethod]:
+        """Return the methods in the order in which they were applied."""
+        return iter(self._pruning_methods)
+
+    def __getitem__(self, index: int) -> BasePruningMethod:
+        """Return one method, by its place in the order."""
+        return self._pruning_methods[index]
+
+    def __repr__(self) -> str:
+        """Return the methods in order."""
+        return f"PruningContainer({', '.join(map(repr, self._pruning_methods))})"

@@ -1,0 +1,35 @@
+"""Living beside ``torch.nn.utils.prune``: each module recognises the other's hooks.
+
+Our classes are registered as virtual subclasses of torch's, so ``isinstance(hook, torch's class)`` holds
+for ours: torch's ``is_pruned``, ``remove`` and further pruning work on a module that we pruned. No
+function of torch's module is used and none of its classes is inherited from.
+"""
+
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
+
+from torch.nn.utils import prune as torch_prune
+
+if TYPE_CHECKING:
+    from prunescope.prune.base import BasePruningMethod
+
+_Class = TypeVar("_Class", bound=type)
+
+_COUNTERPARTS: dict[type, type] = {}
+
+
+def known_to_torch(cls: _Class) -> _Class:
+    """Return ``cls`` after registering it under torch's class of the same name."""
+    theirs = getattr(torch_prune, cls.__name__)
+    theirs.register(cls)
+    _COUNTERPARTS[cls] = theirs
+    return cls
+
+
+def counts_as(subclass: type, cls: type) -> bool:
+    """Return whether ``subclass`` inherits from torch's counterpart of our ``cls``."""
+    return _COUNTERPARTS.get(cls) in subclass.__mro__
+
+
+def is_method(hook: object) -> "TypeGuard[BasePruningMethod]":
+    """Return whether ``hook`` is a pruning method, torch's or ours."""
+    return isinstance(hook, torch_prune.BasePruningMethod)

@@ -1,0 +1,17 @@
+"""The engine's own errors: more specific than torch's, and of torch's types as well."""
+
+
+class ParameterError(AttributeError, TypeError):
+    """The module has no parameter of that name that could be pruned.
+
+    torch raises AttributeError for an unknown name and TypeError for a missing bias or a computed tensor;
+    whoever catches either goes on catching it.
+    """
+
+
+class ShapeError(AssertionError, ValueError):
+    """A mask or an importance score has another shape than the parameter it is for."""
+
+
+class MissingPruningError(ValueError):
+    """Pruning was to be removed from a parameter that is not pruned."""

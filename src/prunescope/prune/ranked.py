@@ -1,0 +1,171 @@
+"""A method as a score: what its units are, what they score; the lowest go."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from prunescope.prune.attach import scores_for
+from prunescope.prune.base import BasePruningMethod
+from prunescope.prune.errors import ShapeError
+from prunescope.prune.product import masked
+from prunescope.prune.scores import is_float8, validate_dim
+from prunescope.prune.selection import Ranking, units_to_prune
+from prunescope.prune.units import candidate_units, refuse_nan, write_channels
+
+
+class RankedMethod(BasePruningMethod):
+    """A method that scores units and prunes the lowest; subclasses say what a unit is and what it scores."""
+
+    amount: int | float
+
+    def unit_axis(self, t: Tensor) -> int | None:
+        """Return the axis that numbers the channels of ``t``, or None when units are elements.
+
+        Raises:
+            IndexError: ``dim`` is not an axis of ``t``.
+            ValueError: ``t`` has no channels.
+        """
+        return None
+
+    def unit_scores(self, tensors: Sequence[Tensor], candidates: Tensor | None) -> Tensor:
+        """Return a score for every unit of ``tensors`` laid end to end, in float32 or wider.
+
+        Args:
+            tensors: What to rank; several only when units are elements.
+            candidates: 1-D boolean tensor, True for a unit that is left; None: all are.
+
+        Returns:
+            New 1-D tensor; units that are gone may have any score.
+        """
+        raise NotImplementedError
+
+    def rank(
+        self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
+    ) -> Ranking:
+        """Return the units of ``t`` in the order in which they would be pruned: see the base class.
+
+        Example:
+            >>> from prunescope.prune import L1Unstructured
+            >>> L1Unstructured(amount=1).rank(torch.tensor([3.0, -1.0, 2.0])).mask(1)
+            tensor([ True, False,  True])
+        """
+        scores = scores_for("tensor t", t, importance_scores)
+        if default_mask is not None and default_mask.shape != t.shape:
+            raise ShapeError(
+                f"`default_mask` must have the shape {tuple(t.shape)}, got {tuple(default_mask.shape)}"
+            )
+        dim = self.unit_axis(t)
+        mask = None if default_mask is None else default_mask.detach() != 0
+        candidates = candidate_units(mask, dim)
+        values = self.unit_scores([scores], candidates)
+        return Ranking.of_units(values, t.shape, dim, mask, candidates)
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """Return ``default_mask`` without the lowest units of the whole of ``t``.
+
+        As in torch, units that ``default_mask`` has pruned take part here; it is
+        :class:`PruningContainer` that lets a method see only what is left.
+
+        Args:
+            t: Scores or weights, of any shape.
+            default_mask: Mask of the same shape. Read, never written.
+
+        Returns:
+            New mask of the shape of ``t``.
+
+        Raises:
+            IndexError: ``dim`` is not an axis of ``t``.
+            ValueError: ``amount`` counts more units than there are, or a score is NaN.
+        """
+        dim = self.unit_axis(t)
+        k = units_to_prune(self.amount, t.numel() if dim is None else t.shape[dim])
+        if k == 0:
+            return default_mask.clone(memory_format=torch.contiguous_format)
+        return self.combined(t, k, default_mask)
+
+    # The mark by which combine.selects_by_rank sees that no subclass, and no test, has replaced compute_mask.
+    lowest_of_ranking = compute_mask
+
+    def selected(self, t: Tensor, default_mask: Tensor | None) -> Tensor:
+        """Return the mask after pruning the lowest of the units that ``default_mask`` leaves.
+
+        Args:
+            t: Scores or weights, of any shape.
+            default_mask: Mask of the same shape from earlier pruning, or None.
+
+        Returns:
+            New contiguous mask of the shape of ``t``, in the mask's dtype, or else that of ``t``.
+        """
+        left = self._units_left(t, default_mask)
+        k = units_to_prune(self.amount, left)
+        like = t if default_mask is None else default_mask
+        out = torch.empty(t.shape, dtype=like.dtype, device=t.device)
+        if k == 0:
+            return out.fill_(1) if default_mask is None else out.copy_(default_mask)
+        if default_mask is None and self.select_at_once([t], k, [out]):
+            return out
+        return self.rank(t, default_mask).write_mask(k, out)
+
+    def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
+        """Return ``default_mask`` without the ``k`` lowest units of ``t``, ``k`` at least 1."""
+        mask = torch.empty(t.shape, dtype=default_mask.dtype, device=t.device)
+        if not self.select_at_once([t], k, [mask]):
+            self.rank(t).write_mask(k, mask)
+        return masked(mask, default_mask) if is_float8(mask) else mask.mul_(default_mask)
+
+    def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
+        """Return whether the masks of ``tensors`` could be written without making a ranking of them.
+
+        Args:
+            tensors: What to prune, ranked together; nothing is pruned yet.
+            k: Number of units to prune, at least 1.
+            outs: Contiguous tensors of the same shapes, to write the masks into.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
+        return False
+
+    def _units_left(self, t: Tensor, default_mask: Tensor | None) -> int:
+        dim = self.unit_axis(t)
+        left = None if default_mask is None else candidate_units(default_mask != 0, dim)
+        if left is not None:
+            return int(torch.count_nonzero(left))
+        return t.numel() if dim is None else t.shape[dim]
+
+
+class StructuredMethod(RankedMethod):
+    """A ranked method whose units are channels along ``dim``."""
+
+    PRUNING_TYPE: ClassVar[str] = "structured"
+    dim: int
+
+    def unit_axis(self, t: Tensor) -> int:
+        """Return ``dim`` as a non-negative axis of ``t``."""
+        if t.dim() < 2:
+            raise ValueError(
+                f"structured pruning needs a tensor of at least two axes, got one of shape {tuple(t.shape)}"
+            )
+        return validate_dim(self.dim, t.shape)
+
+    def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
+        """Write the mask of one tensor: a stable sort of the channels puts ties in order of index."""
+        write_channels(self._channel_mask(tensors[0], k, outs[0].dtype), self.unit_axis(tensors[0]), outs[0])
+        return True
+
+    def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
+        """Return ``default_mask``, in the dtype of ``t`` as in torch, without the ``k`` lowest channels."""
+        default_mask = default_mask.to(t.dtype).contiguous()
+        mask = torch.empty(t.shape, dtype=t.dtype, device=t.device)
+        kept = self._channel_mask(t, k, t.dtype)
+        if not is_float8(t):
+            return write_channels(kept, self.unit_axis(t), mask, default_mask)
+        return masked(write_channels(kept, self.unit_axis(t), mask), default_mask)
+
+    def _channel_mask(self, t: Tensor, k: int, dtype: torch.dtype) -> Tensor:
+        scores = self.unit_scores([t], None)
+        refuse_nan(scores, None)
+        kept = torch.ones(scores.shape, dtype=torch.bool, device=t.device)
+        return kept.index_fill_(0, torch.argsort(scores, stable=True)[:k], 0).to(dtype)

@@ -1,0 +1,90 @@
+"""Units one by one: which are left, their scores, and how a choice of them is written down."""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+
+def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:
+    """Return which units earlier pruning has left, or None if that is all of them.
+
+    Args:
+        mask: Boolean mask of the weight's shape, True where kept, or None.
+        dim: Axis that numbers the channels (≥ 0), or None when units are elements.
+
+    Returns:
+        1-D boolean tensor with one entry for every unit: an element that is kept, or a channel with any
+        element kept. None if every unit is left.
+
+    Example:
+        >>> candidate_units(torch.tensor([[True, False], [False, False]]), 0)
+        tensor([ True, False])
+    """
+    if mask is None:
+        return None
+    left = mask.reshape(-1) if dim is None else mask.movedim(dim, 0).flatten(1).any(1)
+    return None if bool(left.all()) else left
+
+
+def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | None = None) -> Tensor:
+    """Return ``out`` after writing a value for every channel into all of its elements.
+
+    Args:
+        kept: 1-D tensor with one entry for every channel, in the dtype of ``out``.
+        dim: Axis of ``out`` that numbers the channels, ≥ 0.
+        out: Contiguous tensor to write into.
+        default_mask: Contiguous tensor like ``out`` to multiply by, or None.
+
+    Example:
+        >>> write_channels(torch.tensor([1.0, 0.0]), 0, torch.empty(2, 3))
+        tensor([[1., 1., 1.],
+                [0., 0., 0.]])
+    """
+    if out.numel() == 0:
+        return out
+    # Seen as rows of memory: a broadcast whose inner axis is contiguous is several times as fast.
+    inner = math.prod(out.shape[dim + 1 :])
+    row = kept.view(-1, 1) if dim == 0 else kept.view(-1, 1).expand(-1, inner).reshape(1, -1)
+    shape = (len(kept), inner) if dim == 0 else (-1, row.shape[1])
+    if default_mask is None:
+        out.view(shape).copy_(row)
+    else:
+        torch.mul(default_mask.view(shape), row, out=out.view(shape))
+    return out
+
+
+def spread(scores: Tensor, candidates: Tensor) -> Tensor:
+    """Return the candidates' scores at their places among all units; the others get -inf.
+
+    Units that are gone so sort first, and never pass a comparison.
+
+    Example:
+        >>> spread(torch.tensor([1.0, 2.0]), torch.tensor([True, False, True]))
+        tensor([1., -inf, 2.])
+    """
+    values = torch.full(candidates.shape, -math.inf, dtype=scores.dtype, device=scores.device)
+    return values.masked_scatter_(candidates, scores)
+
+
+def refuse_nan(values: Tensor, candidates: Tensor | None) -> None:
+    """Refuse NaN and flag infinity among the scores, or the weights whose magnitudes are the scores.
+
+    A finite sum proves that there is neither, in one fast pass.
+
+    Args:
+        values: 1-D tensor in float32 or float64.
+        candidates: 1-D boolean tensor, True for the units that matter; None: all do.
+
+    Raises:
+        ValueError: one is NaN.
+    """
+    if values.numel() == 0 or math.isfinite((values.sum() if candidates is None else values.max()).item()):
+        return
+    scores = values if candidates is None else values[candidates]
+    nans, infinite = int(torch.isnan(scores).sum()), int(torch.isinf(scores).sum())
+    if nans:
+        raise ValueError(f"`scores` must be numbers to be ranked, got {nans} NaN among {len(scores)}")
+    if infinite:
+        warnings.warn(f"{infinite} of {len(scores)} scores are infinite", UserWarning, stacklevel=2)

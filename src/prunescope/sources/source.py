@@ -1,0 +1,87 @@
+"""A model to explore, with what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from prunescope.errors import RequestError
+from prunescope.percent import percent
+from prunescope.sources.demos import DATA_CREDIT, DEMOS
+
+Inputs = Tensor | tuple[Tensor, ...]
+"""What the model is called with: a tensor, or one per positional argument; axis 0 counts examples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A model to explore.
+
+    Attributes:
+        model: The network. Read, never written.
+        title: What a person reads in the list of models.
+        data: Held-out ``(inputs, targets)`` for live accuracy, or None. ``targets`` are class indices of
+            shape ``(N,)``; the model must answer ``inputs`` with scores of shape ``(N, classes)``.
+        layer: Full name of the parameter to open with; None for the first.
+        note: One sentence about the model that stands beside it, or "".
+    """
+
+    model: nn.Module
+    title: str
+    data: tuple[Inputs, Tensor] | None = None
+    layer: str | None = None
+    note: str = ""
+
+
+def module_source(model: nn.Module, data: tuple[Inputs, Tensor] | None = None) -> Source:
+    """Return a source for a model in memory.
+
+    Args:
+        model: Any module. Read, never written.
+        data: ``(inputs, targets)``: tensors (or a tuple of tensors for ``inputs``) with the same number of
+            examples along axis 0; ``targets`` are class indices of shape ``(N,)``.
+
+    Raises:
+        RequestError: ``data`` is not such a pair.
+
+    Example:
+        >>> module_source(nn.Linear(4, 3)).title
+        'Linear'
+    """
+    return Source(model, type(model).__name__, _checked(data))
+
+
+def _checked(data: object) -> tuple[Inputs, Tensor] | None:
+    if data is None:
+        return None
+    wanted = "`data` must be (inputs, targets), tensors of N examples each with class indices as targets"
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        raise RequestError("data", f"{wanted}, got {type(data).__name__}.")
+    inputs, targets = data
+    parts = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    if not parts:
+        raise RequestError("data", f"{wanted}, got no inputs.")
+    for part in (*parts, targets):
+        if not isinstance(part, Tensor) or part.ndim == 0:
+            raise RequestError("data", f"{wanted}, got {type(part).__name__} among them.")
+    if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex():
+        raise RequestError(
+            "data", f"{wanted}, got targets of shape {tuple(targets.shape)} and {targets.dtype}."
+        )
+    counts = [len(part) for part in (*parts, targets)]
+    if len(set(counts)) != 1 or counts[0] == 0:
+        raise RequestError("data", f"{wanted}, got {' and '.join(map(str, counts))} examples.")
+    return (parts[0] if len(parts) == 1 else parts), targets
+
+
+def demo_source(key: str) -> Source:
+    """Return the source of a shipped demo: a network trained on handwritten digits, with held-out data.
+
+    Args:
+        key: A key of `prunescope.sources.demos.DEMOS`.
+    """
+    demo = DEMOS[key]
+    model, data = demo.load()
+    note = f"{percent(demo.accuracy)} right on {len(data[1])} held-out digits. {DATA_CREDIT}"
+    return Source(model, demo.title, data, demo.layer, note)

@@ -1,0 +1,320 @@
+"""What is asked (`PruneSpec`), the one table of methods, and `resolve`: what one tensor allows of it.
+
+Validation, error messages, enabled controls and the invalid-value tests all read the tables here. Correction
+happens in `resolve` and nowhere else: what a person *asked for* just now and cannot have is refused with a
+sentence; what merely no longer fits (an old count on a smaller layer) is corrected with a note.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from numbers import Integral, Real
+
+import torch
+
+from prunescope import prune
+from prunescope.errors import RequestError
+from prunescope.prune import Norm, units_to_prune, validate_dim, validate_norm
+from prunescope.tensor import PrunableTensor
+
+SEED_LIMIT = 2**53
+"""Seeds are whole numbers below this: every one of them survives a trip through the browser."""
+
+
+@dataclass(frozen=True, eq=False)
+class PruneSpec:
+    """What is asked of one tensor; immutable, comparable, and JSON.
+
+    ``amount`` keeps its type: ``1`` is one unit and ``1.0`` is everything, so the two are different specs.
+
+    Attributes:
+        layer: Full parameter name, such as ``"features.0.weight"``.
+        method: A key of `METHODS`, torch's own function name.
+        amount: A float in [0, 1] is a fraction of the units still kept, an int a count of them.
+        n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
+        dim: Axis that numbers the channels.
+        seed: Seed of the random methods, ``0 <= seed < 2**53``.
+
+    Example:
+        >>> PruneSpec("fc.weight", amount=1) == PruneSpec("fc.weight", amount=1.0)
+        False
+        >>> PruneSpec.from_json(PruneSpec("fc.weight", n=float("inf")).to_json()).n
+        inf
+    """
+
+    layer: str
+    method: str = "l1_unstructured"
+    amount: int | float = 0.3
+    n: Norm = 2
+    dim: int = 0
+    seed: int = 0
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.layer, self.method, type(self.amount), self.amount, self.n, self.dim, self.seed)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PruneSpec) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def to_json(self) -> str:
+        """Return the spec as a JSON object; infinite ``n`` is the string ``"inf"`` or ``"-inf"``."""
+        values = asdict(self)
+        if isinstance(self.n, float) and math.isinf(self.n):
+            values["n"] = str(self.n)
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> PruneSpec:
+        """Return the spec that `to_json` wrote; the type of ``amount`` is kept.
+
+        Raises:
+            RequestError: ``text`` is no JSON object or has a field that a spec has not.
+        """
+        try:
+            values = json.loads(text)
+            spec = cls(**values)
+        except (ValueError, TypeError) as error:
+            raise RequestError(
+                "spec", f"`spec` must be a JSON object of {', '.join(FIELDS)}, got {text!r}."
+            ) from error
+        return replace(spec, n=parse_norm(spec.n))
+
+
+FIELDS = tuple(PruneSpec.__dataclass_fields__)
+"""The names of a spec's fields, in order."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One pruning method, as the controls, the checks and the pictures see it.
+
+    Attributes:
+        key: Torch's function name, such as ``"ln_structured"``.
+        title: What a person reads, such as ``"Ln structured"``.
+        structured: Whether a unit is a channel along ``dim`` (True) or a single weight.
+        uses: The fields of `PruneSpec` the method reads.
+        build: Makes the engine's method from a spec; random ones draw from a generator of the spec's seed.
+        norm_scores: Whether the score of a channel is its Ln norm, so that the threshold is a norm.
+    """
+
+    key: str
+    title: str
+    structured: bool
+    uses: frozenset[str]
+    build: Callable[[PruneSpec], prune.BasePruningMethod] = field(repr=False)
+    norm_scores: bool = False
+
+
+def _generator(spec: PruneSpec) -> torch.Generator:
+    return torch.Generator().manual_seed(spec.seed)
+
+
+METHODS: Mapping[str, Method] = {
+    method.key: method
+    for method in (
+        Method(
+            "l1_unstructured",
+            "L1 unstructured",
+            False,
+            frozenset({"amount"}),
+            lambda spec: prune.L1Unstructured(spec.amount),
+        ),
+        Method(
+            "random_unstructured",
+            "Random unstructured",
+            False,
+            frozenset({"amount", "seed"}),
+            lambda spec: prune.RandomUnstructured(spec.amount, generator=_generator(spec)),
+        ),
+        Method(
+            "ln_structured",
+            "Ln structured",
+            True,
+            frozenset({"amount", "n", "dim"}),
+            lambda spec: prune.LnStructured(spec.amount, spec.n, spec.dim),
+            norm_scores=True,
+        ),
+        Method(
+            "random_structured",
+            "Random structured",
+            True,
+            frozenset({"amount", "dim", "seed"}),
+            lambda spec: prune.RandomStructured(spec.amount, spec.dim, generator=_generator(spec)),
+        ),
+    )
+}
+"""The methods, by torch's function name, in the order they are offered."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec that its tensor can carry out, and what had to be corrected for that.
+
+    Attributes:
+        spec: The spec to carry out.
+        units: How many units the amount is taken of: weights or channels that earlier steps left.
+        notes: For each corrected field one sentence that says what was done and why.
+    """
+
+    spec: PruneSpec
+    units: int
+    notes: Mapping[str, str]
+
+
+def resolve(
+    wanted: PruneSpec,
+    tensor: PrunableTensor,
+    *,
+    asked: Collection[str] = FIELDS,
+    previous_units: int | None = None,
+) -> Resolved:
+    """Return what ``tensor`` allows of ``wanted``.
+
+    Args:
+        wanted: The spec as asked for; ``wanted.layer`` names ``tensor``.
+        tensor: The tensor it is for.
+        asked: The fields a person has just set. A value of theirs that does not fit is refused; any other
+            value that does not fit is corrected, with a note.
+        previous_units: How many units the amount was taken of so far. A count that no longer fits keeps
+            its share of them.
+
+    Returns:
+        The spec to carry out, its number of units, and the notes.
+
+    Raises:
+        RequestError: A value that was asked for is not possible; ``error.parameter`` names it.
+
+    Example:
+        >>> tensor = PrunableTensor("fc.weight", "Linear", torch.ones(4, 2), ("outputs", "inputs"))
+        >>> resolve(PruneSpec("fc.weight", "ln_structured", amount=0.3), tensor).units
+        4
+        >>> resolve(PruneSpec("fc.weight", "ln_structured", dim=7), tensor)
+        Traceback (most recent call last):
+        prunescope.errors.RequestError: `dim` must be between -2 and 1 for a tensor of shape (4, 2), got 7.
+    """
+    notes: dict[str, str] = {}
+    method = _method(wanted, tensor, asked)
+    dim = _dim(wanted, tensor, asked, notes)
+    n = _norm(wanted, tensor, dim, asked, notes)
+    seed = _seed(wanted.seed)
+    units = tensor.units(dim if method.structured else None)
+    unit_name = tensor.axis(dim) if method.structured else "weights"
+    if "amount" not in asked:
+        wanted = replace(
+            wanted, amount=_fitting_count(wanted.amount, unit_name, units, previous_units, notes)
+        )
+    amount = _amount(wanted.amount, unit_name, units)
+    return Resolved(replace(wanted, amount=amount, n=n, dim=dim, seed=seed), units, notes)
+
+
+def parse_norm(n: object) -> Norm:
+    """Return the order of a norm from what a person typed or a program passed.
+
+    Example:
+        >>> parse_norm("-inf"), parse_norm(" 0.5 "), parse_norm("3"), parse_norm("fro")
+        (-inf, 0.5, 3, 'fro')
+    """
+    if isinstance(n, str):
+        text = n.strip().lower()
+        n = text if text in ("fro", "nuc") else _number(text, n)
+    try:
+        validate_norm(n)
+    except (TypeError, ValueError) as error:
+        raise RequestError("n", _sentence(error)) from error
+    return _plain_number(n)  # type: ignore[return-value]
+
+
+def _number(text: str, fallback: str) -> int | float | str:
+    try:
+        number = float(text)
+    except ValueError:
+        return fallback
+    return int(number) if number.is_integer() else number
+
+
+def _sentence(error: Exception) -> str:
+    return str(error.args[0]).rstrip(".") + "."
+
+
+def _method(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str]) -> Method:
+    method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
+    if method is None:
+        allowed = ", ".join(METHODS)
+        raise RequestError("method", f"`method` must be one of {allowed}, got {wanted.method!r}.")
+    if method.structured and len(tensor.shape) < 2:
+        parameter = "method" if "method" in asked else "layer"
+        raise RequestError(
+            parameter,
+            f"`{parameter}`: {method.title} removes whole channels and needs a tensor of at least 2 axes; "
+            f"{tensor.name} has shape {tensor.shape}. Choose an unstructured method for it.",
+        )
+    return method
+
+
+def _dim(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str], notes: dict[str, str]) -> int:
+    try:
+        return validate_dim(wanted.dim, tensor.shape)
+    except (TypeError, IndexError) as error:
+        if "dim" in asked:
+            raise RequestError("dim", _sentence(error)) from error
+    notes["dim"] = f"`dim` is 0 again: {tensor.name} of shape {tensor.shape} has no axis {wanted.dim}."
+    return 0
+
+
+def _norm(
+    wanted: PruneSpec, tensor: PrunableTensor, dim: int, asked: Collection[str], notes: dict[str, str]
+) -> Norm:
+    n = parse_norm(wanted.n)
+    try:
+        validate_norm(n, shape=tensor.shape, dim=dim)
+    except ValueError as error:
+        if "n" in asked:
+            raise RequestError("n", _sentence(error)) from error
+        notes["n"] = (
+            f"`n` is 2 again: a channel of {tensor.name} along dim {dim} is no matrix, as {n!r} needs."
+        )
+        return 2
+    return n
+
+
+def _seed(seed: object) -> int:
+    if isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) < SEED_LIMIT:
+        return int(seed)
+    raise RequestError("seed", f"`seed` must be a whole number from 0 to 2**53 - 1, got {seed!r}.")
+
+
+def _fitting_count(
+    amount: int | float, unit_name: str, units: int, previous_units: int | None, notes: dict[str, str]
+) -> int | float:
+    if not isinstance(amount, int) or amount <= units:
+        return amount
+    share = amount / previous_units if previous_units else 1.0
+    fitting = round(share * units)
+    notes["amount"] = (
+        f"`amount` is {fitting:,} of {units:,} {unit_name}: there are no {amount:,}, so it kept its share."
+    )
+    return fitting
+
+
+def _amount(amount: int | float, unit_name: str, units: int) -> int | float:
+    number = _plain_number(amount)
+    try:
+        units_to_prune(number, units)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        allowed = f"a float in [0, 1] or a count from 0 to {units:,} ({unit_name})"
+        raise RequestError("amount", f"`amount` must be {allowed}, got {amount!r}.") from error
+    return number  # type: ignore[return-value]
+
+
+def _plain_number(value: object) -> object:
+    """Return numpy's scalars as Python's own, so that int and float stay what they are."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value

@@ -1,0 +1,156 @@
+"""One prunable tensor of a model, as the explorer speaks of it: its name, shape and what its axes mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_KERNEL = {
+    1: ("kernel",),
+    2: ("kernel rows", "kernel columns"),
+    3: ("kernel depth", "kernel rows", "kernel columns"),
+}
+
+
+def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
+    """Return what each axis of ``module``'s parameter ``name`` counts, in the plural.
+
+    Args:
+        module: The layer that owns the parameter.
+        name: The parameter's name in ``module``, such as ``"weight"``.
+        ndim: Number of axes of the parameter.
+
+    Returns:
+        ``ndim`` names; ``"axis 0"`` and so on where the layer's type tells nothing.
+
+    Example:
+        >>> axis_names(nn.ConvTranspose2d(3, 8, 5), "weight", 4)
+        ('input channels', 'output channels', 'kernel rows', 'kernel columns')
+    """
+    names = _known_axis_names(module, name)
+    if len(names) == ndim:
+        return names
+    return tuple(f"axis {i}" for i in range(ndim))
+
+
+def _known_axis_names(module: nn.Module, name: str) -> tuple[str, ...]:
+    if isinstance(module, nn.RNNBase):
+        return _recurrent_axis_names(module, name)
+    if isinstance(module, nn.MultiheadAttention):
+        return _attention_axis_names(name)
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        return ("vocabulary entries", "embedding features")
+    if isinstance(module, nn.Bilinear):
+        return (
+            ("output features", "features of input 1", "features of input 2")
+            if name == "weight"
+            else ("output features",)
+        )
+    if isinstance(module, nn.Linear):
+        return ("output features", "input features") if name == "weight" else ("output features",)
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return ("features",)
+    if isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED)):
+        return _convolution_axis_names(module, name)
+    return ("channels",)
+
+
+def _convolution_axis_names(module: nn.Module, name: str) -> tuple[str, ...]:
+    assert isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED))
+    if name != "weight":
+        return ("output channels",)
+    grouped = module.groups > 1
+    kernel = _KERNEL[len(module.kernel_size)]
+    if isinstance(module, _TRANSPOSED):
+        return ("input channels", "output channels in a group" if grouped else "output channels", *kernel)
+    return ("output channels", "input channels in a group" if grouped else "input channels", *kernel)
+
+
+def _recurrent_axis_names(module: nn.RNNBase, name: str) -> tuple[str, ...]:
+    rows = {"LSTM": "gates × hidden", "GRU": "gates × hidden"}.get(module.mode, "hidden units")
+    if name.startswith("weight_hr"):
+        return ("projected units", "hidden units")
+    if name.startswith("weight_ih"):
+        return (rows, "input features" if name.startswith("weight_ih_l0") else "features of the layer below")
+    if name.startswith("weight_hh"):
+        return (rows, "hidden units")
+    return (rows,)
+
+
+def _attention_axis_names(name: str) -> tuple[str, ...]:
+    if name == "in_proj_weight":
+        return ("query, key, value features", "embedding features")
+    if name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        return ("embedding features", "input features")
+    return ("query, key, value features",) if name == "in_proj_bias" else ()
+
+
+@dataclass(frozen=True, eq=False)
+class PrunableTensor:
+    """One parameter of a model that can be pruned.
+
+    Attributes:
+        name: Full name in the model, such as ``"features.0.weight"``.
+        layer_type: Class name of the layer that owns it, such as ``"Conv2d"``.
+        weight: The tensor before its own mask, detached; shares memory with the model and is never written.
+        axes: What each axis counts, in the plural, one per axis of ``weight``.
+        default_mask: Boolean tensor of ``weight``'s shape, True where earlier steps kept; None when unpruned.
+    """
+
+    name: str
+    layer_type: str
+    weight: Tensor
+    axes: tuple[str, ...]
+    default_mask: Tensor | None = None
+
+    @property
+    def effective(self) -> Tensor:
+        """Return the weight as earlier steps left it, zero where they pruned: what torch ranks next."""
+        return self.weight if self.default_mask is None else torch.where(self.default_mask, self.weight, 0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the tensor."""
+        return tuple(self.weight.shape)
+
+    @property
+    def label(self) -> str:
+        """Return how the tensor is named in a list: name, shape and layer type.
+
+        Example:
+            >>> PrunableTensor("fc.weight", "Linear", torch.zeros(3, 4), ("outputs", "inputs")).label
+            'fc.weight · 3×4 · Linear'
+        """
+        return f"{self.name} · {self.shape_text} · {self.layer_type}"
+
+    @property
+    def shape_text(self) -> str:
+        """Return the shape as a person writes it, such as ``"64×32×3×3"``."""
+        return "×".join(str(size) for size in self.shape)
+
+    def axis(self, dim: int) -> str:
+        """Return what axis ``dim`` counts, in the plural, such as ``"output channels"``."""
+        return self.axes[dim]
+
+    def dim_label(self, dim: int) -> str:
+        """Return how axis ``dim`` is named in a list, such as ``"0 · output channels (64)"``."""
+        return f"{dim} · {self.axes[dim]} ({self.shape[dim]:,})"
+
+    def units(self, dim: int | None) -> int:
+        """Return how many units earlier steps left to prune.
+
+        Args:
+            dim: The axis whose channels are units; None when every weight is a unit.
+
+        Returns:
+            Weights still kept, or channels with any weight still kept.
+        """
+        if self.default_mask is None:
+            return self.weight.numel() if dim is None else self.shape[dim]
+        if dim is None:
+            return int(self.default_mask.count_nonzero())
+        return int(self.default_mask.movedim(dim, 0).flatten(1).any(dim=1).count_nonzero())

@@ -1,0 +1,109 @@
+"""A real browser and real servers, started once, for every test in this folder."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hosts
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+OpenPage = Callable[..., "Page"]
+OpenNotebook = Callable[["Page", Sequence[str]], list[str]]
+
+
+def _without_browser(reason: str) -> None:
+    if os.environ.get("PRUNESCOPE_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{reason}, and PRUNESCOPE_REQUIRE_BROWSER=1 asks for these tests", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one (or without Playwright) the test is skipped."""
+    if find_spec("playwright") is None:
+        _without_browser("Playwright for Python is not installed")
+    executable = hosts.chromium()
+    if executable is None:
+        _without_browser("no Chromium on PATH, and PRUNESCOPE_CHROMIUM names none")
+    return executable
+
+
+# Once a module, not once a session: while it lives, an event loop runs in this thread, and no other test can.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    """That Chromium, running without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=hosts.BROWSER_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[OpenPage]:
+    """``open_page(width=1400, height=1000, **context)`` gives a blank page of a fresh browser profile.
+
+    The pages are closed after the test, and the kernels they talked to are ended.
+    """
+    contexts, sockets = [], []
+
+    def open_page(width: int = 1400, height: int = 1000, **context: Any) -> "Page":
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **context))
+        contexts[-1].set_default_timeout(hosts.TIMEOUT_S * 1000)
+        page = contexts[-1].new_page()
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for url in sorted(set(sockets)):
+        hosts.end_kernel_of(url)
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> "Page":
+    """A blank page, 1400 pixels wide."""
+    return open_page()
+
+
+@pytest.fixture(scope="session")
+def voila_url(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running `prunescope --no-browser`."""
+    command = hosts.prunescope_command("--no-browser", "--port", "0")
+    with hosts.served(command, tmp_path_factory.mktemp("prunescope")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def serve_cells(tmp_path: Path) -> Iterator[Callable[[Sequence[str]], hosts.Server]]:
+    """``serve_cells(cells)`` gives a server that shows them as `prunescope` shows its own notebook."""
+    with ExitStack() as running:
+
+        def serve_cells(cells: Sequence[str]) -> hosts.Server:
+            page = hosts.notebook(tmp_path / "stand-in.ipynb", cells)
+            return running.enter_context(hosts.served(hosts.stand_in_command(page), tmp_path))
+
+        yield serve_cells
+
+
+@pytest.fixture(scope="session")
+def _lab(chromium: str) -> Iterator[hosts.Lab]:
+    with hosts.jupyter_lab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(_lab: hosts.Lab, open_page: OpenPage) -> OpenNotebook:
+    """``lab(page, cells)`` opens a new notebook in JupyterLab, runs it, and gives the errors it raised.
+
+    Each has a kernel of its own, which ends with the test.
+    """
+    return _lab.open_notebook

@@ -1,0 +1,108 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from prunescope import Explorer, explore
+from prunescope.analysis import Accuracy
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.preview import Preview
+
+
+def explored() -> Explorer:
+    inputs = torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    return explore(model, data=(inputs, model(inputs).argmax(1)))
+
+
+async def settled(explorer: Explorer) -> Snapshot:
+    changed = asyncio.Event()
+    explorer.observe(lambda _: changed.set(), names="snapshot")
+    while explorer.snapshot.after is None and not explorer.snapshot.evaluation_problem:
+        changed.clear()
+        await asyncio.wait_for(changed.wait(), 10)
+    return explorer.snapshot
+
+
+def test_the_picture_comes_before_the_numbers() -> None:
+    async def scene() -> None:
+        explorer = explored()
+        explorer.amount = 0.5
+        assert explorer.snapshot.after is None
+        assert explorer.preview.pruned_units == 6
+        assert "→ …" in explorer._readout.numbers.value
+        snapshot = await settled(explorer)
+        assert snapshot.after == explorer.accuracy[1]
+        assert snapshot.preview is explorer.preview
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_only_the_last_of_a_drag_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        explorer = explored()
+        await settled(explorer)
+        measured: list[int] = []
+        evaluate = explorer._session.evaluate
+        monkeypatch.setattr(
+            explorer._session,
+            "evaluate",
+            lambda preview=None: (measured.append(preview and preview.pruned_units), evaluate(preview))[1],
+        )
+        for count in range(1, 9):
+            explorer.amount = count
+            await asyncio.sleep(0)
+        snapshot = await settled(explorer)
+        assert [units for units in measured if units] == [8]
+        assert snapshot.preview.pruned_units == 8
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_closing_gives_up_what_is_measured() -> None:
+    async def scene() -> None:
+        explorer = explored()
+        await asyncio.sleep(0)
+        task = explorer._accuracy._task
+        explorer.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert explorer.snapshot.after is None
+
+    asyncio.run(scene())
+
+
+def test_a_change_from_another_thread_is_measured_on_the_loop_of_the_cells() -> None:
+    async def scene() -> None:
+        explorer = explored()
+        await settled(explorer)
+        threads: list[threading.Thread] = []
+        evaluate = explorer._session.evaluate
+
+        def watched(preview: Preview | None = None) -> Iterator[Accuracy]:
+            threads.append(threading.current_thread())
+            return evaluate(preview)
+
+        explorer._session.evaluate = watched
+        await asyncio.to_thread(explorer.request, amount=7)
+        assert (await settled(explorer)).preview.pruned_units == 7
+        assert set(threads) == {threading.main_thread()}
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_problem_is_reported_later_too() -> None:
+    async def scene() -> None:
+        explorer = explore(nn.Linear(4, 3), data=(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)))
+        snapshot = await settled(explorer)
+        assert "could not be evaluated" in snapshot.evaluation_problem
+        explorer.close()
+
+    asyncio.run(scene())

@@ -1,0 +1,178 @@
+"""A masked forward pass in evaluation reuses its product, and is never stale."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import prunescope.prune as prune
+
+SIZES = [(6, 4), (300, 200)]
+
+
+def layer_of(size):
+    torch.manual_seed(0)
+    layer = nn.Linear(*size)
+    prune.l1_unstructured(layer, "weight", 0.5)
+    return layer.eval()
+
+
+def fresh(layer):
+    return torch.where(layer.weight_mask.bool(), layer.weight_orig, 0.0)
+
+
+def optimizer_step(layer):
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    for p in layer.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+
+
+def data_of_the_old_kind(layer):
+    for p in layer.parameters():
+        p.data.sub_(0.1)
+
+
+def load(layer):
+    layer.load_state_dict({k: torch.ones_like(v) for k, v in layer.state_dict().items()})
+
+
+def assign(layer):
+    state = {k: torch.ones_like(v) for k, v in layer.state_dict().items()}
+    layer.load_state_dict(state, assign=True)
+
+
+def data_twice(layer):
+    shape = layer.weight_orig.shape
+    layer.weight_orig.data = torch.full(shape, 2.0)
+    layer.weight_orig.data = torch.full(shape, 3.0)
+
+
+def new_parameter(layer):
+    layer.weight_orig = nn.Parameter(torch.full_like(layer.weight_orig, 4.0))
+
+
+def new_mask(layer):
+    layer.weight_mask = torch.ones_like(layer.weight_mask)
+
+
+def through_numpy(layer):
+    layer.weight_orig.detach().numpy()[:] = 7.0
+
+
+EDITS = {
+    "optimizer": optimizer_step,
+    "old_optimizer": data_of_the_old_kind,
+    "load": load,
+    "assign": assign,
+    "in_place": lambda m: m.weight_orig.mul_(2),
+    "one_element": lambda m: m.weight_orig[0, 0].add_(1),
+    "data": lambda m: setattr(m.weight_orig, "data", torch.ones_like(m.weight_orig)),
+    "data_twice": data_twice,
+    "data_in_place": lambda m: m.weight_orig.data.mul_(2),
+    "numpy": through_numpy,
+    "double": lambda m: m.double(),
+    "half_and_back": lambda m: m.half().float(),
+    "mask_in_place": lambda m: m.weight_mask.fill_(1),
+    "mask_data": lambda m: m.weight_mask.data.fill_(1),
+    "new_mask": new_mask,
+    "new_parameter": new_parameter,
+    "vector_to_parameters": lambda m: nn.utils.vector_to_parameters(
+        torch.ones(sum(p.numel() for p in m.parameters())), m.parameters()
+    ),
+    "share_memory": lambda m: m.share_memory().weight_orig.mul_(3),
+    "requires_grad": lambda m: m.requires_grad_(False).weight_orig.mul_(3),
+    "prune_again": lambda m: prune.l1_unstructured(m, "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_next_forward_sees_the_new_weight(edit, size):
+    layer = layer_of(size)
+    with torch.no_grad():
+        layer(torch.ones(1, size[0]))
+        layer(torch.ones(1, size[0]))
+        EDITS[edit](layer)
+        layer(torch.ones(1, size[0], dtype=layer.weight_orig.dtype))
+        assert torch.equal(layer.weight, fresh(layer))
+        layer(torch.ones(1, size[0], dtype=layer.weight_orig.dtype))
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+def test_one_element_through_data_in_a_small_tensor():
+    layer = layer_of((6, 4))
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+        layer.weight_orig.data[0, 0] += 1
+        layer(torch.ones(1, 6))
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_is_reused(mode):
+    layer = layer_of((300, 200))
+    with mode():
+        layer(torch.ones(1, 300))
+        first = layer.weight
+        layer(torch.ones(1, 300))
+        assert layer.weight is first
+
+
+def test_gradients_after_evaluation():
+    layer = layer_of((6, 4))
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+    layer(torch.ones(1, 6)).sum().backward()
+    assert torch.equal(layer.weight_orig.grad, layer.weight_mask)
+
+
+def test_gradients_after_inference():
+    layer = layer_of((6, 4))
+    with torch.inference_mode():
+        layer(torch.ones(1, 6))
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+    layer.train()(torch.ones(1, 6)).sum().backward()
+    assert torch.equal(layer.weight_orig.grad, layer.weight_mask)
+
+
+def test_it_is_not_reused_in_training():
+    layer = layer_of((6, 4)).train()
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+        first = layer.weight
+        layer(torch.ones(1, 6))
+        assert layer.weight is not first
+
+
+def test_a_weight_set_by_hand_is_set_again():
+    layer = layer_of((6, 4))
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+        layer.weight = torch.zeros(4, 6)
+        layer(torch.ones(1, 6))
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+def test_a_product_edited_by_hand_is_computed_again():
+    layer = layer_of((6, 4))
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+        layer.weight.zero_()
+        layer(torch.ones(1, 6))
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+def test_copies_do_not_share_what_is_kept():
+    layer = layer_of((6, 4))
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+        copied = copy.deepcopy(layer)
+        copied(torch.ones(1, 6))
+        copied.weight_orig.zero_()
+        copied(torch.ones(1, 6))
+        layer(torch.ones(1, 6))
+        assert layer.weight.any()
+        assert not copied.weight.any()

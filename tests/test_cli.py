@@ -1,0 +1,250 @@
+"""The `prunescope` command: its words, its address, the kernel it starts, and how it ends."""
+
+import errno
+import json
+import shlex
+import signal
+import socket
+import sys
+import threading
+import urllib.request
+from http.client import HTTPException
+from importlib.metadata import version
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from hosts import Server, notebook, prunescope_command, served, stand_in_command
+
+from prunescope import cli
+from prunescope.serving import address
+from prunescope.serving.address import CannotListen, Listener
+from prunescope.serving.notebook import dashboard_notebook
+
+SLOW_S = 60
+
+
+def fetch(url: str) -> str:
+    return urllib.request.urlopen(url, timeout=SLOW_S).read().decode()
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"prunescope {version('prunescope')}\n"
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert [option for option in ("--port", "--ip", "--no-browser", "--version") if option not in said] == []
+
+
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "80.5", "", "٣"])
+def test_bad_port_is_one_sentence(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--port", port])
+    assert stop.value.code == 2
+    assert f"a port is a whole number from 0 to 65535, got {port!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ip", "sentence"),
+    [
+        ("192.0.2.1", "192.0.2.1 is no address of this machine: try --ip 127.0.0.1"),
+        ("a" * 64, "is neither an address nor a host name known here: try --ip 127.0.0.1"),
+    ],
+)
+def test_bad_ip_is_one_sentence(ip: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--ip", ip, "--port", "0"]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("words", "opens"), [([], True), (["--no-browser"], False)])
+def test_browser_is_asked_for_unless_told(
+    words: list[str], opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("prunescope.serving.app.serve", lambda *_, open_browser: asked.append(open_browser))
+    assert cli.main([*words, "--port", "0"]) == 0
+    assert asked == [opens]
+
+
+def test_ctrl_c_during_the_start_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prunescope.serving.app.serve", interrupted)
+    assert cli.main(["--port", "0"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------------------------------- address
+
+
+def test_taken_port_gives_the_next_free_one() -> None:
+    with Listener.bind("127.0.0.1", 0) as first, Listener.bind("127.0.0.1", first.port) as second:
+        assert first.port < second.port < first.port + address.PORTS_TRIED
+        assert second.url == f"http://127.0.0.1:{second.port}/"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Make every port answer with an error, and return the list of those that are tried."""
+    tried: list[int] = []
+
+    def bind_sockets(port: int, ip: str) -> list[socket.socket]:
+        tried.append(port)
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(address, "bind_sockets", bind_sockets)
+    return tried
+
+
+@pytest.mark.parametrize(("port", "last"), [(9000, 9049), (65530, 65535)])
+def test_ports_all_taken(port: int, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = refuse(monkeypatch, errno.EADDRINUSE)
+    with pytest.raises(CannotListen, match=f"the ports {port} to {last} of 127.0.0.1 are all taken"):
+        Listener.bind("127.0.0.1", port)
+    assert tried == list(range(port, last + 1))
+
+
+def test_reserved_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = refuse(monkeypatch, errno.EACCES)
+    with pytest.raises(CannotListen, match="port 80 needs administrator rights"):
+        Listener.bind("127.0.0.1", 80)
+    assert tried == [80]
+
+
+def test_every_interface_is_named_by_this_machine() -> None:
+    with Listener.bind("0.0.0.0", 0) as everywhere, Listener.bind("127.0.0.1", 0) as here:
+        assert everywhere.url == f"http://{socket.gethostname()}:{everywhere.port}/"
+        assert everywhere.local_url == f"http://127.0.0.1:{everywhere.port}/"
+        assert everywhere.public
+        assert not here.public
+
+
+# -------------------------------------------------------------------------------------------- a process
+
+
+@pytest.fixture
+def two_cells(tmp_path: Path) -> Path:
+    return notebook(tmp_path / "two.ipynb", ["import sys", "print('this is', sys.executable)"])
+
+
+def test_command_serves_the_dashboard_from_any_directory(tmp_path: Path) -> None:
+    assert dashboard_notebook().is_file()
+    with served(prunescope_command("--no-browser", "--port", "0"), tmp_path) as server:
+        page = fetch(server.url)
+    assert "<title>Prunescope</title>" in page
+    assert "from prunescope" not in page
+    assert server.log.read_text() == ""
+
+
+def test_browser_is_opened_on_the_page(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as told:
+        told.settimeout(SLOW_S)
+        port = told.getsockname()[1]
+        tell = f"""
+import socket, sys
+socket.create_connection(('127.0.0.1', {port})).sendall(sys.argv[1].encode())
+"""
+        browser = {"BROWSER": shlex.join([sys.executable, "-c", tell]) + " %s"}
+        with served(prunescope_command("--port", "0"), tmp_path, browser) as server:
+            connection, _ = told.accept()
+            assert connection.makefile().read() == server.url
+            connection.close()
+        with served(prunescope_command("--port", "0", "--no-browser"), tmp_path, browser):
+            pass
+        told.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            told.accept()
+
+
+def test_error_page_is_ours_and_links_no_other_host(two_cells: Path, tmp_path: Path) -> None:
+    with served(stand_in_command(two_cells), tmp_path, {"TMPDIR": str(tmp_path)}) as server:
+        (page,) = tmp_path.glob("prunescope-*/page/*.ipynb")
+        page.unlink()
+        with pytest.raises(HTTPError) as answer:
+            fetch(server.url)
+        shown = answer.value.read().decode()
+    assert answer.value.code == 404
+    assert "<title>Prunescope</title>" in shown
+    assert "https://" not in shown
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_stop_leaves_nothing_behind(by: signal.Signals, two_cells: Path, tmp_path: Path) -> None:
+    with served(stand_in_command(two_cells), tmp_path) as server:
+        assert "this is" in fetch(server.url)
+        (kernel,) = server.kernels()
+        folder = Path(kernel.cwd())
+        assert [path.name for path in folder.iterdir()] == ["Prunescope.ipynb"]
+        assert server.stop(by) == 0
+    assert not folder.parent.exists()
+    assert server.log.read_text() == ""
+
+
+def test_stop_ends_a_busy_kernel(tmp_path: Path) -> None:
+    busy = notebook(tmp_path / "busy.ipynb", ["open('busy', 'w').close()\nwhile True: pass"])
+    with served(stand_in_command(busy), tmp_path) as server:
+        visitor = threading.Thread(target=fetch_cut_short, args=[server.url])
+        visitor.start()
+        kernel = until_busy(server)
+        assert server.stop() == 0
+        visitor.join()
+    assert not kernel.is_running()
+
+
+def fetch_cut_short(url: str) -> None:
+    with pytest.raises((OSError, HTTPException)):
+        fetch(url)
+
+
+def until_busy(server: Server):
+    while True:
+        for kernel in server.kernels():
+            if Path(kernel.cwd(), "busy").exists():
+                return kernel
+
+
+def test_kernel_is_this_python_whatever_the_user_has_installed(two_cells: Path, tmp_path: Path) -> None:
+    other = tmp_path / "jupyter" / "kernels" / "python3"
+    other.mkdir(parents=True)
+    spec = {"argv": ["false", "{connection_file}"], "display_name": "Other", "language": "python"}
+    (other / "kernel.json").write_text(json.dumps(spec))
+    environment = {"JUPYTER_PATH": str(tmp_path / "jupyter"), "JUPYTER_DATA_DIR": str(tmp_path / "jupyter")}
+    with served(stand_in_command(two_cells), tmp_path, environment) as server:
+        assert f"this is {sys.executable}" in fetch(server.url)
+
+
+def test_home_directory_is_left_alone(two_cells: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    startup = home / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "mine.py").write_text("raise SystemExit('the user has written this for another purpose')")
+    before = sorted(home.rglob("*"))
+    with served(stand_in_command(two_cells), tmp_path, {"HOME": str(home)}) as server:
+        assert "this is" in fetch(server.url)
+    assert sorted(home.rglob("*")) == before
+    assert server.log.read_text() == ""
+
+
+def test_directory_it_starts_from_changes_nothing(two_cells: Path, tmp_path: Path) -> None:
+    settings = {"VoilaConfiguration": {"strip_sources": False, "template": "classic"}}
+    (tmp_path / "voila.json").write_text(json.dumps(settings))
+    (tmp_path / "ipywidgets.py").write_text("raise ImportError('the wrong one')")
+    page = notebook(tmp_path / "page.ipynb", ["import ipywidgets", "print('imported', 6 * 7)"])
+    with served(stand_in_command(page), tmp_path) as server:
+        shown = fetch(server.url)
+    assert "imported 42" in shown
+    assert "6 * 7" not in shown
