@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from prunescope.prune import Ranking, channel_norms, units_to_prune
-from prunescope.spec import METHODS, Method, PruneSpec, Resolved
+from prunescope.spec import METHODS, Method, PruneSpec, Resolved, unit_name
 from prunescope.tensor import PrunableTensor
 
 
@@ -39,6 +40,8 @@ class Preview:
         units: How many units there were to prune.
         pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``.
         threshold: Highest score that goes; None when nothing goes or scores are random.
+        masks: The mask of every tensor the step prunes: this one, or all that are ranked together.
+        pruned_before: How many weights of those tensors earlier steps had pruned.
     """
 
     spec: PruneSpec
@@ -48,6 +51,8 @@ class Preview:
     units: int
     pruned_units: int
     threshold: float | None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    pruned_before: int = 0
 
     @property
     def method(self) -> Method:
@@ -57,7 +62,7 @@ class Preview:
     @property
     def unit_name(self) -> str:
         """Return what a unit is, in the plural: ``"weights"`` or such as ``"output channels"``."""
-        return self.tensor.axis(self.spec.dim) if self.method.structured else "weights"
+        return unit_name(self.method, self.tensor, self.spec.dim)
 
     @property
     def pruned_weights(self) -> int:
@@ -97,7 +102,11 @@ def _kept(mask: Tensor, dim: int) -> Tensor:
 
 
 def make_preview(
-    resolved: Resolved, tensor: PrunableTensor, ranking: Ranking, norms: ChannelNorms
+    resolved: Resolved,
+    tensor: PrunableTensor,
+    ranking: Ranking,
+    norms: ChannelNorms,
+    pool: Sequence[PrunableTensor] = (),
 ) -> Preview:
     """Return what ``resolved`` does to ``tensor``, by selection from a ranking made before.
 
@@ -106,19 +115,43 @@ def make_preview(
         tensor: The tensor.
         ranking: Its units in the order the method prunes them.
         norms: Its channel norms along ``resolved.spec.dim``.
+        pool: The tensors that were ranked together, in that order, by a method that ranks the whole model.
     """
     spec = resolved.spec
     pruned = units_to_prune(spec.amount, ranking.units)
     random = "seed" in METHODS[spec.method].uses
+    together = ranking.mask(pruned)
+    masks = _split(together, pool) if pool else {tensor.name: together}
     return Preview(
         spec=spec,
         tensor=tensor,
-        mask=ranking.mask(pruned),
+        mask=masks[tensor.name] if tensor.name in masks else _mask_so_far(tensor),
         norms=norms,
         units=ranking.units,
         pruned_units=pruned,
         threshold=None if random else ranking.threshold(pruned),
+        masks=masks,
+        pruned_before=sum(_pruned_so_far(each) for each in pool or (tensor,)),
     )
+
+
+def _split(mask: Tensor, pool: Sequence[PrunableTensor]) -> dict[str, Tensor]:
+    parts = torch.split(mask, [tensor.weight.numel() for tensor in pool])
+    return {
+        tensor.name: part.view(tensor.shape).to(tensor.weight.device)
+        for tensor, part in zip(pool, parts, strict=True)
+    }
+
+
+def _mask_so_far(tensor: PrunableTensor) -> Tensor:
+    if tensor.default_mask is not None:
+        return tensor.default_mask
+    return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.weight.device)
+
+
+def _pruned_so_far(tensor: PrunableTensor) -> int:
+    mask = tensor.default_mask
+    return 0 if mask is None else mask.numel() - int(mask.count_nonzero())
 
 
 def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
@@ -140,6 +173,16 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
 def rank_tensor(spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
     """Return the units of ``tensor`` in the order the spec's method prunes them; ``amount`` plays no part."""
     return METHODS[spec.method].build(spec).rank(tensor.effective, default_mask=tensor.default_mask)
+
+
+def rank_together(spec: PruneSpec, pool: Sequence[PrunableTensor]) -> Ranking:
+    """Return the weights of all tensors of ``pool``, one after the other, in the order they are pruned.
+
+    The order of ``prune.global_unstructured``: one threshold for all, whatever layer a weight is in.
+    """
+    flat = torch.cat([tensor.effective.reshape(-1) for tensor in pool])
+    kept = torch.cat([_mask_so_far(tensor).reshape(-1) for tensor in pool])
+    return METHODS[spec.method].build(spec).rank(flat, default_mask=None if kept.all() else kept)
 
 
 def tensor_norms(spec: PruneSpec, tensor: PrunableTensor) -> ChannelNorms:

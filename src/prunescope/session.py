@@ -1,15 +1,28 @@
-"""One exploration of one model: its tensors, previews with cached rankings, and held-out accuracy.
+"""One exploration of one model: its tensors, previews with cached rankings, steps, and held-out accuracy.
 
-The user's model is read, never written: accuracy is measured on a copy with the pruned tensor passed in.
+The user's model is read, never written: steps are masks beside it, accuracy is measured on a copy with the
+pruned tensors passed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from prunescope.analysis import Accuracy, Twin
 from prunescope.errors import RequestError
-from prunescope.preview import ChannelNorms, Preview, make_preview, rank_tensor, tensor_norms
+from prunescope.history import History, Step, Variant
+from prunescope.preview import (
+    ChannelNorms,
+    Preview,
+    make_preview,
+    rank_tensor,
+    rank_together,
+    tensor_norms,
+)
 from prunescope.prune import Ranking
 from prunescope.sources import Source, find_tensor, fingerprint, prunable_tensors, read_again, version
 from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
@@ -31,19 +44,28 @@ class Session:
         >>> session = Session(module_source(nn.Linear(4, 3)))
         >>> session.preview(session.resolve(session.first_spec)).pruned_units
         4
+
+    Attributes:
+        source: The model and its data.
+        history: The steps, and how many of them are carried out.
+        tensors: What can be pruned, by full name, as the model holds it: without the steps.
+        parameters: How many numbers the model's parameters hold.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.history = History()
         self.tensors: dict[str, PrunableTensor] = dict(prunable_tensors(source.model))
         self._fingerprints = {
             name: fingerprint(source.model, tensor) for name, tensor in self.tensors.items()
         }
         self.parameters = sum(parameter.numel() for parameter in source.model.parameters())
+        self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
         self._ranking: tuple[object, Ranking] | None = None
         self._norms: tuple[object, ChannelNorms] | None = None
         self._twin: tuple[object, Twin] | None = None
-        self._accuracies: dict[bool, tuple[object, Accuracy]] = {}
+        self._accuracies: dict[object, Accuracy] = {}
+        self._measured_state: object = None
 
     @property
     def first_spec(self) -> PruneSpec:
@@ -51,7 +73,7 @@ class Session:
         return PruneSpec(layer=self.source.layer or next(iter(self.tensors)))
 
     def tensor(self, layer: object) -> PrunableTensor:
-        """Return the tensor ``layer`` names, as it is in the model now.
+        """Return the tensor ``layer`` names, as it is in the model now and with the steps carried out.
 
         Raises:
             RequestError: ``layer`` names nothing that can be pruned.
@@ -62,15 +84,38 @@ class Session:
         if now != self._fingerprints[name]:
             self.tensors[name] = read_again(model, self.tensors[name])
             self._fingerprints[name] = now
-        return self.tensors[name]
+        key = self._key(name)
+        if name not in self._stepped or self._stepped[name][0] != key:
+            self._stepped[name] = (key, self._with_steps(self.tensors[name]))
+        return self._stepped[name][1]
+
+    def _with_steps(self, tensor: PrunableTensor) -> PrunableTensor:
+        step = self.history.last(tensor.name)
+        if step is None:
+            return tensor
+        mask = step.masks[tensor.name].to(tensor.weight.device)
+        own = tensor.default_mask
+        return replace(tensor, default_mask=mask if own is None else mask & own)
+
+    def _key(self, name: str) -> tuple[object, ...]:
+        """Return what tells the tensor as it is now from what it was: the model's own, and the last step."""
+        return (name, self._fingerprints[name], self.history.last(name))
+
+    def pool(self) -> list[PrunableTensor]:
+        """Return the tensors that pooled methods rank together: all of two axes and more."""
+        pool = [self.tensor(name) for name, tensor in list(self.tensors.items()) if len(tensor.shape) > 1]
+        return pool or [self.tensor(name) for name in list(self.tensors)]
 
     def resolve(
         self, wanted: PruneSpec, asked: frozenset[str] = frozenset(), previous_units: int | None = None
     ) -> Resolved:
         """Return what the model allows of ``wanted``; see `prunescope.spec.resolve`."""
         tensor = self.tensor(wanted.layer)
-        wanted = PruneSpec(**{**vars(wanted), "layer": tensor.name})
-        return resolve(wanted, tensor, asked=asked, previous_units=previous_units)
+        wanted = replace(wanted, layer=tensor.name)
+        method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
+        pooled = method is not None and method.pooled
+        units = sum(each.units(None) for each in self.pool()) if pooled else None
+        return resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
 
     def preview(self, resolved: Resolved) -> Preview:
         """Return what ``resolved`` would do. Moving only ``amount`` re-selects from the last ranking.
@@ -80,103 +125,198 @@ class Session:
         """
         spec = resolved.spec
         tensor = self.tensor(spec.layer)
+        pool = self.pool() if METHODS[spec.method].pooled else []
         try:
-            return make_preview(
-                resolved, tensor, self._cached_ranking(spec, tensor), self._cached_norms(spec, tensor)
-            )
+            ranking, norms = self._cached_ranking(spec, tensor, pool), self._cached_norms(spec, tensor)
+            return make_preview(resolved, tensor, ranking, norms, pool)
         except ValueError as error:
             reason = str(error).rstrip(".")
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
 
-    def _cached_ranking(self, spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
+    def _cached_ranking(self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor]) -> Ranking:
         used = METHODS[spec.method].uses - {"amount"}
-        key = (
-            tensor.name,
-            self._fingerprints[tensor.name],
-            spec.method,
-            *(getattr(spec, name) for name in sorted(used)),
-        )
+        ranked = tuple(self._key(each.name) for each in pool or [tensor])
+        key = (ranked, spec.method, *(getattr(spec, name) for name in sorted(used)))
         if self._ranking is None or self._ranking[0] != key:
             self._ranking = None  # Free the old one before the new one takes memory.
-            self._ranking = (key, rank_tensor(spec, tensor))
+            self._ranking = (key, rank_together(spec, pool) if pool else rank_tensor(spec, tensor))
         return self._ranking[1]
 
     def _cached_norms(self, spec: PruneSpec, tensor: PrunableTensor) -> ChannelNorms:
-        key = (tensor.name, self._fingerprints[tensor.name], spec.n, spec.dim)
+        key = (self._key(tensor.name), spec.n, spec.dim)
         if self._norms is None or self._norms[0] != key:
             self._norms = (key, tensor_norms(spec, tensor))
         return self._norms[1]
 
-    def model_sparsity(self, preview: Preview | None = None) -> float:
+    # Steps.
+
+    def apply(self, preview: Preview) -> Step:
+        """Carry ``preview`` out: it becomes the next step. Steps that were undone are gone.
+
+        Raises:
+            RequestError: The model or the history has changed since ``preview`` was made.
+        """
+        if self.tensor(preview.tensor.name) is not preview.tensor:
+            raise RequestError("steps", "`steps`: the model has changed since this preview. Move a control.")
+        step = Step.of(preview)
+        measured = self._known_accuracy(preview)
+        self.history = self.history.then(step)
+        if measured is not None:
+            self._accuracies[self.applied.key] = measured
+        return step
+
+    def jump(self, position: int) -> None:
+        """Go to the place in the history where its first ``position`` steps are carried out.
+
+        Raises:
+            RequestError: There are not so many steps.
+        """
+        most = len(self.history.steps)
+        if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position <= most:
+            raise RequestError("steps", f"`steps` must be a whole number from 0 to {most}, got {position!r}.")
+        self.history = self.history.at(position)
+
+    def undo(self) -> None:
+        """Take the last step back.
+
+        Raises:
+            RequestError: There is no step to undo.
+        """
+        if self.history.position == 0:
+            raise RequestError("steps", "`steps`: there is nothing to undo.")
+        self.jump(self.history.position - 1)
+
+    def redo(self) -> None:
+        """Carry the last step that was undone out again.
+
+        Raises:
+            RequestError: No step was undone.
+        """
+        if self.history.position == len(self.history.steps):
+            raise RequestError("steps", "`steps`: there is nothing to redo.")
+        self.jump(self.history.position + 1)
+
+    def reset(self) -> None:
+        """Go back to the model as it was given; redo brings the steps back."""
+        self.jump(0)
+
+    # States of the model: as it was given, with the steps, with a preview on top.
+
+    @property
+    def applied(self) -> Variant:
+        """Return the model with the steps carried out."""
+        return Variant(self.history.masks(), self.history.done)
+
+    def with_preview(self, preview: Preview) -> Variant:
+        """Return the model with the steps, and ``preview`` carried out on top of them."""
+        return Variant({**self.history.masks(), **preview.masks}, (*self.history.done, preview))
+
+    def _variant(self, what: Preview | Variant | None) -> Variant:
+        if isinstance(what, Preview):
+            return self.with_preview(what)
+        return Variant() if what is None else what
+
+    def weights(self, variant: Variant) -> dict[str, Tensor]:
+        """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors."""
+        return {
+            name: torch.where(mask.to(self.tensors[name].weight.device), self.tensors[name].weight, 0)
+            for name, mask in variant.masks.items()
+        }
+
+    def pruned_weights(self, what: Preview | Variant | None = None) -> int:
+        """Return how many weights are pruned in a state of the model, its own earlier pruning included."""
+        masks = self._variant(what).masks
+        pruned = 0
+        for name in list(self.tensors):
+            tensor = self.tensor(name)
+            own = self.tensors[name].default_mask
+            mask = masks.get(name, own)
+            if mask is not None:
+                pruned += tensor.weight.numel() - int(mask.count_nonzero())
+        return pruned
+
+    def model_sparsity(self, what: Preview | Variant | None = None) -> float:
         """Return the fraction of all the model's parameters that is pruned, in [0, 1].
 
         Args:
-            preview: Counted as if it were carried out; None counts what the model carries already.
+            what: A preview, counted as if it were carried out after the steps; a variant; None counts what
+                the model carries of its own.
         """
-        pruned = 0 if preview is None else preview.pruned_weights
-        for tensor in map(self.tensor, list(self.tensors)):
-            if tensor.default_mask is not None and (preview is None or tensor.name != preview.tensor.name):
-                pruned += tensor.weight.numel() - int(tensor.default_mask.count_nonzero())
-        return pruned / self.parameters
+        return self.pruned_weights(what) / self.parameters
 
-    def accuracy(self, preview: Preview | None = None) -> Accuracy:
-        """Return the held-out accuracy; measured once for as long as the model and the preview are the same.
+    def accuracy(self, what: Preview | Variant | None = None) -> Accuracy:
+        """Return the held-out accuracy; measured once for as long as the model and the state are the same.
 
         Args:
-            preview: Measured as if it were carried out; None measures the model as it is.
+            what: A preview, measured as if it were carried out after the steps; a variant; None measures
+                the model as it was given.
 
         Raises:
             RequestError: There is no data, or the model cannot be run on it.
         """
-        known = self._known_accuracy(preview)
+        known = self._known_accuracy(what)
         if known is not None:
             return known
-        for _ in self.evaluate(preview):
+        for _ in self.evaluate(what):
             pass
-        known = self._known_accuracy(preview)
+        known = self._known_accuracy(what)
         if known is None:
             raise RequestError("data", "`data` must be given to measure accuracy.")
         return known
 
-    def known_accuracy(self) -> Accuracy | None:
-        """Return the accuracy of the model as it is if it has been measured, else None."""
-        return self._known_accuracy(None)
+    def known_accuracy(self, what: Preview | Variant | None = None) -> Accuracy | None:
+        """Return the accuracy of a state of the model if it has been measured, else None."""
+        return self._known_accuracy(what)
 
-    def _known_accuracy(self, preview: Preview | None) -> Accuracy | None:
-        key, accuracy = self._accuracies.get(preview is None, (None, None))
-        return accuracy if key == self._accuracy_key(preview) else None
+    def _known_accuracy(self, what: Preview | Variant | None) -> Accuracy | None:
+        if self._measured_state != self._state():
+            return None
+        return self._accuracies.get(self._variant(what).key)
 
-    def _accuracy_key(self, preview: Preview | None) -> tuple[object, ...]:
+    def _state(self) -> tuple[object, ...]:
+        """Return what changes whenever the user's model does."""
         state = (*self.source.model.parameters(), *self.source.model.buffers())
-        return (preview, *((id(tensor), tensor.data_ptr(), version(tensor)) for tensor in state))
+        return tuple((id(tensor), tensor.data_ptr(), version(tensor)) for tensor in state)
 
-    def evaluate(self, preview: Preview | None = None) -> Iterator[Accuracy]:
+    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy]:
         """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
 
         Args:
-            preview: Measured as if it were carried out; None measures the model as it is.
+            what: A preview, a variant, or None, as for `accuracy`.
 
         Raises:
             RequestError: The model cannot be run on the data, answers in another form, or changed meanwhile.
         """
-        if self.source.data is None or self._known_accuracy(preview) is not None:
+        if self.source.data is None or self._known_accuracy(what) is not None:
             return
-        if preview is not None and self.tensor(preview.tensor.name) is not preview.tensor:
+        if isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor:
             raise _changed()
-        start = self._accuracy_key(preview)
-        for counted in self._current_twin().evaluate(*self.source.data, preview):
-            if self._accuracy_key(preview) != start:
+        variant, start = self._variant(what), self._state()
+        for counted in self._current_twin().evaluate(*self.source.data, self.weights(variant)):
+            if self._state() != start:
                 raise _changed()
             if counted.total == len(self.source.data[1]):
-                self._accuracies[preview is None] = (start, counted)
+                self._remember(variant.key, start, counted)
             yield counted
 
+    def _remember(self, key: object, state: object, accuracy: Accuracy) -> None:
+        """Keep an accuracy: of every state made of steps, but only of the latest preview, which is large."""
+        if self._measured_state != state:
+            self._accuracies, self._measured_state = {}, state
+        for other in [other for other in self._accuracies if _is_preview(other)]:
+            del self._accuracies[other]
+        self._accuracies[key] = accuracy
+
     def _current_twin(self) -> Twin:
-        key = self._accuracy_key(None)
+        key = self._state()
         if self._twin is None or self._twin[0] != key:
             self._twin = None  # Free the old one before the new one takes memory.
             self._twin = (key, Twin(self.source.model))
         return self._twin[1]
+
+
+def _is_preview(key: object) -> bool:
+    return isinstance(key, tuple) and any(isinstance(part, Preview) for part in key)
 
 
 def _changed() -> RequestError:

@@ -100,6 +100,7 @@ class Method:
         uses: The fields of `PruneSpec` the method reads.
         build: Makes the engine's method from a spec; random ones draw from a generator of the spec's seed.
         norm_scores: Whether the score of a channel is its Ln norm, so that the threshold is a norm.
+        pooled: Whether the weights of all tensors of two axes and more are ranked together.
     """
 
     key: str
@@ -108,6 +109,7 @@ class Method:
     uses: frozenset[str]
     build: Callable[[PruneSpec], prune.BasePruningMethod] = field(repr=False)
     norm_scores: bool = False
+    pooled: bool = False
 
 
 def _generator(spec: PruneSpec) -> torch.Generator:
@@ -146,6 +148,14 @@ METHODS: Mapping[str, Method] = {
             frozenset({"amount", "dim", "seed"}),
             lambda spec: prune.RandomStructured(spec.amount, spec.dim, generator=_generator(spec)),
         ),
+        Method(
+            "global_unstructured",
+            "Global L1 unstructured",
+            False,
+            frozenset({"amount"}),
+            lambda spec: prune.L1Unstructured(spec.amount),
+            pooled=True,
+        ),
     )
 }
 """The methods, by torch's function name, in the order they are offered."""
@@ -172,6 +182,7 @@ def resolve(
     *,
     asked: Collection[str] = FIELDS,
     previous_units: int | None = None,
+    pool_units: int | None = None,
 ) -> Resolved:
     """Return what ``tensor`` allows of ``wanted``.
 
@@ -182,6 +193,8 @@ def resolve(
             value that does not fit is corrected, with a note.
         previous_units: How many units the amount was taken of so far. A count that no longer fits keeps
             its share of them.
+        pool_units: How many weights are left in all tensors that a pooled method ranks together; None: this
+            tensor is the only one.
 
     Returns:
         The spec to carry out, its number of units, and the notes.
@@ -203,13 +216,20 @@ def resolve(
     n = _norm(wanted, tensor, dim, asked, notes)
     seed = _seed(wanted.seed)
     units = tensor.units(dim if method.structured else None)
-    unit_name = tensor.axis(dim) if method.structured else "weights"
+    if method.pooled and pool_units is not None:
+        units = pool_units
+    name = unit_name(method, tensor, dim)
     if "amount" not in asked:
-        wanted = replace(
-            wanted, amount=_fitting_count(wanted.amount, unit_name, units, previous_units, notes)
-        )
-    amount = _amount(wanted.amount, unit_name, units)
+        wanted = replace(wanted, amount=_fitting_count(wanted.amount, name, units, previous_units, notes))
+    amount = _amount(wanted.amount, name, units)
     return Resolved(replace(wanted, amount=amount, n=n, dim=dim, seed=seed), units, notes)
+
+
+def unit_name(method: Method, tensor: PrunableTensor, dim: int) -> str:
+    """Return what ``method`` prunes of ``tensor``, in the plural, such as ``"output channels"``."""
+    if method.structured:
+        return tensor.axis(dim)
+    return "weights of the model" if method.pooled else "weights"
 
 
 def parse_norm(n: object) -> Norm:

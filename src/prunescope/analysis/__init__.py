@@ -1,5 +1,5 @@
 """What a model is worth, pruned or not; computed, never drawn."""
 
-from prunescope.analysis.accuracy import Accuracy, Twin
+from prunescope.analysis.accuracy import Accuracy, Twin, copy_of
 
-__all__ = ["Accuracy", "Twin"]
+__all__ = ["Accuracy", "Twin", "copy_of"]

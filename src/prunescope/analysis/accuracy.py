@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from prunescope.errors import RequestError
-from prunescope.preview import Preview
 from prunescope.sources import Inputs
 
 BATCH = 128
@@ -23,15 +23,49 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many held-out examples a model answers right: ``right`` of ``total``."""
+    """How many held-out examples a model answers right: ``right`` of ``total``.
+
+    Attributes:
+        right: Examples answered right.
+        total: Examples asked.
+        answers: The class answered to each, of shape ``(total,)``; None where only counts are known.
+    """
 
     right: int
     total: int
+    answers: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def fraction(self) -> float:
         """Return the accuracy in [0, 1]."""
         return self.right / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % confidence interval of the accuracy on examples like these.
+
+        Wilson's score interval: E. B. Wilson, "Probable inference", JASA 22 (1927), 209-212.
+
+        Example:
+            >>> low, high = Accuracy(90, 100).interval
+            >>> round(low, 3), round(high, 3)
+            (0.826, 0.945)
+        """
+        z, n, p = 1.959964, self.total, self.fraction
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """Return a deep copy of ``model``, pruned or not."""
+    memo: dict[int, object] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            # torch's pruning leaves a tensor with a history, which deepcopy refuses.
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 class Twin:
@@ -47,18 +81,14 @@ class Twin:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        memo: dict[int, object] = {}
-        for module in model.modules():
-            for value in vars(module).values():
-                # torch's pruning leaves a tensor with a history, which deepcopy refuses.
-                if isinstance(value, Tensor) and not value.is_leaf:
-                    memo[id(value)] = value.detach().clone()
         try:
-            self._model = copy.deepcopy(model, memo).eval()
+            self._model = copy_of(model).eval()
         except Exception as error:
             raise _unmeasured(error) from error
 
-    def evaluate(self, inputs: Inputs, targets: Tensor, preview: Preview | None = None) -> Iterator[Accuracy]:
+    def evaluate(
+        self, inputs: Inputs, targets: Tensor, weights: Mapping[str, Tensor] | None = None
+    ) -> Iterator[Accuracy]:
         """Yield the accuracy counted so far, batch by batch; the last one is the whole.
 
         Every global random state (torch's, NumPy's, Python's) is left as it was found after each batch.
@@ -66,27 +96,33 @@ class Twin:
         Args:
             inputs: What the model is called with, N examples.
             targets: Class indices of shape ``(N,)``.
-            preview: Measured as if it were carried out; None measures the model as it is.
+            weights: Tensors that stand in for the model's own, by plain name; None measures it as it is.
 
         Raises:
             RequestError: The model cannot be run on the data, or answers in another form.
         """
         parts = inputs if isinstance(inputs, tuple) else (inputs,)
+        answers = torch.empty(len(targets), dtype=torch.int64)
         right = 0
-        with self._pruned(preview) as state:
+        with self.using(weights or {}) as state:
             for start in range(0, len(targets), BATCH):
                 rows = slice(start, start + BATCH)
-                right += self._count_right(state, tuple(part[rows] for part in parts), targets[rows])
-                yield Accuracy(right, min(start + BATCH, len(targets)))
+                answers[rows] = self._answer(state, tuple(part[rows] for part in parts), targets[rows])
+                right += int((answers[rows] == targets[rows].cpu()).count_nonzero())
+                end = min(start + BATCH, len(targets))
+                yield Accuracy(right, end, answers[:end])
 
     @contextmanager
-    def _pruned(self, preview: Preview | None) -> Iterator[dict[str, Tensor]]:
-        """Give the parameters that stand in for the twin's own while ``preview`` is measured."""
-        if preview is None:
-            yield {}
-            return
-        name = preview.tensor.name
-        masked = torch.where(preview.mask, preview.tensor.weight, 0)
+    def using(self, weights: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+        """Give the parameters that stand in for the twin's own while it runs with ``weights``."""
+        state: dict[str, Tensor] = {}
+        with ExitStack() as stack:
+            for name, weight in weights.items():
+                state |= stack.enter_context(self._standing_in(name, weight))
+            yield state
+
+    @contextmanager
+    def _standing_in(self, name: str, masked: Tensor) -> Iterator[dict[str, Tensor]]:
         stored = f"{name}_orig"
         if stored not in dict(self._model.named_parameters(remove_duplicate=False)):
             yield {name: masked}
@@ -102,7 +138,7 @@ class Twin:
             if before is not None:
                 attributes[plain] = before
 
-    def _count_right(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...], targets: Tensor) -> int:
+    def _answer(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         try:
             with _untouched_randomness(), torch.no_grad():
                 # A tied weight is pruned in one of its layers, as torch does it.
@@ -112,7 +148,7 @@ class Twin:
                 raise ValueError(f"the model must answer with scores of shape (N, classes), got {got}")
             if scores.shape[1] < 2:
                 raise ValueError("the model must answer with a score for each of at least 2 classes, got 1")
-            return int((scores.argmax(dim=1) == targets.to(scores.device)).count_nonzero())
+            return scores.argmax(dim=1).cpu()
         except Exception as error:  # Whatever the user's model raises is theirs to read, in one sentence.
             raise _unmeasured(error) from error
 

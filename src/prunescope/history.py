@@ -1,0 +1,135 @@
+"""The steps of an exploration: an immutable history and a place in it.
+
+A step is what a spec did: the masks it left behind. Weights are never written, so going back is looking at
+another place of the history, and the original is there to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from prunescope.percent import percent
+from prunescope.preview import Preview
+from prunescope.spec import METHODS, PruneSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One pruning that was carried out.
+
+    Attributes:
+        spec: What was asked.
+        masks: For each tensor it pruned, the boolean mask afterwards, True where kept by it and all before.
+        units: How many units there were to prune.
+        pruned_units: How many of them the step pruned.
+        unit_name: What a unit is, in the plural, such as ``"output channels"``.
+        share_before: Fraction of those units' tensors that earlier steps had pruned, in [0, 1].
+        share_after: The same after this step.
+    """
+
+    spec: PruneSpec
+    masks: Mapping[str, Tensor]
+    units: int
+    pruned_units: int
+    unit_name: str
+    share_before: float
+    share_after: float
+
+    @classmethod
+    def of(cls, preview: Preview) -> Step:
+        """Return the step that carries ``preview`` out."""
+        weights = sum(mask.numel() for mask in preview.masks.values())
+        return cls(
+            spec=preview.spec,
+            masks=preview.masks,
+            units=preview.units,
+            pruned_units=preview.pruned_units,
+            unit_name=preview.unit_name,
+            share_before=preview.pruned_before / weights,
+            share_after=sum(_pruned(mask) for mask in preview.masks.values()) / weights,
+        )
+
+    @property
+    def title(self) -> str:
+        """Return what was done, as code says it, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
+        fields = ("amount", "n", "dim", "seed")
+        uses = METHODS[self.spec.method].uses
+        values = ", ".join(f"{name}={getattr(self.spec, name)!r}" for name in fields if name in uses)
+        return f"{self.spec.method}({values})"
+
+    @property
+    def where(self) -> str:
+        """Return what it was done to: the tensor's name, or how many tensors shared one ranking."""
+        return f"{len(self.masks)} tensors" if METHODS[self.spec.method].pooled else self.spec.layer
+
+    @property
+    def effect(self) -> str:
+        """Return in words what it did; a repeated amount is explained as a share of what was left."""
+        text = f"pruned {self.pruned_units:,} of {self.units:,} {self.unit_name}"
+        if self.share_before == 0:
+            return f"{text}; sparsity {percent(self.share_after)}"
+        if isinstance(self.spec.amount, float):
+            text += f" still kept ({percent(self.spec.amount)} of what was left, not of all)"
+        else:
+            text += " still kept"
+        return f"{text}; sparsity {percent(self.share_before)} → {percent(self.share_after)}"
+
+
+def _pruned(mask: Tensor) -> int:
+    return mask.numel() - int(mask.count_nonzero())
+
+
+@dataclass(frozen=True)
+class History:
+    """Steps, of which the first ``position`` are carried out; the others can be redone.
+
+    Immutable: every change returns another history.
+
+    Attributes:
+        steps: All steps, oldest first.
+        position: How many of them are carried out, ``0 <= position <= len(steps)``.
+
+    Example:
+        >>> History().at(0).done
+        ()
+    """
+
+    steps: tuple[Step, ...] = ()
+    position: int = 0
+
+    @property
+    def done(self) -> tuple[Step, ...]:
+        """Return the steps that are carried out, oldest first."""
+        return self.steps[: self.position]
+
+    def then(self, step: Step) -> History:
+        """Return the history with ``step`` carried out next; steps that were undone are gone."""
+        return History((*self.done, step), self.position + 1)
+
+    def at(self, position: int) -> History:
+        """Return the history with its first ``position`` steps carried out."""
+        return replace(self, position=position)
+
+    def last(self, name: str) -> Step | None:
+        """Return the last step carried out that pruned the tensor ``name``, or None."""
+        return next((step for step in reversed(self.done) if name in step.masks), None)
+
+    def masks(self) -> dict[str, Tensor]:
+        """Return the mask of every tensor that the steps carried out have pruned."""
+        return {name: mask for step in self.done for name, mask in step.masks.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One state of the model to be measured or taken home: a mask for some of its tensors.
+
+    Attributes:
+        masks: Boolean masks by tensor name, True where kept.
+        key: What tells it from any other, hashable.
+    """
+
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    key: object = ()

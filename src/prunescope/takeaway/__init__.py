@@ -1,0 +1,18 @@
+"""Taking the result home: the pruned model, its masks, the plan as JSON, and code that does it again."""
+
+from prunescope.takeaway.code import code
+from prunescope.takeaway.files import FILES, Saved, save, write_atomically
+from prunescope.takeaway.model import pruned_model, sparse_state
+from prunescope.takeaway.plan import load_plan, plan
+
+__all__ = [
+    "FILES",
+    "Saved",
+    "code",
+    "load_plan",
+    "plan",
+    "pruned_model",
+    "save",
+    "sparse_state",
+    "write_atomically",
+]

@@ -1,0 +1,93 @@
+"""Carries steps out on a copy of the model, through the engine's own functions and containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from prunescope import prune
+from prunescope.analysis import copy_of
+from prunescope.errors import RequestError
+from prunescope.history import Step
+from prunescope.session import Session
+from prunescope.spec import METHODS
+
+
+def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Return the module that owns the parameter of the full name ``name``, and its name there."""
+    prefix, _, own = name.rpartition(".")
+    return model.get_submodule(prefix), own
+
+
+def carry_out(model: nn.Module, step: Step) -> None:
+    """Prune ``model`` in place as ``step`` did, by the engine's function of that name."""
+    spec, method = step.spec, METHODS[step.spec.method]
+    if method.pooled:
+        places = [place(model, name) for name in step.masks]
+        prune.global_unstructured(places, prune.L1Unstructured, amount=spec.amount)
+        return
+    arguments = {name: getattr(spec, name) for name in method.uses - {"seed"}}
+    if "seed" in method.uses:
+        arguments["generator"] = Generator().manual_seed(spec.seed)
+    getattr(prune, method.key)(*place(model, spec.layer), **arguments)
+
+
+def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
+    """Return a copy of the session's model with its steps carried out.
+
+    Args:
+        session: The session; its model is read, never written.
+        permanent: Whether pruning is made permanent, as by ``prune.remove``: plain parameters with zeros.
+            If not, each pruned parameter is a ``_orig`` parameter with a ``_mask`` buffer.
+
+    Raises:
+        RequestError: The model cannot be copied or pruned.
+
+    Example:
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(4, 3)))
+        >>> step = session.apply(session.preview(session.resolve(session.first_spec)))
+        >>> int((pruned_model(session, permanent=True).weight == 0).sum())
+        4
+    """
+    model = copy_of(session.source.model)
+    for step in session.history.done:
+        try:
+            carry_out(model, step)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise RequestError("steps", f"`steps`: {step.title} could not be carried out: {error}") from error
+    _confirm(model, session.history.masks())
+    if permanent:
+        _make_permanent(model.modules())
+    return model
+
+
+def _confirm(model: nn.Module, masks: dict[str, Tensor]) -> None:
+    """Refuse a model whose masks are not those of the steps: it has changed since they were carried out."""
+    for name, mask in masks.items():
+        module, own = place(model, name)
+        if not torch.equal(module.get_buffer(f"{own}_mask").bool().cpu(), mask.cpu()):
+            raise RequestError(
+                "steps",
+                f"`steps`: {name} has changed since it was pruned, so that the same steps give another mask. "
+                "Undo them and prune again.",
+            )
+
+
+def _make_permanent(modules: Iterable[nn.Module]) -> None:
+    for module in modules:
+        for name in [name.removesuffix("_orig") for name in module._parameters if name.endswith("_orig")]:
+            if f"{name}_mask" in module._buffers:
+                prune.remove(module, name)
+
+
+def sparse_state(session: Session) -> dict[str, Tensor]:
+    """Return the state of the permanently pruned model: plain names, zeros where pruned."""
+    state = pruned_model(session, permanent=True).state_dict()
+    return {
+        name: value.detach().clone().contiguous()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }

@@ -1,0 +1,128 @@
+"""A plan: the steps as JSON, to be carried out on another copy of the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from prunescope.errors import RequestError
+from prunescope.history import History, Step
+from prunescope.session import Session
+from prunescope.spec import METHODS, PruneSpec, parse_norm
+
+FORMAT = "prunescope-plan"
+VERSION = 1
+MAX_STEPS = 1000
+
+
+def plan(session: Session, history: History | None = None) -> str:
+    """Return the steps carried out as JSON: what was asked of each tensor, and the shapes it was asked of.
+
+    Args:
+        session: The session.
+        history: A history of that session; None means the one it is in.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(4, 3)))
+        >>> json.loads(plan(session))["steps"]
+        []
+    """
+    done = (history or session.history).done
+    names = {name for step in done for name in (step.spec.layer, *step.masks)}
+    shapes = {name: list(tensor.shape) for name, tensor in session.tensors.items() if name in names}
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tensors": shapes,
+        "steps": [step_values(step) for step in done],
+    }
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def step_values(step: Step) -> dict[str, Any]:
+    """Return what a step needs to be done again: layer, method, and the fields the method uses."""
+    uses = {"layer", "method"} | METHODS[step.spec.method].uses
+    values = {name: value for name, value in asdict(step.spec).items() if name in uses}
+    if isinstance(values.get("n"), float) and math.isinf(values["n"]):
+        values["n"] = str(values["n"])
+    return values
+
+
+def load_plan(session: Session, text: str) -> None:
+    """Carry out the steps of a plan on the session's model, in place of the steps it has.
+
+    Args:
+        session: The session; left as it was if the plan does not fit.
+        text: What `plan` returned, for this model or one with the same tensors.
+
+    Raises:
+        RequestError: ``text`` is no plan, or layers of it are not in the model or have another shape; the
+            sentence names them.
+    """
+    document = _read(text)
+    _check_tensors(session, document["tensors"])
+    carry_out_specs(session, [_spec(values) for values in document["steps"]])
+
+
+def carry_out_specs(session: Session, specs: list[PruneSpec]) -> None:
+    """Carry out ``specs`` one after the other in place of the session's steps; all of them or none.
+
+    Raises:
+        RequestError: One of them cannot be met; the session is as it was.
+    """
+    before = session.history
+    session.history = History()
+    try:
+        for number, spec in enumerate(specs, start=1):
+            try:
+                session.apply(session.preview(session.resolve(spec, frozenset(PruneSpec.__annotations__))))
+            except RequestError as problem:
+                raise RequestError(
+                    "plan", f"`plan`: step {number} cannot be carried out: {problem}"
+                ) from None
+    except BaseException:
+        session.history = before
+        raise
+
+
+def _read(text: str) -> dict[str, Any]:
+    wanted = "`plan` must be JSON that Prunescope saved"
+    try:
+        document = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RequestError("plan", f"{wanted}: {error}.") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise RequestError("plan", f'{wanted}, with "format": "{FORMAT}".')
+    if document.get("version") != VERSION:
+        raise RequestError(
+            "plan", f"`plan` must be of version {VERSION}, got version {document.get('version')!r}."
+        )
+    steps, tensors = document.get("steps"), document.get("tensors")
+    if not isinstance(steps, list) or not isinstance(tensors, dict) or len(steps) > MAX_STEPS:
+        raise RequestError("plan", f'{wanted}: "tensors" maps names to shapes, "steps" lists at most 1000.')
+    return document
+
+
+def _check_tensors(session: Session, tensors: dict[str, Any]) -> None:
+    wrong = []
+    for name, shape in tensors.items():
+        known = session.tensors.get(name)
+        if known is None:
+            wrong.append(f"{name} is not in this model")
+        elif list(known.shape) != shape:
+            wrong.append(f"{name} is {known.shape_text} here, {shape} in the plan")
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise RequestError("plan", f"`plan` is for another model: {'; '.join(wrong[:5])}{more}.")
+
+
+def _spec(values: Any) -> PruneSpec:
+    try:
+        spec = PruneSpec(**values)
+    except TypeError as error:
+        raise RequestError("plan", f"`plan` has a step that is none: {values!r}.") from error
+    return PruneSpec(**{**vars(spec), "n": parse_norm(spec.n)})

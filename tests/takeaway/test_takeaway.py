@@ -1,0 +1,220 @@
+"""What is taken home does again, elsewhere, what was explored."""
+
+import copy
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from prunescope.errors import RequestError
+from prunescope.session import Session
+from prunescope.sources import demo_source, module_source
+from prunescope.takeaway import code, load_plan, plan, pruned_model, save
+
+STEPS = {
+    "l1_unstructured": [{"method": "l1_unstructured", "amount": 0.3}],
+    "count": [{"method": "l1_unstructured", "amount": 7}],
+    "random_unstructured": [{"method": "random_unstructured", "amount": 0.5, "seed": 3}],
+    "random_structured": [{"method": "random_structured", "amount": 2, "dim": 1, "seed": 9}],
+    "ln_structured": [{"method": "ln_structured", "amount": 0.5, "n": 1, "dim": 0}],
+    "inf": [{"method": "ln_structured", "amount": 0.5, "n": -math.inf, "dim": 1}],
+    "fro": [{"method": "ln_structured", "amount": 1, "n": "fro", "dim": 0}],
+    "nuc": [{"method": "ln_structured", "amount": 1, "n": "nuc", "dim": 0, "layer": "0.weight"}],
+    "global": [{"method": "global_unstructured", "amount": 0.4}],
+    "bias": [{"layer": "0.bias", "amount": 0.5}],
+    "sequence": [
+        {"method": "ln_structured", "amount": 1, "layer": "0.weight"},
+        {"method": "random_unstructured", "amount": 0.5, "seed": 1, "layer": "0.weight"},
+        {"method": "global_unstructured", "amount": 0.4},
+        {"method": "random_structured", "amount": 0.5, "dim": 0, "seed": 2, "layer": "3.weight"},
+        {"method": "l1_unstructured", "amount": 0.5, "layer": "0.weight"},
+    ],
+}
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+
+
+def explored(model: nn.Module, steps: list[dict[str, object]]) -> Session:
+    session = Session(module_source(model))
+    for changes in steps:
+        wanted = replace(session.first_spec, **changes)
+        session.apply(session.preview(session.resolve(wanted, frozenset(changes))))
+    return session
+
+
+def masks_of(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        name.removesuffix("_mask"): mask.bool()
+        for name, mask in model.named_buffers()
+        if name.endswith("_mask")
+    }
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def run(script: str, model: nn.Module) -> nn.Module:
+    names: dict[str, object] = {}
+    exec(compile(script, "exported.py", "exec"), names)
+    return names["apply_pruning"](model)
+
+
+@pytest.mark.parametrize("engine", ["torch", "prunescope"])
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS.keys())
+def test_exported_code_gives_the_same_masks(steps: list[dict[str, object]], engine: str) -> None:
+    model = network()
+    session = explored(model, steps)
+    script = code(session, engine=engine)
+    fresh = network()
+    torch.manual_seed(77)
+    before = torch.get_rng_state()
+    assert same(masks_of(run(script, fresh)), session.history.masks())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not masks_of(model)
+
+
+def test_exported_code_is_plain_calls() -> None:
+    session = explored(network(), STEPS["sequence"])
+    script = code(session)
+    assert "import torch.nn.utils.prune as prune" in script
+    assert "prune.ln_structured(model.get_submodule('0'), 'weight', amount=1, n=2, dim=0)" in script
+    assert "unpack(" not in script
+    assert "prunescope" not in script
+
+
+def test_where_torch_breaks_ties_otherwise_the_code_carries_the_mask() -> None:
+    model = nn.Linear(40, 40, bias=False)
+    nn.init.ones_(model.weight)
+    session = explored(model, [{"amount": 0.5}, {"method": "ln_structured", "amount": 3}])
+    script = code(session)
+    assert "torch's own call gives another mask here" in script
+    assert same(masks_of(run(script, copy.deepcopy(model))), session.history.masks())
+    assert "unpack(" not in code(session, engine="prunescope")
+
+
+@pytest.mark.parametrize("key", ["cnn", "mlp", "vit", "lstm"])
+def test_a_plan_does_the_same_on_another_copy(key: str) -> None:
+    session = Session(demo_source(key))
+    for method in ("l1_unstructured", "random_structured", "global_unstructured"):
+        session.apply(session.preview(session.resolve(replace(session.first_spec, method=method, seed=4))))
+    other = Session(demo_source(key))
+    load_plan(other, plan(session))
+    assert same(other.history.masks(), session.history.masks())
+    assert [step.title for step in other.history.done] == [step.title for step in session.history.done]
+
+
+def test_a_plan_keeps_one_and_one_point_nought_apart() -> None:
+    session = explored(network(), [{"amount": 1}, {"amount": 1.0}, {"layer": "3.weight", "n": math.inf}])
+    amounts = [step["amount"] for step in json.loads(plan(session))["steps"]]
+    assert [type(amount) for amount in amounts] == [int, float, float]
+
+
+def test_a_plan_for_another_model_applies_nothing() -> None:
+    text = plan(explored(network(), STEPS["sequence"]))
+    other = explored(nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU()), [{"amount": 0.1}])
+    before = other.history
+    with pytest.raises(RequestError) as caught:
+        load_plan(other, text)
+    assert str(caught.value) == (
+        "`plan` is for another model: 0.weight is 5×3×3×3 here, [6, 3, 3, 3] in the plan; "
+        "3.weight is not in this model."
+    )
+    assert other.history is before
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "`plan` must be JSON that Prunescope saved"),
+        ("[" * 100_000, "`plan` must be JSON that Prunescope saved"),
+        ("[]", '"format": "prunescope-plan"'),
+        ('{"format": "prunescope-plan", "version": 2}', "must be of version 1, got version 2"),
+        ('{"format": "prunescope-plan", "version": 1}', '"tensors" maps names to shapes'),
+        (
+            '{"format": "prunescope-plan", "version": 1, "tensors": {}, "steps": [{"colour": 1}]}',
+            "has a step that is none",
+        ),
+        (
+            '{"format": "prunescope-plan", "version": 1, "tensors": {},'
+            ' "steps": [{"layer": "0.weight"}, {"layer": "0.weight", "amount": 2.5}]}',
+            "step 2 cannot be carried out: `amount` must be",
+        ),
+    ],
+)
+def test_a_bad_plan_is_refused_and_nothing_is_lost(text: str, says: str) -> None:
+    session = explored(network(), [{"amount": 0.1}])
+    before = session.history
+    with pytest.raises(RequestError) as caught:
+        load_plan(session, text)
+    assert says in str(caught.value)
+    assert session.history is before
+
+
+def test_the_files(tmp_path: Path) -> None:
+    session = explored(network(), STEPS["sequence"])
+    for what, name in {"state_dict": "w.safetensors", "masks": "m.safetensors", "plan": "p.json"}.items():
+        save(session, what, tmp_path / name)
+    fresh = network()
+    fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "w.safetensors"))
+    assert same(
+        dict(fresh.named_parameters()), dict(pruned_model(session, permanent=True).named_parameters())
+    )
+    assert same(safetensors.torch.load_file(tmp_path / "m.safetensors"), session.history.masks())
+    other = Session(module_source(network()))
+    load_plan(other, (tmp_path / "p.json").read_text())
+    assert same(other.history.masks(), session.history.masks())
+
+
+def test_a_file_that_is_there_is_kept_unless_told(tmp_path: Path) -> None:
+    session = explored(network(), STEPS["count"])
+    path = tmp_path / "plan.json"
+    path.write_text("mine")
+    with pytest.raises(RequestError, match=r"exists: pass `overwrite=True` to replace it\."):
+        save(session, "plan", path)
+    assert path.read_text() == "mine"
+    save(session, "plan", path, overwrite=True)
+    assert json.loads(path.read_text())["version"] == 1
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = explored(network(), STEPS["count"])
+    path = tmp_path / "plan.json"
+    path.write_text("mine")
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RequestError, match=r"could not be written: No space left on device\."):
+        save(session, "plan", path, overwrite=True)
+    assert path.read_text() == "mine"
+    assert os.listdir(tmp_path) == ["plan.json"]
+
+
+def test_no_such_file_or_folder(tmp_path: Path) -> None:
+    session = explored(network(), STEPS["count"])
+    with pytest.raises(
+        RequestError, match="`what` must be one of state_dict, masks, plan, torch, prunescope"
+    ):
+        save(session, "onnx", tmp_path / "x")
+    with pytest.raises(RequestError, match="could not be written: No such file"):
+        save(session, "plan", tmp_path / "none" / "x")
+
+
+def test_a_model_trained_on_since_is_not_passed_off_as_the_explored_one() -> None:
+    model = network()
+    session = explored(model, [{"amount": 0.5}])
+    with torch.no_grad():
+        model[0].weight.copy_(model[0].weight.flip(0))
+    with pytest.raises(RequestError, match=r"0.weight has changed since it was pruned"):
+        pruned_model(session)
