@@ -1,8 +1,11 @@
-"""How long a step of the slider takes to reach the screen: ours beside ``interact`` + ``plt.show()``.
+"""How long a step of the slider takes: in the kernel, and to the screen beside ``interact`` + ``plt.show()``.
 
-``python tests/benchmarks/live.py`` opens both in one JupyterLab and one Chromium, presses the slider's arrow
-key again and again, and prints the median from the key to new pixels, and the ratio. Both show the same
-thing: the mask of a 64×576 convolution over a bar chart of 64 channel norms, without data.
+``python tests/benchmarks/live.py --kernel`` prints the kernel's share at several sizes: from the request to
+the picture's bytes, on a cached ranking, and the time until the first picture.
+``python tests/benchmarks/live.py`` prints these too, then opens both in one JupyterLab and one Chromium,
+presses the slider's arrow key again and again, and prints the median from the key to new pixels, and the
+ratio. Both show the same thing: the mask of a 64×576 convolution over a bar chart of 64 channel norms,
+without data.
 """
 
 from __future__ import annotations
@@ -10,10 +13,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
+from torch import nn
+
+from prunescope import Explorer, explore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 import hosts
@@ -51,6 +58,40 @@ CALLS = {
     "l1_unstructured": 'prune.l1_unstructured(pruned, "weight", amount)',
     "ln_structured": 'prune.ln_structured(pruned, "weight", amount, 2, 0)',
 }
+
+LAYERS = {
+    "Conv2d 64×576": lambda: nn.Conv2d(64, 64, 3, bias=False),
+    "Linear 4096×4096": lambda: nn.Linear(4096, 4096, bias=False),
+    "Embedding 30522×768": lambda: nn.Embedding(30522, 768),
+    "Linear 50000×256": lambda: nn.Linear(256, 50000, bias=False),
+}
+WIDTH = 970  # Of the picture on a page 1400 pixels wide.
+
+
+def print_kernel_steps(moves: int) -> None:
+    """Print what the kernel takes for a step and for the first picture."""
+    print(f"In the kernel, a step of the slider to the picture's bytes, median of {moves}, ms")
+    print(f"{'layer':22}{'method':18}{'first picture':>14}{'step':>8}")
+    for name, make in LAYERS.items():
+        model = make()
+        for method in CALLS:
+            start = time.perf_counter()
+            explorer = explore(model, method=method)
+            explorer._canvas.set_width(WIDTH)
+            first = time.perf_counter() - start
+            explorer.amount = 0.31  # The second selection sorts, and later ones only compare.
+            explorer.amount = 0.32
+            steps = [timed_step(explorer, (33 + move % 50) / 100) for move in range(moves)]
+            print(f"{name:22}{method:18}{1000 * first:14.0f}{1000 * statistics.median(steps):8.1f}")
+            explorer.close()
+
+
+def timed_step(explorer: Explorer, amount: float) -> float:
+    """Return the seconds that one step takes; the picture is sent, if to nobody."""
+    start = time.perf_counter()
+    explorer.request(amount=amount)
+    return time.perf_counter() - start
+
 
 # New pixels are a picture drawn on a canvas in the page, or a new image decoded in it; then one more frame.
 WATCH = """() => {
@@ -105,7 +146,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moves", type=int, default=25, help="steps measured per row (default: %(default)s)")
-    moves = parser.parse_args().moves
+    parser.add_argument("--kernel", action="store_true", help="without a browser: the kernel's share alone")
+    arguments = parser.parse_args()
+    moves = arguments.moves
+    print_kernel_steps(moves)
+    if arguments.kernel:
+        return
     print(f"Key to new pixels in JupyterLab, median of {moves}, ms")
     print(f"{'method':18}{'interact + plt.show()':>24}{'prunescope':>14}{'ratio':>8}")
     with sync_playwright() as playwright, hosts.jupyter_lab() as lab:

@@ -35,14 +35,14 @@ def rgb(colour: str) -> list[int]:
 
 def heights(picture: PruningFigure) -> list[np.ndarray]:
     """Return the upper edges of the bars: of what is kept, pruned now, pruned earlier."""
-    return [stairs.get_data().values[::2] for stairs in picture._stairs]
+    return [columns.high for columns in picture._columns]
 
 
 def test_the_heatmap_shows_the_mask() -> None:
     preview = preview_of(tensor(4, 3, 2, 2), method="ln_structured", amount=2)
     picture = PruningFigure()
     picture.update(preview)
-    pixels = np.asarray(picture.heatmap.images[0].get_array())
+    pixels = np.asarray(picture.heatmap.images[0].get_array())[..., :3]
     assert pixels.shape == (4, 12, 3)
     for channel in range(4):
         kept = bool(preview.mask[channel].all())
@@ -55,7 +55,7 @@ def test_three_states_are_told_apart() -> None:
     preview = preview_of(tensor(3, 4, mask=mask), amount=3)
     picture = PruningFigure()
     picture.update(preview)
-    pixels = np.asarray(picture.heatmap.images[0].get_array())
+    pixels = np.asarray(picture.heatmap.images[0].get_array())[..., :3]
     assert (pixels[0] == rgb(EARLIER)).all()
     expected = np.where(preview.mask[1:, :, None], rgb(KEPT), rgb(PRUNED))
     assert (pixels[1:] == expected).all()
@@ -67,7 +67,7 @@ def test_a_big_mask_is_reduced_to_the_fraction_kept() -> None:
     preview = preview_of(tensor(512, 1280), amount=0.5)
     picture = PruningFigure()
     picture.update(preview)
-    pixels = np.asarray(picture.heatmap.images[0].get_array()).astype(float)
+    pixels = np.asarray(picture.heatmap.images[0].get_array())[..., :3].astype(float)
     assert pixels.shape == (256, 640, 3)
     kept = (pixels - rgb(PRUNED)).sum(-1) / (np.array(rgb(KEPT)) - rgb(PRUNED)).sum()
     blocks = preview.mask.float().reshape(256, 2, 640, 2).mean((1, 3)).numpy()
@@ -135,7 +135,7 @@ def test_many_channels_become_means_of_groups() -> None:
     preview = preview_of(tensor(3 * MAX_BARS, 4), method="ln_structured", amount=0.5)
     picture = PruningFigure()
     picture.update(preview)
-    top = picture._stairs[2].get_data().values
+    top = picture._columns[2].high
     assert np.allclose(top, preview.norms.now.reshape(MAX_BARS, 3).mean(1).numpy(), rtol=1e-5)
     assert picture.bars.get_xlabel() == "output channels, dim 0 (a bar is the mean of 3)"
 

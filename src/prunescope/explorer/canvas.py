@@ -9,15 +9,14 @@ taken anew.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from ipympl.backend_nbagg import Canvas, FigureManager
 from matplotlib.backend_bases import Event
 from matplotlib.figure import Figure
-from PIL import Image
 
+from prunescope.explorer.frames import png
 from prunescope.figures import PruningFigure
 from prunescope.preview import Preview
 
@@ -55,9 +54,7 @@ class WholeFrames(Canvas):  # type: ignore[misc]
         if not self._png_is_old:  # type: ignore[has-type]
             return None
         self._png_is_old = False
-        with BytesIO() as png:
-            Image.fromarray(np.asarray(self.buffer_rgba())).convert("RGB").save(png, "PNG", compress_level=1)
-            return png.getvalue()
+        return png(np.asarray(self.buffer_rgba()))
 
 
 class LiveCanvas:

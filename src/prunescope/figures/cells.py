@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from torch import Tensor
 
 MAX_ROWS, MAX_COLUMNS = 256, 640
 """Cells a heatmap has at the most; a screen shows no more."""
+
+_UINT8_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,45 @@ def cell_fractions(
         >>> cell_fractions(np.array([[True, False, True, True]]), columns=2)
         array([[0.5, 1. ]], dtype=float32)
     """
-    counts = matrix.view(np.uint8)
-    across, widths = _sum_groups(counts, columns, axis=1)
-    down, heights = _sum_groups(across, rows, axis=0)
-    return (down / np.multiply.outer(heights, widths)).astype(np.float32)
+    counts, heights = _sum_rows(matrix.view(np.uint8), rows)
+    counts, widths = _sum_columns(counts, columns)
+    fractions: NDArray[np.float32] = np.divide(counts, np.multiply.outer(heights, widths), dtype=np.float32)
+    return fractions
 
 
-def _sum_groups(
-    counts: NDArray[np.integer], groups: int, axis: int
-) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    length = counts.shape[axis]
-    if length <= groups:
+def group_starts(length: int, groups: int) -> NDArray[np.int64]:
+    """Return where each of ``groups`` groups of nearly equal size starts among ``length`` places.
+
+    Example:
+        >>> group_starts(5, 2)
+        array([0, 2])
+    """
+    groups = min(length, groups)
+    starts: NDArray[np.int64] = np.arange(groups) * length // groups
+    return starts
+
+
+def _sum_rows(counts: NDArray[np.uint8], groups: int) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
+    """Return the sums of groups of rows, and how many rows each has.
+
+    Rows are added whole, in the type they come in: some ten times as fast as ``reduceat`` over wide numbers.
+    """
+    starts = group_starts(len(counts), groups)
+    if len(starts) == len(counts):
+        return counts, np.ones(len(starts), dtype=np.int64)
+    sums = np.zeros((len(starts), counts.shape[1]), np.uint32)
+    ends = [*starts[1:], len(counts)]
+    for total, start, end in zip(sums, starts, ends, strict=True):
+        for first in range(start, end, _UINT8_MAX):
+            total += np.add.reduce(counts[first : min(first + _UINT8_MAX, end)], axis=0, dtype=np.uint8)
+    return sums, np.diff(starts, append=len(counts))
+
+
+def _sum_columns(
+    counts: NDArray[np.integer[Any]], groups: int
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
+    length = counts.shape[1]
+    starts = group_starts(length, groups)
+    if len(starts) == length:
         return counts, np.ones(length, dtype=np.int64)
-    starts = np.arange(groups) * length // groups
-    return np.add.reduceat(counts, starts, axis=axis, dtype=np.uint32), np.diff(starts, append=length)
+    return np.add.reduceat(counts, starts, axis=1, dtype=np.uint32), np.diff(starts, append=length)

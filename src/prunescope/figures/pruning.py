@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -21,7 +21,9 @@ from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
+from prunescope.figures.cellimage import CellImage
 from prunescope.figures.cells import MatrixLayout, cell_fractions
+from prunescope.figures.columns import Columns
 from prunescope.figures.style import EARLIER, FAINT, GRID, INK, KEPT, PRUNED, THRESHOLD
 from prunescope.percent import percent
 from prunescope.preview import Preview
@@ -29,6 +31,9 @@ from prunescope.prune import Norm
 
 MAX_BARS = 512
 """Bars drawn at the most; more channels are averaged into groups, and the axis says so."""
+
+MAX_APART = 96
+"""Bars with gaps between them at the most."""
 
 _LEFT, _RIGHT, _TOP, _BETWEEN, _BOTTOM = 76, 14, 46, 98, 84
 """Pixels around and between the axes, at 100 dots an inch."""
@@ -40,7 +45,8 @@ _BOLD_PIXELS, _LETTER_PIXELS = 9.2, 6.9
 """How wide a letter of a title and of the line below it is, at the most and on the whole."""
 
 _DASHES = (0, (5, 3))
-_COLOURS = np.array([to_rgb(PRUNED), to_rgb(KEPT), to_rgb(EARLIER)], dtype=np.float32) * 255
+_COLOURS = np.array([to_rgba(colour) for colour in (PRUNED, KEPT, EARLIER)], dtype=np.float32) * 255
+_SHADES = np.rint(np.linspace(_COLOURS[0], _COLOURS[1], 256)).astype(np.uint8)
 
 
 class PruningFigure:
@@ -82,18 +88,14 @@ class PruningFigure:
             axes.tick_params(colors=FAINT, labelsize=9, length=3)
             for spine in axes.spines.values():
                 spine.set_color(GRID)
-        self._image = self.heatmap.imshow(
-            np.zeros((1, 1, 3), np.uint8), aspect="auto", interpolation="nearest"
-        )
+        self._image = CellImage(self.heatmap)
         self._names = [_title(axes, 20, INK, 10, "bold") for axes in (self.heatmap, self.bars)]
         self._lines = [_title(axes, 6, FAINT, 9, "normal") for axes in (self.heatmap, self.bars)]
         self.bars.grid(axis="y", color=GRID, linewidth=0.8)
         self.bars.set_axisbelow(True)
         for side in ("top", "right"):
             self.bars.spines[side].set_visible(False)
-        self._stairs = [
-            self.bars.stairs([0.0], [0.0, 1.0], fill=True, color=c) for c in (KEPT, PRUNED, EARLIER)
-        ]
+        self._columns = [Columns(self.bars, colour) for colour in (KEPT, PRUNED, EARLIER)]
         self._threshold = self.bars.axhline(0.0, color=THRESHOLD, linewidth=1.2, linestyle=_DASHES)
         for artist in self.animated:
             artist.set_animated(True)
@@ -101,7 +103,7 @@ class PruningFigure:
     @property
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
-        return [self._image, *self._stairs, self._threshold, *self._lines]
+        return [self._image, *self._columns, self._threshold, *self._lines]
 
     def axes_of(self, artist: Artist) -> Axes:
         """Return the axes that draw ``artist``."""
@@ -153,7 +155,7 @@ class PruningFigure:
         self._shown = preview
         if changed:
             self._draw_still(preview)
-        self._image.set_data(_pixels(preview))
+        self._update_heatmap(preview)
         self._write_lines(preview)
         self._update_bars(preview)
         return changed
@@ -169,7 +171,6 @@ class PruningFigure:
         layout = MatrixLayout.of(tensor.shape, preview.spec.dim)
         rows, columns = layout.size
         across = columns / layout.column_width
-        self._image.set_extent((-0.5, across - 0.5, rows - 0.5, -0.5))
         self.heatmap.set_xlim(-0.5, across - 0.5)
         self.heatmap.set_ylim(rows - 0.5, -0.5)
         self.heatmap.set_xlabel(_across_label(preview, layout), color=FAINT, fontsize=9)
@@ -218,6 +219,12 @@ class PruningFigure:
         """Return how many entries of the legend stand side by side; a narrow page needs a second row."""
         return 4 if self.figure.get_figwidth() >= _LEGEND_INCHES else 2
 
+    def _update_heatmap(self, preview: Preview) -> None:
+        layout = MatrixLayout.of(preview.tensor.shape, preview.spec.dim)
+        rows, columns = layout.size
+        extent = (-0.5, columns / layout.column_width - 0.5, rows - 0.5, -0.5)
+        self._image.set_cells(_pixels(preview, layout), extent)
+
     def _update_bars(self, preview: Preview) -> None:
         now, unpruned, kept = (
             _grouped(values.float().cpu().numpy())
@@ -225,9 +232,9 @@ class PruningFigure:
         )
         levels = [np.zeros_like(now), now * kept, now, np.maximum(now, unpruned)]
         edges = np.linspace(-0.5, len(preview.norms.now) - 0.5, len(now) + 1)
-        for stairs, low, high in zip(self._stairs, levels, levels[1:], strict=False):
-            values, apart, baseline = _with_gaps(high, edges, low)
-            stairs.set_data(values, apart, baseline)  # type: ignore[arg-type]
+        gap = 0.12 * (edges[1] - edges[0]) if len(now) <= MAX_APART else 0.0
+        for columns, low, high in zip(self._columns, levels, levels[1:], strict=False):
+            columns.set_bars(edges[:-1] + gap, edges[1:] - gap, low, high)
         threshold = preview.threshold if preview.method.norm_scores else None
         self._threshold.set_visible(threshold is not None)
         if threshold is not None:
@@ -256,15 +263,14 @@ def _still(preview: Preview) -> tuple[object, ...]:
     return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, preview.method.norm_scores)
 
 
-def _pixels(preview: Preview) -> NDArray[np.uint8]:
-    layout = MatrixLayout.of(preview.tensor.shape, preview.spec.dim)
-    kept = cell_fractions(layout.matrix(preview.mask))[..., np.newaxis]
-    pixels = _COLOURS[0] + kept * (_COLOURS[1] - _COLOURS[0])
-    if preview.pruned_earlier is not None:
-        earlier = cell_fractions(layout.matrix(preview.pruned_earlier))[..., np.newaxis]
-        pixels = pixels + earlier * (_COLOURS[2] - _COLOURS[0])
-    rounded: NDArray[np.uint8] = np.rint(pixels).astype(np.uint8)
-    return rounded
+def _pixels(preview: Preview, layout: MatrixLayout) -> NDArray[np.uint8]:
+    kept = np.rint(cell_fractions(layout.matrix(preview.mask)) * 255).astype(np.uint8)
+    if preview.pruned_earlier is None:
+        return _SHADES[kept]
+    earlier = cell_fractions(layout.matrix(preview.pruned_earlier))[..., np.newaxis]
+    towards = _COLOURS[2] - _COLOURS[0]
+    pixels: NDArray[np.uint8] = np.rint(_SHADES[kept] + earlier * towards).astype(np.uint8)
+    return pixels
 
 
 def _grouped(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -275,19 +281,6 @@ def _grouped(values: NDArray[np.float32]) -> NDArray[np.float32]:
     sizes = np.diff(starts, append=len(values)).astype(np.float32)
     means: NDArray[np.float32] = (np.add.reduceat(values, starts) / sizes).astype(np.float32)
     return means
-
-
-def _with_gaps(
-    high: NDArray[np.float32], edges: NDArray[np.float64], low: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """Return values, edges and baseline for ``stairs`` in which few bars stand apart."""
-    if len(high) > 96:
-        return high, edges, low
-    gap = 0.12 * (edges[1] - edges[0])
-    apart = np.stack([edges[:-1] + gap, edges[1:] - gap], axis=1).ravel()
-    values, base = np.full(2 * len(high) - 1, np.nan, np.float32), np.zeros(2 * len(high) - 1, np.float32)
-    values[::2], base[::2] = high, low
-    return values, apart, base
 
 
 def norm_name(n: Norm) -> str:
