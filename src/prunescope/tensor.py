@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_KERNEL = {
+KERNEL = {
     1: ("kernel",),
     2: ("kernel rows", "kernel columns"),
     3: ("kernel depth", "kernel rows", "kernel columns"),
 }
+"""What the axes of a kernel count, by how many there are."""
 
 
 def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
@@ -39,7 +42,7 @@ def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
 
 def _known_axis_names(module: nn.Module, name: str) -> tuple[str, ...]:
     if isinstance(module, nn.RNNBase):
-        return _recurrent_axis_names(module, name)
+        return recurrent_axis_names(module.mode, name)
     if isinstance(module, nn.MultiheadAttention):
         return _attention_axis_names(name)
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
@@ -64,14 +67,24 @@ def _convolution_axis_names(module: nn.Module, name: str) -> tuple[str, ...]:
     if name != "weight":
         return ("output channels",)
     grouped = module.groups > 1
-    kernel = _KERNEL[len(module.kernel_size)]
+    kernel = KERNEL[len(module.kernel_size)]
     if isinstance(module, _TRANSPOSED):
         return ("input channels", "output channels in a group" if grouped else "output channels", *kernel)
     return ("output channels", "input channels in a group" if grouped else "input channels", *kernel)
 
 
-def _recurrent_axis_names(module: nn.RNNBase, name: str) -> tuple[str, ...]:
-    rows = {"LSTM": "gates × hidden", "GRU": "gates × hidden"}.get(module.mode, "hidden units")
+def recurrent_axis_names(mode: str, name: str) -> tuple[str, ...]:
+    """Return what each axis of a recurrent layer's parameter counts, in the plural.
+
+    Args:
+        mode: ``"LSTM"``, ``"GRU"``, or any other for a plain recurrent layer.
+        name: The parameter's name in the layer, such as ``"weight_ih_l0"``.
+
+    Example:
+        >>> recurrent_axis_names("LSTM", "weight_hh_l0")
+        ('gates × hidden', 'hidden units')
+    """
+    rows = {"LSTM": "gates × hidden", "GRU": "gates × hidden"}.get(mode, "hidden units")
     if name.startswith("weight_hr"):
         return ("projected units", "hidden units")
     if name.startswith("weight_ih"):
@@ -89,6 +102,17 @@ def _attention_axis_names(name: str) -> tuple[str, ...]:
     return ("query, key, value features",) if name == "in_proj_bias" else ()
 
 
+class Numbers(Protocol):
+    """The numbers of a tensor that is not in memory: their shape, and a way to read them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the tensor."""
+
+    def read(self) -> Tensor:
+        """Return the numbers."""
+
+
 @dataclass(frozen=True, eq=False)
 class PrunableTensor:
     """One parameter of a model that can be pruned.
@@ -96,16 +120,28 @@ class PrunableTensor:
     Attributes:
         name: Full name in the model, such as ``"features.0.weight"``.
         layer_type: Class name of the layer that owns it, such as ``"Conv2d"``.
-        weight: The tensor before its own mask, detached; shares memory with the model and is never written.
-        axes: What each axis counts, in the plural, one per axis of ``weight``.
-        default_mask: Boolean tensor of ``weight``'s shape, True where earlier steps kept; None when unpruned.
+        data: The tensor before its own mask, detached, which shares memory with the model and is never
+            written; or where to read it from.
+        axes: What each axis counts, in the plural, one per axis of the weight.
+        default_mask: Boolean tensor of the weight's shape, True where earlier steps kept; None when unpruned.
+        detail: How the numbers are stored in a file, such as ``"bfloat16"``, or "".
     """
 
     name: str
     layer_type: str
-    weight: Tensor
+    data: Tensor | Numbers
     axes: tuple[str, ...]
     default_mask: Tensor | None = None
+    detail: str = ""
+
+    @property
+    def weight(self) -> Tensor:
+        """Return the tensor before its own mask; it is read now if it is not in memory.
+
+        Raises:
+            RequestError: It cannot be read.
+        """
+        return self.data if isinstance(self.data, Tensor) else self.data.read()
 
     @property
     def effective(self) -> Tensor:
@@ -115,7 +151,7 @@ class PrunableTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of the tensor."""
-        return tuple(self.weight.shape)
+        return tuple(self.data.shape)
 
     @property
     def label(self) -> str:
@@ -125,7 +161,8 @@ class PrunableTensor:
             >>> PrunableTensor("fc.weight", "Linear", torch.zeros(3, 4), ("outputs", "inputs")).label
             'fc.weight · 3×4 · Linear'
         """
-        return f"{self.name} · {self.shape_text} · {self.layer_type}"
+        detail = f" · {self.detail}" if self.detail else ""
+        return f"{self.name} · {self.shape_text} · {self.layer_type}{detail}"
 
     @property
     def shape_text(self) -> str:
@@ -150,7 +187,7 @@ class PrunableTensor:
             Weights still kept, or channels with any weight still kept.
         """
         if self.default_mask is None:
-            return self.weight.numel() if dim is None else self.shape[dim]
+            return math.prod(self.shape) if dim is None else self.shape[dim]
         if dim is None:
             return int(self.default_mask.count_nonzero())
         return int(self.default_mask.movedim(dim, 0).flatten(1).any(dim=1).count_nonzero())

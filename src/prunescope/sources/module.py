@@ -73,7 +73,7 @@ def _read(model: nn.Module, stored: str) -> PrunableTensor:
     return PrunableTensor(
         name=f"{prefix}{dot}{name}",
         layer_type=type(module).__name__,
-        weight=weight,
+        data=weight,
         axes=axis_names(module, name, weight.ndim),
         default_mask=None if mask is None or bool(mask.all()) else mask.detach().to(torch.bool),
     )

@@ -1,0 +1,11 @@
+"""Checkpoint files without their code: safetensors and PyTorch state dicts, single, sharded or in a folder.
+
+Nothing in a file is run. Opening reads names, shapes and dtypes; a tensor's numbers are read when it is
+looked at, and the last one read is the only one kept.
+"""
+
+from prunescope.sources.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from prunescope.sources.checkpoint.layout import SUFFIXES, offered
+from prunescope.sources.checkpoint.write import save_pruned
+
+__all__ = ["SUFFIXES", "Checkpoint", "offered", "open_checkpoint", "save_pruned"]

@@ -1,0 +1,216 @@
+"""A checkpoint as the explorer sees it: tensors by name that are read when they are looked at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from prunescope.errors import RequestError
+from prunescope.sources.checkpoint.kinds import likely_kind
+from prunescope.sources.checkpoint.layout import Layout, open_files
+from prunescope.sources.checkpoint.numbers import Reading, as_numbers, reading, spread
+from prunescope.sources.checkpoint.stored import StoredTensor, TensorFile, Zeroes, refused
+from prunescope.tensor import PrunableTensor
+
+
+@dataclass(frozen=True, eq=False)
+class Unread:
+    """The numbers of one tensor of a checkpoint, read when they are asked for.
+
+    Attributes:
+        checkpoint: Where they are.
+        name: The tensor's name.
+        shape: The tensor's shape.
+    """
+
+    checkpoint: Checkpoint
+    name: str
+    shape: tuple[int, ...]
+
+    def read(self) -> Tensor:
+        """Return the numbers; see `Checkpoint.read`."""
+        return self.checkpoint.read(self.name)
+
+
+class Checkpoint:
+    """The tensors of one or more files, explored by name.
+
+    Args:
+        path: What was opened.
+        layout: Its files.
+
+    Attributes:
+        path: What was opened.
+        index: The index of the shards, or None for a single file.
+        files: The files.
+        tensors: What can be pruned, by plain name: matrices and kernels first, then vectors.
+        not_prunable: Why each of the other tensors cannot be pruned, by name.
+        parameters: How many numbers the tensors that can be pruned hold.
+
+    Raises:
+        RequestError: An index names what is not there, or nothing can be pruned.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.index = layout.index
+        self.files = [file for file, _ in layout.files]
+        self._file_of: dict[str, TensorFile] = {}
+        for file, names in layout.files:
+            if names is not None and not names <= file.tensors.keys():
+                missing = min(names - file.tensors.keys())
+                raise refused(path, f"says that {missing!r} is in {file.path.name}, which has no such tensor")
+            self._file_of.update(dict.fromkeys(file.tensors if names is None else names, file))
+        stored = {name: file.tensors[name] for name, file in self._file_of.items()}
+        self._readings = {name: reading(each, stored) for name, each in stored.items()}
+        self._last: tuple[str, Tensor] | None = None
+        self._masks = {name: f"{name[: -len('_orig')]}_mask" for name in stored if _is_pruned(name, stored)}
+        shapes = {_plain(name, self._masks): each.shape for name, each in stored.items()}
+        masks = set(self._masks.values())
+        self.not_prunable = {
+            name: each.problem for name, each in self._readings.items() if each.problem and name not in masks
+        }
+        prunable = [name for name in stored if name not in self.not_prunable and name not in masks]
+        prunable.sort(key=lambda name: (len(stored[name].shape) < 2, _natural(name)))
+        self._stored_name = {_plain(name, self._masks): name for name in prunable}
+        self.tensors = {
+            plain: self._tensor(plain, stored[name], self._readings[name], shapes)
+            for plain, name in self._stored_name.items()
+        }
+        self.parameters = sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+        if not self.tensors:
+            raise refused(path, f"has nothing to prune: none of its {len(stored)} tensors holds weights")
+
+    def _tensor(
+        self, plain: str, stored: StoredTensor, read: Reading, shapes: Mapping[str, tuple[int, ...]]
+    ) -> PrunableTensor:
+        kind = likely_kind(plain, shapes)
+        data = Unread(self, plain, stored.shape)
+        return PrunableTensor(plain, kind.name, data, kind.axes, detail=read.detail)
+
+    @property
+    def title(self) -> str:
+        """Return what a person reads in the list of models: the name of what was opened."""
+        return self.path.resolve().name
+
+    @property
+    def note(self) -> str:
+        """Return one sentence about what is explored."""
+        count = f"{len(self.tensors):,} tensors, {self.parameters:,} weights"
+        guess = "Kinds of layer are guessed from names and shapes."
+        rest = f" {len(self.not_prunable):,} other tensors are not prunable." if self.not_prunable else ""
+        return f"A checkpoint: {count}, read one at a time. {guess}{rest}"
+
+    def read(self, name: str) -> Tensor:
+        """Return the numbers of the tensor ``name``, which stay in memory until another one is read.
+
+        Raises:
+            RequestError: Its file has changed, is damaged, or cannot be read.
+        """
+        if self._last is None or self._last[0] != name:
+            self._last = None  # Free the old one before the new one takes memory.
+            self._last = (name, self._numbers(self._stored_name[name]))
+        return self._last[1]
+
+    def _numbers(self, name: str) -> Tensor:
+        how, file = self._readings[name], self._file_of[name]
+        affine = file.tensors[name].affine
+        if affine is not None:
+            return as_numbers(file.read(name), affine.scale, affine.zero_point)
+        return as_numbers(file.read(name), self._companion(how.scale), self._companion(how.zero_point))
+
+    def _companion(self, name: str | None) -> Tensor | None:
+        return None if name is None else self._file_of[name].read(name)
+
+    def own_mask(self, name: str) -> Tensor | None:
+        """Return the mask that torch's or our pruning stored beside the tensor ``name``, True where kept.
+
+        Raises:
+            RequestError: Its file has changed, is damaged, or cannot be read.
+        """
+        mask = self._masks.get(self._stored_name[name])
+        if mask is None:
+            return None
+        kept = self._file_of[mask].read(mask) != 0
+        return None if bool(kept.all()) else kept
+
+    def find(self, layer: object) -> PrunableTensor:
+        """Return the tensor that ``layer`` names: in full, or without ``.weight``.
+
+        Raises:
+            RequestError: There is none, or it is not prunable; the sentence says why.
+        """
+        for name in (layer, f"{layer}.weight"):
+            if isinstance(name, str) and name in self.tensors:
+                return self.tensors[name]
+        some = ", ".join(list(self.tensors)[:4]) + (", …" if len(self.tensors) > 4 else "")
+        if isinstance(layer, str) and layer in self.not_prunable:
+            why = f"{layer} {self.not_prunable[layer]}"
+        else:
+            why = f"the checkpoint has no tensor named {layer!r}"
+        raise RequestError("layer", f"`layer` must be one of {some}: {why}.")
+
+    def zeroes(self, masks: Mapping[str, Tensor]) -> Mapping[TensorFile, Mapping[str, Zeroes]]:
+        """Return what is to be zero in each file, by the names in the files.
+
+        Args:
+            masks: Boolean masks by plain name, True where kept.
+        """
+        parts: dict[TensorFile, dict[str, Zeroes]] = {file: {} for file in self.files}
+        for plain, mask in masks.items():
+            name = self._stored_name[plain]
+            parts[self._file_of[name]][name] = Zeroes(mask, self._zero(name))
+            if name in self._masks:
+                kept = self._masks[name]
+                parts[self._file_of[kept]][kept] = Zeroes(mask)
+        return parts
+
+    def _zero(self, name: str) -> Tensor:
+        """Return what is stored for a zero of the tensor ``name``; broadcasts to its shape."""
+        stored = self._file_of[name].tensors[name]
+        point = self._companion(self._readings[name].zero_point)
+        if stored.affine is not None:
+            point = stored.affine.zero_point
+        return torch.zeros(()) if point is None else spread(point, stored.shape)
+
+
+def _is_pruned(name: str, stored: Mapping[str, StoredTensor]) -> bool:
+    mask = stored.get(f"{name.removesuffix('_orig')}_mask")
+    plain = name.removesuffix("_orig")
+    return name != plain and plain not in stored and mask is not None and mask.shape == stored[name].shape
+
+
+def _plain(name: str, masks: Mapping[str, str]) -> str:
+    return name.removesuffix("_orig") if name in masks else name
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that puts ``layers.2`` before ``layers.10``."""
+    return [(len(part), part) if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def open_checkpoint(path: str | PathLike[str], *, within: Path | None = None) -> Checkpoint:
+    """Return the checkpoint at ``path``; nothing in it is run, and no tensor is read.
+
+    Args:
+        path: A ``.safetensors``, ``.pt``, ``.pth``, ``.bin`` or ``.ckpt`` file, an index of shards, or a
+            folder that holds them under the names that model hubs use.
+        within: A folder that all files must lie in, links followed; None allows any place.
+
+    Raises:
+        RequestError: There is no checkpoint, or it cannot be trusted or read; the sentence says why.
+
+    Example:
+        >>> open_checkpoint("nowhere.pt")
+        Traceback (most recent call last):
+        prunescope.errors.RequestError: `model` nowhere.pt cannot be opened: No such file or directory.
+    """
+    where = Path(path).expanduser()
+    return Checkpoint(where, open_files(where, within))

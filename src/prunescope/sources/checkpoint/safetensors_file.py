@@ -1,0 +1,160 @@
+"""A safetensors file: read by the library, written tensor by tensor in the documented format.
+
+The library's own writer needs every tensor in memory. The format is eight bytes with the header's length, the
+header as JSON, and the data: https://huggingface.co/docs/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from prunescope.sources.checkpoint.stored import ChangedFile, StoredTensor, Zeroes, refused, unreadable
+
+MAX_HEADER_BYTES = 1 << 25
+"""Longest header that is read: some 300,000 tensors; the library itself would read 100 MB."""
+
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "U16": torch.uint16,
+    "I16": torch.int16,
+    "U32": torch.uint32,
+    "I32": torch.int32,
+    "U64": torch.uint64,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+}
+_COPY_BYTES = 1 << 22
+
+
+class SafetensorsFile:
+    """One safetensors file.
+
+    Args:
+        path: Where it is.
+
+    Attributes:
+        path: Where it is.
+        tensors: What is in it, by name.
+        metadata: The text its author put beside the tensors.
+
+    Raises:
+        RequestError: It is no such file, damaged, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._unchanged = ChangedFile(path)
+        self._check_header()
+        try:
+            with safe_open(path, framework="pt") as file:
+                self.metadata: Mapping[str, str] = dict(file.metadata() or {})
+                self.tensors: Mapping[str, StoredTensor] = {
+                    name: _described(name, file.get_slice(name))
+                    for name in file.keys()  # noqa: SIM118
+                }
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except (SafetensorError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+    def _check_header(self) -> None:
+        """Look at the header's length first: the library would make room for all of it."""
+        size = self._header_size()
+        if size > MAX_HEADER_BYTES:
+            raise refused(
+                self.path,
+                f"is no safetensors file, or not one to be trusted: its header would be {size:,} bytes long, "
+                f"and the longest that is read is {MAX_HEADER_BYTES:,}",
+            )
+
+    def _header_size(self) -> int:
+        try:
+            with open(self.path, "rb") as file:
+                start = file.read(8)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if len(start) < 8:
+            raise refused(self.path, "is no safetensors file: it ends before its header")
+        return int(struct.unpack("<Q", start)[0])
+
+    def read(self, name: str) -> Tensor:
+        """Return the tensor ``name`` as it is stored, in memory of its own.
+
+        Raises:
+            RequestError: The file has changed since it was opened, or cannot be read.
+        """
+        try:
+            with self._unchanged, safe_open(self.path, framework="pt") as file:
+                # The library gives a view of the mapped file; a copy lets go of the mapping.
+                tensor: Tensor = file.get_tensor(name).clone()
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        except (SafetensorError, ValueError, RuntimeError) as error:
+            raise _damaged(self.path, error) from error
+        return tensor
+
+    def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
+        """Write a copy of the file with zeros in some tensors; header and all other bytes stay as they are.
+
+        Args:
+            out: Where to write, opened for binary writing.
+            zeroed: What gets zeros, by name.
+
+        Raises:
+            OSError: It could not be written.
+            RequestError: The file has changed since it was opened.
+        """
+        with self._unchanged, open(self.path, "rb") as file:
+            length = self._header_size()
+            head = file.read(8 + length)
+            out.write(head)
+            entries = {k: v["data_offsets"] for k, v in json.loads(head[8:]).items() if k != "__metadata__"}
+            for name, (start, end) in sorted(entries.items(), key=lambda entry: tuple(entry[1])):
+                if name in zeroed:
+                    out.write(_bytes_of(zeroed[name].put(self.read(name))))
+                else:
+                    file.seek(8 + length + start)
+                    copy_bytes(file, out, end - start)
+
+
+def copy_bytes(file: BinaryIO, out: BinaryIO, count: int) -> None:
+    """Copy ``count`` bytes from where ``file`` is, a few megabytes at a time."""
+    while count:
+        part = file.read(min(count, _COPY_BYTES))
+        if not part:
+            raise OSError("the file ended early")
+        out.write(part)
+        count -= len(part)
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _described(name: str, stored: Any) -> StoredTensor:
+    dtype = _DTYPES.get(stored.get_dtype())
+    known = stored.get_dtype() if dtype is None else str(dtype).removeprefix("torch.")
+    return StoredTensor(name, tuple(stored.get_shape()), dtype, known)
+
+
+def _damaged(path: Path, error: Exception) -> Exception:
+    reason = str(error).removeprefix("Error while deserializing header: ").strip().rstrip(".")
+    return refused(path, f"is no safetensors file, or a damaged one: {reason[:200]}")

@@ -1,0 +1,128 @@
+"""One tensor in a file, and what a file of tensors can do, whatever its format."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import torch
+from torch import Tensor
+
+from prunescope.errors import RequestError
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """The numbers that integers stand for: ``(integer - zero_point) * scale``.
+
+    Attributes:
+        scale: Tensor that `prunescope.sources.checkpoint.numbers.spread` fits to the weight.
+        zero_point: Likewise.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor in a file, as its header describes it.
+
+    Attributes:
+        name: Its name in the file.
+        shape: Its shape.
+        dtype: How the numbers are stored; None for a format torch has no type for.
+        dtype_name: The same as a person reads it, such as ``"bfloat16"``.
+        affine: Scale and zero point that are part of the tensor, as torch's quantised tensors have; or None.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None
+    dtype_name: str
+    affine: Affine | None = None
+
+
+class TensorFile(Protocol):
+    """A file of tensors that is read one tensor at a time."""
+
+    path: Path
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]
+
+    def read(self, name: str) -> Tensor:
+        """Return the tensor ``name`` as it is stored, in memory of its own."""
+
+    def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
+        """Write a copy of the file in which some tensors have zeros, one tensor in memory at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Zeroes:
+    """Where a stored tensor gets the number that means zero.
+
+    Attributes:
+        mask: Boolean tensor of the tensor's shape, True where kept.
+        zero: What is stored for a zero: the zero point of integers, else 0; fits the tensor by broadcasting.
+    """
+
+    mask: Tensor
+    zero: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def put(self, stored: Tensor) -> Tensor:
+        """Return ``stored`` with zeros; its dtype is kept to the bit."""
+        mask = self.mask.cpu()
+        if stored.is_floating_point():
+            if stored.element_size() == 1:  # float8 has no arithmetic: its zero is the byte 0.
+                return torch.where(mask, stored.view(torch.uint8), 0).view(stored.dtype)
+            return torch.where(mask, stored, 0)
+        return torch.where(mask, stored, self.zero.to(stored.dtype))
+
+
+class ChangedFile(AbstractContextManager[None]):
+    """Refuses a file that is no longer the one that was opened, before and after reading from it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened = self._now()
+
+    def _now(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self.path)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise refused(self.path, "is no regular file")
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    @property
+    def size(self) -> int:
+        """Return the size of the file in bytes when it was opened."""
+        return self._opened[2]
+
+    def _check(self) -> None:
+        if self._now() != self._opened:
+            raise refused(self.path, "has changed on disk since it was opened: open it again")
+
+    def __enter__(self) -> None:
+        """Check before."""
+        self._check()
+
+    def __exit__(self, *_: object) -> None:
+        """Check after."""
+        self._check()
+
+
+def refused(path: Path, why: str) -> RequestError:
+    """Return the error for a file that cannot be explored; ``why`` follows its name."""
+    return RequestError("model", f"`model` {path.name} {why}.")
+
+
+def unreadable(path: Path, error: OSError) -> RequestError:
+    """Return the error for a file that the operating system does not let us read."""
+    return refused(path, f"cannot be read: {error.strerror or error}")
