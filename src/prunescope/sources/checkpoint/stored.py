@@ -75,13 +75,15 @@ class Zeroes:
     zero: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def put(self, stored: Tensor) -> Tensor:
-        """Return ``stored`` with zeros; its dtype is kept to the bit."""
-        mask = self.mask.cpu()
-        if stored.is_floating_point():
-            if stored.element_size() == 1:  # float8 has no arithmetic: its zero is the byte 0.
-                return torch.where(mask, stored.view(torch.uint8), 0).view(stored.dtype)
-            return torch.where(mask, stored, 0)
-        return torch.where(mask, stored, self.zero.to(stored.dtype))
+        """Return ``stored`` with zeros put into it; all other numbers are kept to the bit."""
+        pruned = ~self.mask.cpu()
+        if stored.is_floating_point() and stored.element_size() == 1:
+            stored.view(torch.uint8).masked_fill_(pruned, 0)  # float8 has no arithmetic; its zero is byte 0.
+        elif self.zero.numel() == 1:
+            stored.masked_fill_(pruned, self.zero.to(stored.dtype).reshape(()))
+        else:
+            stored.copy_(torch.where(pruned, self.zero.to(stored.dtype), stored))
+        return stored
 
 
 class ChangedFile(AbstractContextManager[None]):

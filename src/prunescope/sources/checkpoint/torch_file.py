@@ -144,8 +144,7 @@ class TorchFile:
     def _with_zeros(self, names: list[str], zeroed: Mapping[str, Zeroes]) -> memoryview:
         data = self._bytes(self._places[names[0]].record)
         for name in names:
-            view = self._places[name].view(data)
-            view.copy_(zeroed[name].put(view))
+            zeroed[name].put(self._places[name].view(data))
         return data.numpy().data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -63,18 +64,42 @@ def _check(checkpoint: Checkpoint, target: Path, overwrite: bool) -> None:
 
 
 def _write_file(file: TensorFile, zeroed: Mapping[str, Zeroes], target: Path) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, temporary = _temporary(target)
     try:
         with os.fdopen(handle, "wb") as out:
             file.write_copy(out, zeroed)
             out.flush()
+            os.fchmod(out.fileno(), 0o666 & ~_umask())
             os.fsync(out.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+            temporary = temporary or _named(out.fileno(), target)
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _temporary(target: Path) -> tuple[int, Path | None]:
+    """Return a new file on the disk of ``target``, and its name if the system has none without a name.
+
+    A file without a name is gone when its process is killed, whatever has been written.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(target.parent, os.O_TMPFILE | os.O_RDWR, 0o600), None
+        except OSError:
+            pass  # Not every file system has them.
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    return handle, Path(name)
+
+
+def _named(handle: int, target: Path) -> Path:
+    """Return the name beside ``target`` that a nameless file is given, for it to be renamed from."""
+    name = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    # Only with a folder's handle does Python follow the link to the open file.
+    os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
+    return name
 
 
 def _write_folder(index: Path, parts: Mapping[TensorFile, Mapping[str, Zeroes]], target: Path) -> None:
