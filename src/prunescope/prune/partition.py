@@ -17,9 +17,13 @@ from torch import Tensor
 Array: TypeAlias = NDArray[np.floating[Any]]
 
 # Large enough that Python's share is nothing, small enough for the processor's cache.
-_BLOCK = 1 << 16
-# Below this a plain partition is as fast as sampling first.
-_SAMPLED_FROM = 1 << 17
+_BLOCK = 1 << 17
+# Below this a plain selection is as fast as sampling first.
+_SAMPLED_FROM = 1 << 14
+# A sample of n scores has _DENSITY times the square root of n: it then costs as much as what it narrows down.
+_DENSITY = 8
+# Width of the bracket, in standard deviations: the first misses once in some hundred times.
+_DEVIATIONS = (3.0, 12.0)
 
 
 class Cut(NamedTuple):
@@ -79,67 +83,87 @@ def cut_at(scores: Scores, k: int) -> Cut:
         >>> cut_at(Scores([torch.tensor([3.0, 1.0, 2.0, 2.0])]), 2)[:2]
         (2.0, 1)
     """
-    cut = _cut_by_sample(scores, k) if len(scores) >= _SAMPLED_FROM else None
-    return _cut_by_partition(scores.every(1), k) if cut is None else cut
+    if len(scores) >= _SAMPLED_FROM:
+        sample = np.sort(scores.every(_step(len(scores))))
+        for deviations in _DEVIATIONS:
+            cut = _cut_between(scores, k, *_bracket(scores, k, sample, deviations))
+            if cut is not None:
+                return cut
+    return _cut_whole(scores.every(1), k)
 
 
-def _cut_by_partition(scratch: Array, k: int) -> Cut:
+def _cut_whole(scratch: Array, k: int) -> Cut:
+    """Return the cut of scores that are few, or that no sample gives a fair picture of."""
     scratch.partition(k - 1)
     threshold = scratch[k - 1]
-    return Cut(float(threshold), k - int(np.count_nonzero(scratch[:k] < threshold)))
+    ties = k - int(np.count_nonzero(scratch[:k] < threshold))
+    every = not (scratch[k:] == threshold).any()
+    return Cut(float(threshold), None if every else ties)
 
 
-def _cut_by_sample(scores: Scores, k: int) -> Cut | None:
-    """Return the cut, or None where the sample misled or too many scores lie in its bracket."""
-    low, high = _bracket(scores, k)
-    if low == high:
-        return None
-    below, places, found, room = 0, [], [], len(scores) // 8
+def _step(count: int) -> int:
+    """Return the step between the scores of a sample, odd so that it does not fall in with even rows."""
+    return int(count**0.5 / _DENSITY) | 1
+
+
+def _bracket(scores: Scores, k: int, sample: Array, deviations: float) -> tuple[float, float]:
+    """Return two values between which the ``k``-th lowest lies, near certainly.
+
+    The sample names a value of about that rank; counting what lies above it gives its true rank. From there
+    it is a short way, on which the sample is off by the root of the number of its members passed.
+
+    Args:
+        scores: Scores, free of NaN.
+        k: Number of scores to cut off.
+        sample: Some of the scores, in rising order.
+        deviations: Margin on either side, in standard deviations.
+    """
+    share = len(sample) / len(scores)
+    guess = sample[min(int(k * share), len(sample) - 1)]
+    above = sum(int(np.count_nonzero(block > guess)) for _, block in scores.blocks())
+    way = (k - len(scores) + above) * share
+    place = int(np.searchsorted(sample, guess, "right")) + way
+    margin = deviations * abs(way) ** 0.5 + 2.0
+    first, last = int(place - margin), int(place + margin)
+    low = float(sample[min(first, len(sample) - 1)]) if first >= 0 else -np.inf
+    high = float(sample[max(last, 0)]) if last < len(sample) else np.inf
+    return low, high
+
+
+def _cut_between(scores: Scores, k: int, low: float, high: float) -> Cut | None:
+    """Return the cut if it lies between ``low`` and ``high`` or at one of them, or None.
+
+    The ends are left out when scores are collected: half of all may equal one of them (zeros, say).
+    """
+    above, places, found = 0, [], []
+    flags = np.empty((2, min(len(scores), _BLOCK)), np.bool_)
     for place, block in scores.blocks():
-        inside = block >= low
-        below += len(block) - int(np.count_nonzero(inside))
-        inside &= block <= high
-        index = _few_true(inside)
+        inside = np.greater(block, low, out=flags[0, : len(block)])
+        above += int(np.count_nonzero(inside))
+        inside &= np.less(block, high, out=flags[1, : len(block)])
+        index = np.flatnonzero(inside)
         places.append(index + place)
         found.append(block[index])
-        room -= len(index)
-        if room < 0:
-            return None
-    candidates = np.concatenate(found)
-    if not below < k <= below + len(candidates):
-        return None
-    threshold, ties, _ = _cut_by_partition(candidates.copy(), k - below)
+    candidates, below = np.concatenate(found), len(scores) - above
+    if k <= below:
+        return _cut_equal(scores, k, low)
+    if k > below + len(candidates):
+        return _cut_equal(scores, k, high)
+    threshold, ties, _ = _cut_whole(candidates.copy(), k - below)
+    if ties is None:
+        return Cut(threshold, None)
     tied = np.concatenate(places)[np.flatnonzero(candidates == threshold)[:ties]]
     return Cut(threshold, ties, torch.from_numpy(tied))
 
 
-def _few_true(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return where ``flags`` is true, looking at eight at a time: few are, and most eights have none."""
-    if len(flags) % 8:
-        return np.flatnonzero(flags)
-    eights = np.flatnonzero(flags.view(np.uint64) != 0)
-    inside = np.flatnonzero(flags.reshape(-1, 8)[eights])
-    index: NDArray[np.intp] = eights[inside >> 3] * 8 + (inside & 7)
-    return index
-
-
-def _bracket(scores: Scores, k: int) -> tuple[float, float]:
-    """Return two values between which the ``k``-th lowest lies, near certainly, from an even sample."""
-    # An odd step does not fall in with rows and channels, whose lengths are mostly even.
-    step = max(len(scores) >> 17, 32) | 1
-    sample, share = scores.every(step), k / len(scores)
-    margin = 4.0 * (len(sample) * share * (1.0 - share)) ** 0.5 + 4.0
-    first, last = int(len(sample) * share - margin), int(len(sample) * share + margin)
-    low, high = -np.inf, np.inf
-    if first >= 0:
-        sample.partition(first)
-        low = float(sample[first])
-    if last < len(sample):
-        # Two calls, since numpy has its fast code for one place at a time.
-        upper = sample[max(first, 0) :]
-        upper.partition(last - max(first, 0))
-        high = float(upper[last - max(first, 0)])
-    return low, high
+def _cut_equal(scores: Scores, k: int, value: float) -> Cut | None:
+    """Return the cut if it lies at the scores that equal ``value``, or None."""
+    below = equal = 0
+    for _, block in scores.blocks():
+        below += int(np.count_nonzero(block < value))
+        equal += int(np.count_nonzero(block == value))
+    ties = k - below
+    return Cut(value, None if ties == equal else ties) if 0 < ties <= equal else None
 
 
 def sorted_scores(values: Tensor) -> Tensor:
@@ -199,16 +223,18 @@ def write_magnitudes_kept(parts: Sequence[Tensor], cut: Cut, outs: Sequence[Tens
         cut: Where to cut.
         outs: Flat tensors of the same lengths, of any dtype that holds 0 and 1.
     """
+    compare = torch.gt if cut.ties is None else torch.ge
     block = torch.empty(min(sum(map(len, parts)), 8 * _BLOCK), dtype=parts[0].dtype)
     for part, out in zip(parts, outs, strict=True):
         for start in range(0, len(part), len(block)):
             size = min(len(block), len(part) - start)
             magnitudes = torch.abs(part[start : start + size], out=block[:size])
-            torch.ge(magnitudes, cut.threshold, out=out[start : start + size])
+            compare(magnitudes, cut.threshold, out=out[start : start + size])
+    if cut.ties is None:
+        return
     tied = cut.tied
     if tied is None:
-        scores = Scores(parts, absolute=True)
-        tied = _first_equal(scores, cut.threshold, len(scores) if cut.ties is None else cut.ties)
+        tied = _first_equal(Scores(parts, absolute=True), cut.threshold, cut.ties)
     place = 0
     for out in outs:
         own = tied[(tied >= place) & (tied < place + len(out))]
