@@ -166,3 +166,29 @@ def test_ranking_slides_as_it_starts():
         assert torch.equal(sliding.mask(k), fresh.mask(k))
         assert sliding.threshold(k) == fresh.threshold(k)
         assert int((~fresh.mask(k)).sum()) == k
+
+
+COUNT = 1 << 16
+MISLEADING = {
+    "rising": lambda: torch.linspace(0, 1, COUNT),
+    "falling": lambda: torch.linspace(1, 0, COUNT),
+    "equal": lambda: torch.ones(COUNT),
+    "half zeros": lambda: torch.rand(COUNT) * (torch.rand(COUNT) > 0.5),
+    "few values": lambda: torch.randint(0, 5, (COUNT,)).float(),
+    "small where the sample looks": lambda: torch.rand(COUNT).index_fill_(0, torch.arange(0, COUNT, 33), 0),
+    "infinite": lambda: torch.rand(COUNT).index_fill_(0, torch.arange(7), torch.inf),
+    "float64": lambda: torch.rand(COUNT, dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("values", MISLEADING.values(), ids=MISLEADING)
+@pytest.mark.parametrize("k", [1, COUNT // 33, COUNT // 2, COUNT - 3, COUNT])
+@pytest.mark.filterwarnings("ignore:.*infinite")
+def test_scores_that_mislead_a_sample_are_cut_exactly_with_ties_by_lowest_index(values, k):
+    torch.manual_seed(0)
+    weight = values()
+    expected = torch.ones(COUNT, dtype=torch.bool)
+    expected[torch.sort(weight, stable=True).indices[:k]] = False
+    assert torch.equal(Ranking(weight, (COUNT,)).mask(k), expected)
+    mask = L1Unstructured(k).compute_mask(-weight, torch.ones(COUNT))
+    assert torch.equal(mask.to(torch.bool), expected)
