@@ -6,7 +6,8 @@ pruned tensors passed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -18,13 +19,14 @@ from prunescope.history import History, Step, Variant
 from prunescope.preview import (
     ChannelNorms,
     Preview,
+    count_true,
     make_preview,
     rank_tensor,
     rank_together,
     tensor_norms,
 )
 from prunescope.prune import Ranking
-from prunescope.sources import Source, find_tensor, fingerprint, prunable_tensors, read_again, version
+from prunescope.sources import Source
 from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.tensor import PrunableTensor
 
@@ -48,24 +50,25 @@ class Session:
     Attributes:
         source: The model and its data.
         history: The steps, and how many of them are carried out.
-        tensors: What can be pruned, by full name, as the model holds it: without the steps.
         parameters: How many numbers the model's parameters hold.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.history = History()
-        self.tensors: dict[str, PrunableTensor] = dict(prunable_tensors(source.model))
-        self._fingerprints = {
-            name: fingerprint(source.model, tensor) for name, tensor in self.tensors.items()
-        }
-        self.parameters = sum(parameter.numel() for parameter in source.model.parameters())
+        self._weights = source.weights()
+        self.parameters = self._weights.parameters
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
         self._ranking: tuple[object, Ranking] | None = None
         self._norms: tuple[object, ChannelNorms] | None = None
         self._twin: tuple[object, Twin] | None = None
         self._accuracies: dict[object, Accuracy] = {}
         self._measured_state: object = None
+
+    @property
+    def tensors(self) -> Mapping[str, PrunableTensor]:
+        """Return what can be pruned, by full name, as the model holds it: without the steps."""
+        return self._weights.tensors
 
     @property
     def first_spec(self) -> PruneSpec:
@@ -78,15 +81,10 @@ class Session:
         Raises:
             RequestError: ``layer`` names nothing that can be pruned.
         """
-        model = self.source.model
-        name = find_tensor(model, self.tensors, layer).name
-        now = fingerprint(model, self.tensors[name])
-        if now != self._fingerprints[name]:
-            self.tensors[name] = read_again(model, self.tensors[name])
-            self._fingerprints[name] = now
-        key = self._key(name)
+        tensor = self._weights.current(layer)
+        name, key = tensor.name, self._key(tensor.name)
         if name not in self._stepped or self._stepped[name][0] != key:
-            self._stepped[name] = (key, self._with_steps(self.tensors[name]))
+            self._stepped[name] = (key, self._with_steps(tensor))
         return self._stepped[name][1]
 
     def _with_steps(self, tensor: PrunableTensor) -> PrunableTensor:
@@ -99,12 +97,26 @@ class Session:
 
     def _key(self, name: str) -> tuple[object, ...]:
         """Return what tells the tensor as it is now from what it was: the model's own, and the last step."""
-        return (name, self._fingerprints[name], self.history.last(name))
+        return (name, self._weights.state(name), self.history.last(name))
 
     def pool(self) -> list[PrunableTensor]:
-        """Return the tensors that pooled methods rank together: all of two axes and more."""
-        pool = [self.tensor(name) for name, tensor in list(self.tensors.items()) if len(tensor.shape) > 1]
-        return pool or [self.tensor(name) for name in list(self.tensors)]
+        """Return the tensors that pooled methods rank together: all of two axes and more.
+
+        Raises:
+            RequestError: They are not in memory, and too many to be read.
+        """
+        names = [name for name, tensor in self.tensors.items() if len(tensor.shape) > 1] or list(self.tensors)
+        self._check_pool(names)
+        return [self.tensor(name) for name in names]
+
+    def _check_pool(self, names: list[str]) -> None:
+        weights, most = sum(math.prod(self.tensors[name].shape) for name in names), self._weights.largest_pool
+        if most is not None and weights > most:
+            raise RequestError(
+                "method",
+                f"`method` that ranks all weights together needs them in memory: at most {most:,}, and this "
+                f"checkpoint has {weights:,}. Choose one that prunes a layer at a time.",
+            )
 
     def resolve(
         self, wanted: PruneSpec, asked: frozenset[str] = frozenset(), previous_units: int | None = None
@@ -227,12 +239,8 @@ class Session:
         """Return how many weights are pruned in a state of the model, its own earlier pruning included."""
         masks = self._variant(what).masks
         pruned = 0
-        for name in list(self.tensors):
-            tensor = self.tensor(name)
-            own = self.tensors[name].default_mask
-            mask = masks.get(name, own)
-            if mask is not None:
-                pruned += tensor.weight.numel() - int(mask.count_nonzero())
+        for mask in {**self._weights.own_masks(), **masks}.values():
+            pruned += mask.numel() - count_true(mask)
         return pruned
 
     def model_sparsity(self, what: Preview | Variant | None = None) -> float:
@@ -275,8 +283,7 @@ class Session:
 
     def _state(self) -> tuple[object, ...]:
         """Return what changes whenever the user's model does."""
-        state = (*self.source.model.parameters(), *self.source.model.buffers())
-        return tuple((id(tensor), tensor.data_ptr(), version(tensor)) for tensor in state)
+        return self._weights.state_of_all()
 
     def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy]:
         """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
@@ -311,7 +318,7 @@ class Session:
         key = self._state()
         if self._twin is None or self._twin[0] != key:
             self._twin = None  # Free the old one before the new one takes memory.
-            self._twin = (key, Twin(self.source.model))
+            self._twin = (key, Twin(self.source.module))
         return self._twin[1]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from prunescope.explorer.layers import LayerChoice
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.spec import METHODS
 from prunescope.tensor import PrunableTensor
@@ -68,7 +69,8 @@ class Controls:
 
     def _make_widgets(self, models: Mapping[str, str]) -> None:
         self.model = _dropdown("Model", [(title, key) for key, title in models.items()])
-        self.layer = _dropdown("Layer", [])
+        self.layers = LayerChoice()
+        self.layer = self.layers.layer
         self.method = _dropdown("Method", [(method.title, key) for key, method in METHODS.items()])
         self.amount_kind = _dropdown("Amount as", [("a fraction", "fraction"), ("a count", "count")])
         self.amount = widgets.FloatText(description="Amount", step=0.01, layout=_full())
@@ -83,7 +85,7 @@ class Controls:
     def _rows(self) -> list[widgets.Widget]:
         groups: list[tuple[str, list[widgets.Widget]]] = [
             ("model", [self.model]),
-            ("layer", [self.layer]),
+            ("layer", [self.layers.search, self.layers.found, self.layers.group, self.layer]),
             ("method", [self.method]),
             ("n", [self.n, self.other_n]),
             ("dim", [self.dim]),
@@ -107,6 +109,8 @@ class Controls:
         ]
         for widget, name in asks:
             self._observe(widget, partial(self._ask_for, name))
+        self._observe(self.layers.search, self._search)
+        self._observe(self.layers.group, self._open_group)
         self._observe(self.amount, self._ask_for_amount)
         self._observe(self.percent_slider, lambda percent: self._ask(amount=percent / 100))
         self._observe(self.count_slider, partial(self._ask_for, "amount"))
@@ -115,6 +119,17 @@ class Controls:
 
     def _ask_for(self, name: str, value: Any) -> None:
         self._ask(**{name: value})
+
+    def _search(self, _words: str) -> None:
+        """List what matches; nothing is asked for until a layer is chosen."""
+        self._rendering = True
+        try:
+            self.layers.list_again()
+        finally:
+            self._rendering = False
+
+    def _open_group(self, group: str) -> None:
+        self._ask(layer=self.layers.first_of(group))
 
     def _ask_for_amount(self, value: float) -> None:
         """Ask for a count where counts are shown; the page has one kind of number, the engine two."""
@@ -144,10 +159,9 @@ class Controls:
 
     def _render_choices(self, snapshot: Snapshot, tensors: Mapping[str, PrunableTensor]) -> None:
         spec, tensor = snapshot.preview.spec, snapshot.preview.tensor
-        self._set_options(self.layer, [(each.label, name) for name, each in tensors.items()])
+        self.layers.render(spec.layer, tensors)
         self._set_options(self.dim, [(tensor.dim_label(dim), dim) for dim in range(len(tensor.shape))])
         self.model.value = snapshot.model
-        self.layer.value = spec.layer
         self.method.value = spec.method
         self.dim.value = spec.dim
         self.seed.value = spec.seed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -10,22 +12,29 @@ from torch import nn
 from prunescope.errors import RequestError
 from prunescope.explorer.catalogue import Catalogue, Entry
 from prunescope.explorer.explorer import Explorer
-from prunescope.sources import demo_source, module_source
+from prunescope.sources import Source, checkpoint_source, demo_source, module_source, offered
 from prunescope.sources.demos import DEMOS
 
+OPEN_VARIABLE = "PRUNESCOPE_OPEN"
+MODELS_VARIABLE = "PRUNESCOPE_MODELS"
+"""Environment variables by which ``prunescope`` tells its kernels what to offer."""
 
-def explore(model: nn.Module | None = None, *, data: Any = None, **spec: Any) -> Explorer:
+
+def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **spec: Any) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
 
     Args:
-        model: Any module; read, never written. None opens the demos.
+        model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth`` or ``.bin``
+            file, or a folder as model hubs lay it out. Read, never written; nothing in a file is run. None
+            opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``.
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: The model has nothing to prune, has lazy parameters, or a value cannot be met.
+        RequestError: A file cannot be read or trusted, the model has nothing to prune, has lazy parameters,
+            or a value cannot be met.
 
     Example:
         >>> explorer = explore(nn.Conv2d(3, 8, 5), method="ln_structured", amount=2, n=1)
@@ -36,12 +45,38 @@ def explore(model: nn.Module | None = None, *, data: Any = None, **spec: Any) ->
     if model is None:
         if data is not None:
             raise RequestError("data", "`data` goes with a model of your own: pass `model` too.")
-        demos = {key: Entry(demo.title, partial(demo_source, key)) for key, demo in DEMOS.items()}
-        return Explorer(Catalogue(demos), **spec)
-    source = module_source(model, data)
+        return Explorer(Catalogue(_demos()), **spec)
+    source = _source(model, data)
     return Explorer(Catalogue({source.title: Entry(source.title, lambda: source)}), **spec)
 
 
+def _source(model: nn.Module | Path | str, data: Any) -> Source:
+    if not isinstance(model, str | Path):
+        return module_source(model, data)
+    if data is not None:
+        raise RequestError("data", "`data` goes with a module: a checkpoint has weights, and cannot be run.")
+    return checkpoint_source(model)
+
+
+def _demos() -> dict[str, Entry]:
+    return {key: Entry(demo.title, partial(demo_source, key)) for key, demo in DEMOS.items()}
+
+
 def dashboard() -> Explorer:
-    """Return what ``prunescope`` serves: the demos, opened at a pruned layer of a trained network."""
-    return explore(method="ln_structured", amount=0.3)
+    """Return what ``prunescope`` serves, opened at a pruned layer.
+
+    It is the checkpoint whose path `OPEN_VARIABLE` holds, or else the demos; after them, what there is to
+    open in the folder that `MODELS_VARIABLE` names.
+    """
+    path, folder = os.environ.get(OPEN_VARIABLE), os.environ.get(MODELS_VARIABLE)
+    first = {path: Entry(Path(path).resolve().name, partial(checkpoint_source, path))} if path else _demos()
+    start: dict[str, Any] = {"amount": 0.3} if path else {"method": "ln_structured", "amount": 0.3}
+    return Explorer(Catalogue({**first, **(_offered(Path(folder)) if folder else {})}), **start)
+
+
+def _offered(folder: Path) -> dict[str, Entry]:
+    """Return an entry for each checkpoint in ``folder``, which no link leads out of."""
+    return {
+        f"models/{path.name}": Entry(path.name, partial(checkpoint_source, path, within=folder))
+        for path in offered(folder)
+    }

@@ -1,16 +1,23 @@
-"""Where weights come from: a module in memory, or one of the shipped demos."""
+"""Where weights come from: a module in memory, a checkpoint file, or one of the shipped demos."""
 
+from prunescope.sources.checkpoint import Checkpoint, offered, save_pruned
 from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
-from prunescope.sources.source import Inputs, Source, demo_source, module_source
+from prunescope.sources.source import Inputs, Source, checkpoint_source, demo_source, module_source
+from prunescope.sources.weights import Weights
 
 __all__ = [
+    "Checkpoint",
     "Inputs",
     "Source",
+    "Weights",
+    "checkpoint_source",
     "demo_source",
     "find_tensor",
     "fingerprint",
     "module_source",
+    "offered",
     "prunable_tensors",
     "read_again",
+    "save_pruned",
     "version",
 ]

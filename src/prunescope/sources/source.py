@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from prunescope.errors import RequestError
 from prunescope.percent import percent
+from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.demos import DATA_CREDIT, DEMOS
+from prunescope.sources.weights import ModuleWeights, Weights
 
 Inputs = Tensor | tuple[Tensor, ...]
 """What the model is called with: a tensor, or one per positional argument; axis 0 counts examples."""
@@ -19,7 +23,7 @@ class Source:
     """A model to explore.
 
     Attributes:
-        model: The network. Read, never written.
+        model: The network, or the files of its weights. Read, never written.
         title: What a person reads in the list of models.
         data: Held-out ``(inputs, targets)`` for live accuracy, or None. ``targets`` are class indices of
             shape ``(N,)``; the model must answer ``inputs`` with scores of shape ``(N, classes)``.
@@ -27,11 +31,34 @@ class Source:
         note: One sentence about the model that stands beside it, or "".
     """
 
-    model: nn.Module
+    model: nn.Module | Checkpoint
     title: str
     data: tuple[Inputs, Tensor] | None = None
     layer: str | None = None
     note: str = ""
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the network.
+
+        Raises:
+            RequestError: There is none: the model is a checkpoint.
+        """
+        if isinstance(self.model, Checkpoint):
+            raise RequestError(
+                "model",
+                f"`model` {self.model.path.name} is a checkpoint, which has weights but no network to run or "
+                "copy: save its pruned weights or the plan.",
+            )
+        return self.model
+
+    def weights(self) -> Weights:
+        """Return what a session reads of the model.
+
+        Raises:
+            RequestError: It has nothing to prune, or lazy parameters.
+        """
+        return self.model if isinstance(self.model, Checkpoint) else ModuleWeights(self.model)
 
 
 def module_source(model: nn.Module, data: tuple[Inputs, Tensor] | None = None) -> Source:
@@ -50,6 +77,20 @@ def module_source(model: nn.Module, data: tuple[Inputs, Tensor] | None = None) -
         'Linear'
     """
     return Source(model, type(model).__name__, _checked(data))
+
+
+def checkpoint_source(path: str | PathLike[str], *, within: Path | None = None) -> Source:
+    """Return a source for a checkpoint; see `prunescope.sources.checkpoint.open_checkpoint`.
+
+    Args:
+        path: A file, an index of shards, or a folder.
+        within: A folder that all files must lie in; None allows any place.
+
+    Raises:
+        RequestError: There is no checkpoint, or it cannot be trusted or read.
+    """
+    checkpoint = open_checkpoint(path, within=within)
+    return Source(checkpoint, checkpoint.title, note=checkpoint.note)
 
 
 def _checked(data: object) -> tuple[Inputs, Tensor] | None:

@@ -51,7 +51,7 @@ def code(session: Session, *, engine: str = "torch") -> str:
     Raises:
         KeyError: ``engine`` is neither.
     """
-    model = copy_of(session.source.model)
+    model = copy_of(session.source.module)
     blocks = [_block(model, step, number, engine) for number, step in enumerate(session.history.done, 1)]
     packed = any("unpack(" in block for block in blocks)
     imports = ["import torch", f"import {ENGINES[engine]} as prune"]

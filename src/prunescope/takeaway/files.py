@@ -12,6 +12,7 @@ import safetensors.torch
 
 from prunescope.errors import RequestError
 from prunescope.session import Session
+from prunescope.sources import Checkpoint, save_pruned
 from prunescope.takeaway.code import code
 from prunescope.takeaway.model import sparse_state
 from prunescope.takeaway.plan import plan
@@ -74,6 +75,8 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
     target = Path(path)
     if target.exists() and not overwrite:
         raise RequestError("path", f"`path` {target} exists: pass `overwrite=True` to replace it.")
+    if what == "state_dict" and isinstance(session.source.model, Checkpoint):
+        return save_pruned(session.source.model, session.history.masks(), target, overwrite=overwrite)
     content = FILES[what].content(session)
     try:
         write_atomically(target, content)

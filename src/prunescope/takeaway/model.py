@@ -52,7 +52,7 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
         >>> int((pruned_model(session, permanent=True).weight == 0).sum())
         4
     """
-    model = copy_of(session.source.model)
+    model = copy_of(session.source.module)
     for step in session.history.done:
         try:
             carry_out(model, step)

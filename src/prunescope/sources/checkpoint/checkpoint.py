@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -84,6 +84,8 @@ class Checkpoint:
             plain: self._tensor(plain, stored[name], self._readings[name], shapes)
             for plain, name in self._stored_name.items()
         }
+        self._pruned = {plain for plain, name in self._stored_name.items() if name in self._masks}
+        self._unread_masks = set(self._pruned)
         self.parameters = sum(math.prod(tensor.shape) for tensor in self.tensors.values())
         if not self.tensors:
             raise refused(path, f"has nothing to prune: none of its {len(stored)} tensors holds weights")
@@ -106,7 +108,8 @@ class Checkpoint:
         count = f"{len(self.tensors):,} tensors, {self.parameters:,} weights"
         guess = "Kinds of layer are guessed from names and shapes."
         rest = f" {len(self.not_prunable):,} other tensors are not prunable." if self.not_prunable else ""
-        return f"A checkpoint: {count}, read one at a time. {guess}{rest}"
+        own = " Model sparsity counts the pruning of tensors looked at so far." if self._masks else ""
+        return f"A checkpoint: {count}, read one at a time. {guess}{rest}{own}"
 
     def read(self, name: str) -> Tensor:
         """Return the numbers of the tensor ``name``, which stay in memory until another one is read.
@@ -128,6 +131,35 @@ class Checkpoint:
 
     def _companion(self, name: str | None) -> Tensor | None:
         return None if name is None else self._file_of[name].read(name)
+
+    largest_pool: int | None = 1 << 27
+    """How many weights may be ranked together: some two gigabytes of memory."""
+
+    def current(self, layer: object) -> PrunableTensor:
+        """Return the tensor that ``layer`` names, with the mask its file holds for it, which is read once.
+
+        Raises:
+            RequestError: ``layer`` names nothing that can be pruned, or its file cannot be read.
+        """
+        tensor = self.find(layer)
+        if tensor.name in self._unread_masks:
+            tensor = replace(tensor, default_mask=self.own_mask(tensor.name))
+            self.tensors[tensor.name] = tensor
+            self._unread_masks.remove(tensor.name)
+        return tensor
+
+    def state(self, name: str) -> object:
+        """Return what changes whenever the tensor ``name`` does: nothing; a file that changes is refused."""
+        return None
+
+    def own_masks(self) -> Mapping[str, Tensor]:
+        """Return the masks in the files of the tensors that were looked at so far."""
+        looked_at = {name: self.tensors[name].default_mask for name in self._pruned - self._unread_masks}
+        return {name: mask for name, mask in looked_at.items() if mask is not None}
+
+    def state_of_all(self) -> tuple[object, ...]:
+        """Return what changes whenever the checkpoint does: nothing."""
+        return ()
 
     def own_mask(self, name: str) -> Tensor | None:
         """Return the mask that torch's or our pruning stored beside the tensor ``name``, True where kept.

@@ -1,0 +1,122 @@
+"""Choosing among many layers: a search, the groups of a tree, and a list short enough for a page.
+
+A small model has one list. With more tensors than fit one, the list shows one group of them, such as the
+block ``model.layers.7``, or whatever matches the words that are searched for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import ipywidgets as widgets
+
+from prunescope.tensor import PrunableTensor
+
+LIST_LIMIT = 60
+"""With more tensors than this, groups and the search are shown."""
+
+MATCH_LIMIT = 100
+"""Most matches of a search that are listed."""
+
+_BLOCK = re.compile(r"^(.*?\.\d+)\.")
+
+
+def group_of(name: str) -> str:
+    """Return the branch of the tree that a tensor hangs on: its block, or else its first word.
+
+    Example:
+        >>> group_of("model.layers.7.mlp.up_proj.weight"), group_of("lm_head.weight")
+        ('model.layers.7', 'lm_head')
+    """
+    block = _BLOCK.match(name)
+    return block[1] if block else name.partition(".")[0]
+
+
+def matches(words: str, names: Mapping[str, PrunableTensor]) -> list[str]:
+    """Return the names that contain every one of ``words``, whatever their case, in order."""
+    wanted = words.lower().split()
+    return [name for name in names if all(word in name.lower() for word in wanted)]
+
+
+class LayerChoice:
+    """The controls that choose a layer.
+
+    Attributes:
+        search: Where words to search for are typed; it changes what is listed, not what is chosen.
+        found: How many layers match.
+        group: The groups, with how many tensors each has.
+        layer: The tensors of the group, or the matches.
+    """
+
+    def __init__(self) -> None:
+        layout = widgets.Layout(width="auto")
+        self.search = widgets.Text(description="Search", layout=layout, placeholder="words in a layer's name")
+        self.group = widgets.Dropdown(description="Group", layout=layout)
+        self.layer = widgets.Dropdown(description="Layer", layout=layout)
+        self.found = widgets.HTML().add_class("ps-message")
+        self._tensors: Mapping[str, PrunableTensor] = {}
+        self._groups: dict[str, list[str]] = {}
+        self._names: tuple[str, ...] = ()
+
+    def render(self, layer: str, tensors: Mapping[str, PrunableTensor]) -> None:
+        """Show that ``layer`` is chosen of ``tensors``."""
+        if tensors is not self._tensors or len(tensors) != len(self._names):
+            self._take(tensors)
+        self._tensors = tensors
+        if self._many:
+            self.group.value = group_of(layer)
+        self._list(layer)
+        self.layer.value = layer
+
+    def list_again(self) -> None:
+        """List the layers anew after another search."""
+        layer = self.layer.value
+        self._list(layer)
+        self.layer.value = layer
+
+    @property
+    def _many(self) -> bool:
+        return len(self._names) > LIST_LIMIT
+
+    def _take(self, tensors: Mapping[str, PrunableTensor]) -> None:
+        self._names = tuple(tensors)
+        self._groups = {}
+        for name in tensors:
+            self._groups.setdefault(group_of(name), []).append(name)
+        self.search.value = ""
+        _set_options(self.group, [(f"{key} ({len(names)})", key) for key, names in self._groups.items()])
+        for widget in (self.search, self.group):
+            _show(widget, self._many)
+
+    def _list(self, layer: str) -> None:
+        """Offer what was searched for, or the group of ``layer``; ``layer`` itself is always among it."""
+        if not self._many:
+            names = list(self._names)
+        elif self.search.value.strip():
+            found = matches(self.search.value, self._tensors)
+            names = [layer, *(name for name in found[:MATCH_LIMIT] if name != layer)]
+            self._say(len(found))
+        else:
+            names = self._groups[group_of(layer)]
+        _show(self.found, self._many and bool(self.search.value.strip()))
+        _set_options(self.layer, [(self._tensors[name].label, name) for name in names])
+
+    def _say(self, found: int) -> None:
+        listed = f", the first {MATCH_LIMIT} are listed" if found > MATCH_LIMIT else ""
+        text = f"{found:,} of {len(self._names):,} layers match{listed}; choose one below."
+        self.found.value = f'<div role="note" class="ps-note">{text if found else "No layer matches."}</div>'
+
+    def first_of(self, group: str) -> str:
+        """Return the first tensor of a group; the search, which would go before it, is ended."""
+        self.search.value = ""
+        return self._groups[group][0]
+
+
+def _set_options(dropdown: widgets.Dropdown, options: list[tuple[str, str]]) -> None:
+    if list(dropdown.options) != options:
+        dropdown.options = options
+
+
+def _show(widget: widgets.Widget, visible: bool) -> None:
+    widget.layout.display = None if visible else "none"

@@ -1,0 +1,85 @@
+"""What a session needs of whatever holds the weights: a module in memory, or files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
+from prunescope.tensor import PrunableTensor
+
+
+class Weights(Protocol):
+    """Tensors by name, and what tells that one has changed."""
+
+    @property
+    def tensors(self) -> Mapping[str, PrunableTensor]:
+        """Return what can be pruned, by full name."""
+
+    @property
+    def parameters(self) -> int:
+        """Return how many numbers the whole model holds."""
+
+    @property
+    def largest_pool(self) -> int | None:
+        """Return how many weights may be ranked together; None if as many as there are."""
+
+    def current(self, layer: object) -> PrunableTensor:
+        """Return the tensor that ``layer`` names, as it is now.
+
+        Raises:
+            RequestError: ``layer`` names nothing that can be pruned.
+        """
+
+    def state(self, name: str) -> object:
+        """Return what changes whenever the tensor ``name`` does, as of its last `current`."""
+
+    def own_masks(self) -> Mapping[str, Tensor]:
+        """Return the masks of earlier pruning that the weights came with, as far as they are known."""
+
+    def state_of_all(self) -> tuple[object, ...]:
+        """Return what changes whenever anything does that the model's answers depend on."""
+
+
+class ModuleWeights:
+    """The weights of a module in memory, which its owner may change at any time.
+
+    Args:
+        model: The module. Read, never written.
+
+    Raises:
+        RequestError: It has nothing to prune, or lazy parameters.
+    """
+
+    largest_pool: int | None = None
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.tensors: dict[str, PrunableTensor] = dict(prunable_tensors(model))
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._states = {name: fingerprint(model, tensor) for name, tensor in self.tensors.items()}
+
+    def current(self, layer: object) -> PrunableTensor:
+        """Return the tensor that ``layer`` names, as it is in the model now."""
+        name = find_tensor(self._model, self.tensors, layer).name
+        now = fingerprint(self._model, self.tensors[name])
+        if now != self._states[name]:
+            self.tensors[name] = read_again(self._model, self.tensors[name])
+            self._states[name] = now
+        return self.tensors[name]
+
+    def state(self, name: str) -> object:
+        """Return the fingerprint of the tensor ``name``, as of its last `current`."""
+        return self._states[name]
+
+    def own_masks(self) -> Mapping[str, Tensor]:
+        """Return the masks of the pruning that the model carries now."""
+        now = {name: self.current(name).default_mask for name in list(self.tensors)}
+        return {name: mask for name, mask in now.items() if mask is not None}
+
+    def state_of_all(self) -> tuple[object, ...]:
+        """Return what changes whenever the model does, by torch's own count."""
+        state = (*self._model.parameters(), *self._model.buffers())
+        return tuple((id(tensor), tensor.data_ptr(), version(tensor)) for tensor in state)

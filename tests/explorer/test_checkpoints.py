@@ -1,0 +1,216 @@
+"""Checkpoints in the explorer: by path, by name, many layers, and a pruned copy of the file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ipywidgets.widgets.widget as registry
+import pytest
+import torch
+from checkpoint_files import hub_folder, network, safetensors_file, sparse_safetensors, state, torch_file
+from safetensors.torch import load_file
+
+from prunescope import Explorer, explore, prune
+from prunescope.errors import RequestError
+from prunescope.explorer import dashboard
+from prunescope.explorer.entry import MODELS_VARIABLE, OPEN_VARIABLE
+from prunescope.explorer.layers import LIST_LIMIT, MATCH_LIMIT
+from prunescope.session import Session
+from prunescope.sources import checkpoint_source, module_source
+from prunescope.takeaway import load_plan, plan, pruned_model, save
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    before = set(registry._instances)
+    yield
+    assert set(registry._instances) <= before
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[Explorer]:
+    shapes = {
+        f"model.layers.{i}.mlp.{part}_proj.weight": (3, 4) for i in range(3000) for part in ("up", "down")
+    }
+    explorer = explore(sparse_safetensors(tmp_path / "m.safetensors", {"lm_head.weight": (5, 4), **shapes}))
+    yield explorer
+    explorer.close()
+
+
+def options(explorer: Explorer) -> list[str]:
+    return [name for _, name in explorer._controls.layer.options]
+
+
+def type_search(explorer: Explorer, words: str) -> None:
+    explorer._controls.layers.search.set_state({"value": words})
+
+
+@pytest.mark.parametrize("make", [safetensors_file, torch_file, lambda folder: hub_folder(folder / "hub")])
+def test_a_checkpoint_is_explored_like_its_module(tmp_path: Path, make: object) -> None:
+    spec = {"layer": "conv", "method": "ln_structured", "amount": 2, "n": 1}
+    file, module = explore(make(tmp_path), **spec), explore(network(), **spec)
+    assert torch.equal(file.preview.mask, module.preview.mask)
+    assert file.preview.unit_name == module.preview.unit_name == "output channels"
+    file.close()
+    module.close()
+
+
+def test_data_does_not_go_with_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(
+        RequestError, match="^`data` goes with a module: a checkpoint has weights, and cannot"
+    ):
+        explore(safetensors_file(tmp_path), data=(torch.zeros(1, 2), torch.zeros(1)))
+
+
+def test_pruning_in_the_file_counts_as_earlier_steps(tmp_path: Path) -> None:
+    net = network()
+    prune.l1_unstructured(net.head, "weight", 0.5)
+    explorer = explore(torch_file(tmp_path, net.state_dict()), layer="head", amount=0.5)
+    assert explorer.preview.units == 20
+    assert torch.equal(~explorer.preview.pruned_earlier, net.head.weight_mask.bool())
+    assert explorer.preview.pruned_weights == 30
+    explorer.close()
+
+
+def test_a_tensor_that_cannot_be_pruned_says_why_and_the_picture_stays(tmp_path: Path) -> None:
+    explorer = explore(safetensors_file(tmp_path))
+    before = explorer.preview
+    with pytest.raises(RequestError, match=r"norm\.num_batches_tracked is a single number\.$"):
+        explorer.layer = "norm.num_batches_tracked"
+    assert explorer.preview is before
+    explorer.close()
+
+
+def test_a_file_that_goes_away_says_so_and_the_picture_stays(tmp_path: Path) -> None:
+    path = safetensors_file(tmp_path)
+    explorer = explore(path)
+    path.unlink()
+    with pytest.raises(RequestError, match="cannot be read: No such file or directory"):
+        explorer.layer = "head"
+    explorer.close()
+
+
+# Many layers.
+
+
+def test_a_small_checkpoint_has_one_list(tmp_path: Path) -> None:
+    explorer = explore(safetensors_file(tmp_path))
+    assert len(options(explorer)) == 8
+    assert explorer._controls.layers.search.layout.display == "none"
+    assert explorer._controls.layers.group.layout.display == "none"
+    explorer.close()
+
+
+def test_many_layers_are_listed_by_group(many: Explorer) -> None:
+    many.layer = "model.layers.7.mlp.up_proj"
+    assert many._controls.layers.group.value == "model.layers.7"
+    assert options(many) == [f"model.layers.7.mlp.{part}_proj.weight" for part in ("down", "up")]
+    many._controls.layers.group.set_state({"index": 2})
+    assert many.layer == "model.layers.1.mlp.down_proj.weight"
+
+
+def test_a_search_lists_what_matches_and_chooses_nothing(many: Explorer) -> None:
+    before = many.snapshot
+    type_search(many, "Layers.29 UP")
+    assert many.snapshot is before
+    assert options(many)[0] == many.layer
+    assert options(many)[1:3] == ["model.layers.29.mlp.up_proj.weight", "model.layers.290.mlp.up_proj.weight"]
+    assert "111 of 6,001 layers match, the first 100 are listed" in many._controls.layers.found.value
+    assert len(options(many)) == MATCH_LIMIT + 1
+    many._controls.layer.set_state({"index": 2})
+    assert many.layer == "model.layers.290.mlp.up_proj.weight"
+    type_search(many, "nothing like that")
+    assert options(many) == [many.layer]
+    assert "No layer matches." in many._controls.layers.found.value
+    type_search(many, "")
+    assert len(options(many)) == 2
+    assert many._controls.layers.found.layout.display == "none"
+
+
+def test_names_with_markup_are_text(tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    explorer = explore(safetensors_file(tmp_path, {f"{evil}.weight": torch.ones(2, 2), "b": torch.tensor(1)}))
+    problem = explorer.request(layer=evil + "nowhere")
+    assert evil in str(problem)
+    shown = [w.value for w in explorer._controls._messages.values()] + [explorer._readout.numbers.value]
+    assert not any(evil in text for text in shown)
+    assert "&lt;img" in explorer._controls._messages["layer"].value
+    explorer.close()
+
+
+# Steps, and taking them home.
+
+
+def stepped(session: Session) -> Session:
+    for layer in ("conv", "head"):
+        wanted = session.first_spec.__class__(layer, "ln_structured", 0.5, 2, 0)
+        session.apply(session.preview(session.resolve(wanted)))
+    return session
+
+
+def test_a_pruned_copy_equals_the_module_pruned_by_the_same_steps(tmp_path: Path) -> None:
+    session = stepped(Session(checkpoint_source(safetensors_file(tmp_path))))
+    out = save(session, "state_dict", tmp_path / "pruned.safetensors")
+    expected = pruned_model(stepped(Session(module_source(network()))), permanent=True).state_dict()
+    loaded = load_file(out)
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+    network().load_state_dict(loaded)
+
+
+def test_a_plan_of_a_checkpoint_goes_to_its_module(tmp_path: Path) -> None:
+    session = stepped(Session(checkpoint_source(safetensors_file(tmp_path))))
+    module = Session(module_source(network()))
+    load_plan(module, plan(session))
+    assert all(torch.equal(module.history.masks()[k], m) for k, m in session.history.masks().items())
+
+
+def test_code_needs_a_module(tmp_path: Path) -> None:
+    session = stepped(Session(checkpoint_source(safetensors_file(tmp_path))))
+    with pytest.raises(
+        RequestError, match="is a checkpoint, which has weights but no network to run or copy"
+    ):
+        save(session, "torch", tmp_path / "code.py")
+
+
+def test_ranking_a_whole_checkpoint_together_has_a_limit(tmp_path: Path) -> None:
+    path = sparse_safetensors(tmp_path / "m.safetensors", {"w": (1 << 14, 1 << 14), "v": (2, 2)})
+    session = Session(checkpoint_source(path))
+    wanted = session.first_spec.__class__("v", "global_unstructured", 0.5)
+    with pytest.raises(
+        RequestError, match="^`method` that ranks all weights together needs them in memory: at m"
+    ):
+        session.resolve(wanted)
+    small = Session(checkpoint_source(safetensors_file(tmp_path, state(), "small")))
+    preview = small.preview(small.resolve(wanted.__class__("conv.weight", "global_unstructured", 0.5)))
+    assert preview.pruned_units == 128
+
+
+# What the dashboard offers.
+
+
+def test_the_dashboard_opens_the_file_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OPEN_VARIABLE, str(hub_folder(tmp_path / "hub")))
+    explorer = dashboard()
+    assert explorer.layer == "conv.weight"
+    explorer.close()
+
+
+def test_the_dashboard_offers_a_folder_and_nothing_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = safetensors_file(tmp_path, name="outside")
+    models = tmp_path / "models"
+    models.mkdir()
+    safetensors_file(models, name="inside")
+    (models / "broken.pt").write_text("")
+    (models / "link.safetensors").symlink_to(outside)
+    monkeypatch.setenv(MODELS_VARIABLE, str(models))
+    explorer = dashboard()
+    assert explorer.request(model="models/inside.safetensors") is None
+    assert explorer.layer == "conv.weight"
+    assert "it is no zip archive" in str(explorer.request(model="models/broken.pt"))
+    assert "lies outside the folder" in str(explorer.request(model="models/link.safetensors"))
+    assert "`model` must be one of" in str(explorer.request(model=str(outside)))
+    assert "`model` must be one of" in str(explorer.request(model="models/../outside.safetensors"))
+    assert LIST_LIMIT > 8
+    explorer.close()
