@@ -55,6 +55,11 @@ class BasePruningMethod(ABC):
     def __call__(self, module: Module, inputs: object) -> None:
         """Set ``module.name`` to the masked tensor; called before each forward pass.
 
+        In evaluation without gradients the last masked tensor is used again until the original or the mask
+        has changed. Every change is seen but one: an in-place edit of a few elements of a large tensor
+        through ``.data`` or numpy, of which torch keeps no count. Edit the parameter itself instead, under
+        ``torch.no_grad()``.
+
         Args:
             module: Module whose tensor is pruned.
             inputs: Not used.
@@ -63,11 +68,12 @@ class BasePruningMethod(ABC):
         if torch.compiler.is_compiling() or type(self).apply_mask is not BasePruningMethod.apply_mask:
             setattr(module, name, self.apply_mask(module))
             return
-        if self._kept is not None and self._kept.serves(
-            getattr(module, name + ORIG), getattr(module, name + MASK)
+        kept = self._kept
+        if kept is not None and kept.serves(
+            module._parameters.get(name + ORIG), module._buffers.get(name + MASK)
         ):
-            if module.__dict__.get(name) is not self._kept.product:
-                setattr(module, name, self._kept.product)
+            if module.__dict__.get(name) is not kept.product:
+                setattr(module, name, kept.product)
             return
         self._give(module)
 

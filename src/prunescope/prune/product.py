@@ -52,32 +52,30 @@ _MULTIPLIED = {
 class Witness:
     """What one tensor was at some moment, to tell later whether it still is.
 
-    The version counter sees every in-place edit that autograd sees; address, type and device see moves and
-    ``.data = ...``. Edits through ``.data`` leave no trace in either, so the content is compared as well:
-    whole for a small tensor, at evenly spread places for a large one. (Not on a GPU, where a comparison
-    would make the processor wait.)
+    The version counter sees every in-place edit that autograd sees; an alias of the memory, its layout and
+    its type show moves and ``.data = ...``. In-place edits through ``.data`` leave no trace in either, so the
+    content is compared as well: whole for a small tensor, at evenly spread places for a large one, where an
+    edit of a few elements through ``.data`` can so go unseen. (Not on a GPU, where a comparison would make
+    the processor wait.)
     """
 
-    __slots__ = ("_alias", "_copy", "_id", "_state", "_view")
+    __slots__ = ("_alias", "_copy", "_dtype", "_id", "_version", "_view")
 
     def __init__(self, t: Tensor) -> None:
         """Take down the state of ``t``."""
-        self._id = id(t)
+        self._id, self._version, self._dtype = id(t), t._version, t.dtype
         # The alias keeps the memory, so that no other tensor can come to lie at the same address.
         self._alias = t.detach()
-        self._state = _state(t)
         self._view = _sample(self._alias)
         self._copy = None if self._view is None else self._view.clone()
 
-    def holds(self, t: Tensor) -> bool:
+    def holds(self, t: Tensor | None) -> bool:
         """Return whether ``t`` is the tensor seen, unchanged."""
-        if id(t) != self._id or _state(t) != self._state:
+        if t is None or id(t) != self._id or t._version != self._version:
+            return False
+        if t.dtype is not self._dtype or not t.is_set_to(self._alias):
             return False
         return self._view is None or self._copy is None or torch.equal(self._view, self._copy)
-
-
-def _state(t: Tensor) -> tuple[object, ...]:
-    return t._version, t.data_ptr(), t.dtype, t.device, t.shape, t.stride()
 
 
 def _sample(t: Tensor) -> Tensor | None:
@@ -99,12 +97,16 @@ class Kept(NamedTuple):
     orig: Witness
     mask: Witness
 
-    def serves(self, orig: Tensor, mask: Tensor) -> bool:
-        """Return whether the tensor is what masking ``orig`` by ``mask`` would give now."""
+    def serves(self, orig: Tensor | None, mask: Tensor | None) -> bool:
+        """Return whether the tensor is what masking ``orig`` by ``mask`` would give now.
+
+        Every forward pass asks, so nothing is asked again that cannot have changed since :func:`keep`.
+        """
         return (
-            reusable(orig, mask)
+            not torch.is_grad_enabled()
             and self.inference == torch.is_inference_mode_enabled()
-            and self.version == _version(self.product)
+            and (self.inference or self.version == self.product._version)
+            and not torch._C._get_tracing_state()
             and self.orig.holds(orig)
             and self.mask.holds(mask)
         )
@@ -114,12 +116,9 @@ def keep(module: Module, product: Tensor, orig: Tensor, mask: Tensor) -> Kept | 
     """Return a record of ``product`` if the next forward pass of ``module`` may use it again, or None."""
     if module.training or not reusable(orig, mask):
         return None
-    return Kept(product, _version(product), product.is_inference(), Witness(orig), Witness(mask))
-
-
-def _version(product: Tensor) -> int:
-    """Return how often ``product`` was edited in place; tensors made for inference do not count."""
-    return 0 if product.is_inference() else product._version
+    # Tensors made for inference do not count their edits.
+    inference = product.is_inference()
+    return Kept(product, 0 if inference else product._version, inference, Witness(orig), Witness(mask))
 
 
 def reusable(orig: Tensor, mask: Tensor) -> bool:
