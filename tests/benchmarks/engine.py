@@ -5,7 +5,8 @@
 Prints one table. Every time is the best of several, ours, torch's and the floor's taken in turn, so that a
 busy machine slows them alike. The *floor* is the same mask written from a threshold, or a choice of channels,
 that is already known. Ratios are what to read: "torch" is torch's time over ours (more is better), "floor"
-and "dense" are our time over the floor's or the dense layer's (less is better).
+and "dense" are our time over the floor's or the dense layer's (less is better); "reach" is torch's time over
+the floor's: what "torch" would be if finding the threshold or the channels took no time at all.
 """
 
 import argparse
@@ -75,7 +76,7 @@ class Table:
 
     def __init__(self) -> None:
         self.ratios: dict[tuple[str, str], list[float]] = {}
-        print(f"{'what':34}{'shape':>18}{'amount':>8}{'ours':>11}{'torch':>9}{'floor':>9}")
+        print(f"{'what':34}{'shape':>18}{'amount':>8}{'ours':>11}{'torch':>9}{'floor':>9}{'reach':>9}")
 
     def add(
         self, what: str, shape: object, amount: object, times: dict[str, float], floor: str = "floor"
@@ -84,10 +85,15 @@ class Table:
         floor_ratio = times["ours"] / times[floor] if floor in times else math.nan
         self.ratios.setdefault((what, "torch"), []).append(torch_ratio)
         self.ratios.setdefault((what, floor), []).append(floor_ratio)
+        reach = torch_ratio * floor_ratio
+        self.ratios.setdefault((what, "reach"), []).append(reach if floor == "floor" else math.nan)
+        if what.startswith("ln_structured"):
+            self.ratios.setdefault(("ln_structured n=2, both axes", "torch"), []).append(torch_ratio)
         shown = "x".join(map(str, shape)) if isinstance(shape, tuple) else str(shape)
         milliseconds = f"{times['ours'] * 1e3:.3f} ms"
         print(
-            f"{what:34}{shown:>18}{amount!s:>8}{milliseconds:>11}{torch_ratio:9.2f}{floor_ratio:9.2f}",
+            f"{what:34}{shown:>18}{amount!s:>8}{milliseconds:>11}{torch_ratio:9.2f}{floor_ratio:9.2f}"
+            f"{reach:9.2f}",
             flush=True,
         )
 

@@ -152,20 +152,22 @@ class StructuredMethod(RankedMethod):
 
     def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
         """Write the mask of one tensor: a stable sort of the channels puts ties in order of index."""
-        write_channels(self._channel_mask(tensors[0], k, outs[0].dtype), self.unit_axis(tensors[0]), outs[0])
+        t, out = tensors[0], outs[0]
+        write_channels(self._channel_mask(t, k).to(out.dtype), self.unit_axis(t), out)
         return True
 
     def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
         """Return ``default_mask``, in the dtype of ``t`` as in torch, without the ``k`` lowest channels."""
         default_mask = default_mask.to(t.dtype).contiguous()
         mask = torch.empty(t.shape, dtype=t.dtype, device=t.device)
-        kept = self._channel_mask(t, k, t.dtype)
+        kept = self._channel_mask(t, k).to(t.dtype)
         if not is_float8(t):
             return write_channels(kept, self.unit_axis(t), mask, default_mask)
         return masked(write_channels(kept, self.unit_axis(t), mask), default_mask)
 
-    def _channel_mask(self, t: Tensor, k: int, dtype: torch.dtype) -> Tensor:
+    def _channel_mask(self, t: Tensor, k: int) -> Tensor:
+        """Return 1 for every channel that stays and 0 for the ``k`` lowest, in float32 or float64."""
         scores = self.unit_scores([t], None)
         refuse_nan(scores, None)
-        kept = torch.ones(scores.shape, dtype=torch.bool, device=t.device)
-        return kept.index_fill_(0, torch.argsort(scores, stable=True)[:k], 0).to(dtype)
+        lowest = scores.argsort(stable=True)[:k]
+        return torch.ones_like(scores).index_fill_(0, lowest, 0.0)

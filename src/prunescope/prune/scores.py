@@ -63,7 +63,8 @@ def validate_dim(dim: object, shape: Sequence[int]) -> int:
         >>> validate_dim(-1, (64, 32, 3, 3))
         3
     """
-    if isinstance(dim, bool) or not isinstance(dim, numbers.Integral):
+    # Asking for the plain type first: an abstract one takes longer than a small tensor's norm.
+    if type(dim) is not int and (isinstance(dim, bool) or not isinstance(dim, numbers.Integral)):
         raise TypeError(f"`dim` must be an integer, got {dim!r}")
     axis, axes = int(dim), len(shape)
     if not -axes <= axis < axes:
