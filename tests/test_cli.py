@@ -2,13 +2,17 @@
 
 import errno
 import json
+import os
+import re
 import shlex
 import signal
 import socket
 import sys
 import threading
+import urllib.parse
 import urllib.request
-from http.client import HTTPException
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import HTTPError
@@ -20,13 +24,68 @@ from prunescope import cli
 from prunescope.serving import address
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.notebook import dashboard_notebook
+from prunescope.serving.options import Options
 
 SLOW_S = 60
+
+
+@pytest.fixture
+def two_cells(tmp_path: Path) -> Path:
+    return notebook(tmp_path / "two.ipynb", ["import sys", "print('this is', sys.executable)"])
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a token, as one has that listens on every interface."""
+    folder = tmp_path_factory.mktemp("guarded")
+    page = notebook(folder / "two.ipynb", ["import sys", "print('this is', sys.executable)"])
+    with served(stand_in_command(page, token="7" * 48), folder) as server:
+        yield server
+
+
+OPTIONS = (
+    "--port",
+    "--ip",
+    "--no-browser",
+    "--token",
+    "--no-token",
+    "--base-url",
+    "--max-sessions",
+    "--idle-timeout",
+    "--ready",
+    "--version",
+)
+# Of one session, served and ended with its server, and nothing else.
+ONE_SESSION = r"[-\d]+ [:,\d]+ session \w{8} started \(1 of 20\)\n"
 
 
 def fetch(url: str) -> str:
     return urllib.request.urlopen(url, timeout=SLOW_S).read().decode()
 
+
+def status(url: str) -> int:
+    """Return the status of the answer itself, not of where it leads."""
+    where = urllib.parse.urlsplit(url)
+    connection = HTTPConnection(where.hostname, where.port, timeout=SLOW_S)
+    connection.request("GET", f"{where.path}?{where.query}")
+    code = connection.getresponse().status
+    connection.close()
+    return code
+
+
+PATHS = [
+    "",
+    "voila/static/voila.js",
+    "voila/templates/lab/static/voila.js",
+    "voila/files/Prunescope.ipynb",
+    "voila/session/0-0-0-0-0",
+    "voila/labextensions/anywidget/package.json",
+    "voila/api/themes/x",
+    "api/kernels",
+    "api/kernels/0-0-0-0-0",
+    "api/kernels/0-0-0-0-0/channels",
+    "elsewhere",
+]
 
 # ------------------------------------------------------------------------------------------------ words
 
@@ -43,7 +102,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    assert [option for option in ("--port", "--ip", "--no-browser", "--version") if option not in said] == []
+    assert [option for option in OPTIONS if option not in said] == []
 
 
 @pytest.mark.parametrize("port", ["abc", "-1", "65536", "80.5", "", "٣"])
@@ -68,14 +127,83 @@ def test_bad_ip_is_one_sentence(ip: str, sentence: str, capsys: pytest.CaptureFi
     assert said.count("\n") == 1
 
 
+def options_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Options:
+    """Return how the command would serve."""
+    asked: list[Options] = []
+    monkeypatch.setattr("prunescope.serving.app.serve", lambda *words: asked.append(words[-1]))
+    assert cli.main([*words, "--port", "0"]) == 0
+    return asked[0]
+
+
 @pytest.mark.parametrize(("words", "opens"), [([], True), (["--no-browser"], False)])
 def test_browser_is_asked_for_unless_told(
     words: list[str], opens: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    monkeypatch.setattr("prunescope.serving.app.serve", lambda *_, open_browser: asked.append(open_browser))
-    assert cli.main([*words, "--port", "0"]) == 0
-    assert asked == [opens]
+    assert options_of(words, monkeypatch).open_browser is opens
+
+
+def test_what_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "--token 12345678 --base-url a/b --max-sessions 3 --idle-timeout 0.5 --ready 2 --no-browser"
+    assert options_of(words.split(), monkeypatch) == Options(
+        open_browser=False, token="12345678", base_url="/a/b/", max_sessions=3, idle_timeout=30, ready=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--token", "short"], "a token is 8 or more of"),
+        (["--token", "with a space"], "a token is 8 or more of"),
+        (["--base-url", "http://x"], "a base URL is a path such as /prunescope/, got 'http://x'"),
+        (["--max-sessions", "0"], "a whole number from 1, got '0'"),
+        (["--ready", "-1"], "a whole number from 0, got '-1'"),
+        (["--idle-timeout", "nan"], "minutes are a number above 0, got 'nan'"),
+        (["--idle-timeout", "soon"], "minutes are a number above 0, got 'soon'"),
+        (["--token", "12345678", "--no-token"], "not allowed with argument --token"),
+    ],
+)
+def test_bad_option_is_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ token
+
+
+def test_token_by_default_where_other_machines_can_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (options_of(["--ip", "0.0.0.0"], monkeypatch).token for _ in range(2))
+    assert len(first) == len(second) == 48
+    assert first != second
+    assert options_of([], monkeypatch).token == ""
+    assert options_of(["--ip", "0.0.0.0", "--no-token"], monkeypatch).token == ""
+
+
+def test_token_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cli.TOKEN_VARIABLE, "from-outside")
+    assert options_of([], monkeypatch).token == "from-outside"
+    assert cli.TOKEN_VARIABLE not in os.environ
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_served_without_the_token(path: str, guarded: Server) -> None:
+    base, _, token = guarded.url.partition("?token=")
+    assert len(token) == 48
+    assert status(f"{base}{path}") in (302, 403)
+    assert status(f"{base}{path}?token=wrong") in (302, 403)
+    assert guarded.kernels() == []
+
+
+def test_the_printed_address_opens_the_page(guarded: Server) -> None:
+    assert "this is" in fetch(guarded.url)
+
+
+def test_health_needs_no_token(guarded: Server) -> None:
+    base = guarded.url.partition("?")[0]
+    assert json.loads(fetch(base + "health"))["max_sessions"] == 20
 
 
 def test_ctrl_c_during_the_start_says_nothing(
@@ -136,18 +264,13 @@ def test_every_interface_is_named_by_this_machine() -> None:
 # -------------------------------------------------------------------------------------------- a process
 
 
-@pytest.fixture
-def two_cells(tmp_path: Path) -> Path:
-    return notebook(tmp_path / "two.ipynb", ["import sys", "print('this is', sys.executable)"])
-
-
 def test_command_serves_the_dashboard_from_any_directory(tmp_path: Path) -> None:
     assert dashboard_notebook().is_file()
     with served(prunescope_command("--no-browser", "--port", "0"), tmp_path) as server:
         page = fetch(server.url)
     assert "<title>Prunescope</title>" in page
     assert "from prunescope" not in page
-    assert server.log.read_text() == ""
+    assert re.fullmatch(ONE_SESSION, server.log.read_text())
 
 
 def test_browser_is_opened_on_the_page(tmp_path: Path) -> None:
@@ -191,7 +314,7 @@ def test_stop_leaves_nothing_behind(by: signal.Signals, two_cells: Path, tmp_pat
         assert [path.name for path in folder.iterdir()] == ["Prunescope.ipynb"]
         assert server.stop(by) == 0
     assert not folder.parent.exists()
-    assert server.log.read_text() == ""
+    assert re.fullmatch(ONE_SESSION, server.log.read_text())
 
 
 def test_stop_ends_a_busy_kernel(tmp_path: Path) -> None:
@@ -236,7 +359,7 @@ def test_home_directory_is_left_alone(two_cells: Path, tmp_path: Path) -> None:
     with served(stand_in_command(two_cells), tmp_path, {"HOME": str(home)}) as server:
         assert "this is" in fetch(server.url)
     assert sorted(home.rglob("*")) == before
-    assert server.log.read_text() == ""
+    assert re.fullmatch(ONE_SESSION, server.log.read_text())
 
 
 def test_directory_it_starts_from_changes_nothing(two_cells: Path, tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """The `prunescope` command: serve the dashboard, say where it is, open it."""
 
 import argparse
+import math
+import os
+import re
+import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.notebook import dashboard_notebook
+from prunescope.serving.options import Options
 
 DEFAULT_IP = "127.0.0.1"
 DEFAULT_PORT = 8866
+TOKEN_VARIABLE = "PRUNESCOPE_TOKEN"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,16 +33,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotListen as problem:
         print(f"prunescope: {problem}", file=sys.stderr)
         return 2
+    options = Options(
+        open_browser=asked.browser,
+        token=_token(asked, public=listener.public),
+        base_url=asked.base_url,
+        max_sessions=asked.max_sessions,
+        idle_timeout=asked.idle_timeout * 60,
+        ready=asked.ready,
+    )
     with listener:
-        return _serve(listener, open_browser=asked.browser)
+        return _serve(listener, options)
 
 
-def _serve(listener: Listener, *, open_browser: bool) -> int:
+def _token(asked: argparse.Namespace, *, public: bool) -> str:
+    """Return the token asked for; where others can reach the server, a new one unless told otherwise."""
+    # Kernels inherit the environment, and have no use for it.
+    given: str | None = os.environ.pop(TOKEN_VARIABLE, None) if asked.token is None else asked.token
+    return secrets.token_hex(24) if given is None and public else given or ""
+
+
+def _serve(listener: Listener, options: Options) -> int:
     # Voilà takes seconds to import: --help, --version and a wrong address need not wait for it.
     try:
         from prunescope.serving.app import serve
 
-        serve(dashboard_notebook(), listener, open_browser=open_browser)
+        serve(dashboard_notebook(), listener, options)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -62,6 +83,48 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="do not open a browser after the start"
     )
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token",
+        type=_word,
+        help=f"what visitors must know; {TOKEN_VARIABLE} says it where other users of this machine cannot "
+        "see it (default: a new one when --ip lets other machines in, else none)",
+    )
+    token.add_argument(
+        "--no-token",
+        dest="token",
+        action="store_const",
+        const="",
+        help="let everyone in who reaches the address",
+    )
+    parser.add_argument(
+        "--base-url",
+        type=_base_url,
+        default="/",
+        metavar="PATH",
+        help="path to serve under, behind a reverse proxy (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-sessions",
+        type=_count(1),
+        default=20,
+        metavar="N",
+        help="visitors at once, each with a process of their own; the next one waits (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=_minutes,
+        default=20.0,
+        metavar="MINUTES",
+        help="end a session that has not been used for so long (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--ready",
+        type=_count(0),
+        default=1,
+        metavar="N",
+        help="explorers kept ready for the next visitors (default: %(default)s)",
+    )
     parser.add_argument("--version", action="version", version=f"prunescope {version('prunescope')}")
     return parser
 
@@ -70,3 +133,35 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a whole number from 0 to 65535, got {text!r}")
     return int(text)
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[\w.~-]{8,}", text, re.ASCII):
+        raise argparse.ArgumentTypeError("a token is 8 or more of A-Z a-z 0-9 _ . ~ -")
+    return text
+
+
+def _base_url(text: str) -> str:
+    if not re.fullmatch(r"[\w.~@/-]*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"a base URL is a path such as /prunescope/, got {text!r}")
+    path = text.strip("/")
+    return f"/{path}/" if path else "/"
+
+
+def _count(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number from {least}, got {text!r}")
+        return int(text)
+
+    return count
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"minutes are a number above 0, got {text!r}")
+    return minutes

@@ -83,13 +83,13 @@ def voila_url(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def serve_cells(tmp_path: Path) -> Iterator[Callable[[Sequence[str]], hosts.Server]]:
-    """``serve_cells(cells)`` gives a server that shows them as `prunescope` shows its own notebook."""
+def serve_cells(tmp_path: Path) -> Iterator[Callable[..., hosts.Server]]:
+    """``serve_cells(cells, **options)`` gives a server that shows them as `prunescope` shows its own."""
     with ExitStack() as running:
 
-        def serve_cells(cells: Sequence[str]) -> hosts.Server:
+        def serve_cells(cells: Sequence[str], **options: Any) -> hosts.Server:
             page = hosts.notebook(tmp_path / "stand-in.ipynb", cells)
-            return running.enter_context(hosts.served(hosts.stand_in_command(page), tmp_path))
+            return running.enter_context(hosts.served(hosts.stand_in_command(page, **options), tmp_path))
 
         yield serve_cells
 

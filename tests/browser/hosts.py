@@ -131,7 +131,7 @@ def _delete(url: str) -> None:
             urllib.request.Request(url, method="DELETE", headers=pair), timeout=TIMEOUT_S
         ).close()
     except urllib.error.HTTPError as answer:
-        if answer.code != 404:
+        if answer.code not in (403, 404):  # the token is not given, or the kernel has ended
             raise
     except urllib.error.URLError as problem:
         if not isinstance(problem.reason, ConnectionRefusedError):
@@ -158,14 +158,22 @@ def prunescope_command(*words: str) -> list[str]:
     return [found, *words]
 
 
-def stand_in_command(page: Path, *, port: int = 0) -> list[str]:
-    """Return a command line that serves the notebook ``page`` as `prunescope` serves its own."""
+def stand_in_command(page: Path, *, port: int = 0, **options: Any) -> list[str]:
+    """Return a command line that serves the notebook ``page`` as `prunescope` serves its own.
+
+    Args:
+        page: The notebook.
+        port: Port to serve on, 0 for any free one.
+        **options: Fields of `prunescope.serving.options.Options`; no kernel is kept ready unless told.
+    """
     program = (
-        "import sys; from pathlib import Path; from prunescope.serving.address import Listener;"
-        "from prunescope.serving.app import serve;"
-        "serve(Path(sys.argv[1]), Listener.bind('127.0.0.1', int(sys.argv[2])), open_browser=False)"
+        "import ast, sys; from pathlib import Path; from prunescope.serving.address import Listener;"
+        "from prunescope.serving.app import serve; from prunescope.serving.options import Options;"
+        "serve(Path(sys.argv[1]), Listener.bind('127.0.0.1', int(sys.argv[2])),"
+        "Options(**ast.literal_eval(sys.argv[3])))"
     )
-    return [sys.executable, "-c", program, str(page), str(port)]
+    asked = {"open_browser": False, "ready": 0, **options}
+    return [sys.executable, "-c", program, str(page), str(port), repr(asked)]
 
 
 class Server:
@@ -204,11 +212,18 @@ class Server:
         try:
             code = self.process.wait(TIMEOUT_S)
         finally:
-            _, left = psutil.wait_procs(children, timeout=0)
+            left = [child for child in children if _lives(child)]
             for process in (self.process, *left):
                 process.kill()
         assert not left, f"kernels outlived their server: {left}"
         return code
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_kernel(process: psutil.Process) -> bool:

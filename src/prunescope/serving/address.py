@@ -61,15 +61,19 @@ class Listener:
     @property
     def url(self) -> str:
         """The address to send to others, which names this machine when every interface is served."""
-        return self._url(socket.gethostname() if self.ip in EVERY_INTERFACE else self.ip)
+        host = socket.gethostname() if self.ip in EVERY_INTERFACE else self.local_host
+        return f"http://{host}:{self.port}/"
+
+    @property
+    def local_host(self) -> str:
+        """How this machine itself reaches it, as in an address."""
+        host = "127.0.0.1" if self.ip in EVERY_INTERFACE else self.ip
+        return f"[{host}]" if ":" in host else host
 
     @property
     def local_url(self) -> str:
         """The address for a browser on this machine."""
-        return self._url("127.0.0.1" if self.ip in EVERY_INTERFACE else self.ip)
-
-    def _url(self, host: str) -> str:
-        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+        return f"http://{self.local_host}:{self.port}/"
 
     def __enter__(self) -> Self:
         """Return itself."""

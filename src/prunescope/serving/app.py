@@ -12,18 +12,25 @@ import signal
 import tempfile
 import threading
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 import zmq
-from jupyter_client.kernelspec import KernelSpecManager
+from jinja2 import ChoiceLoader, FileSystemLoader
+from jupyter_server.utils import url_path_join
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 from traitlets.config import Config
 from voila.app import Voila
 
+from prunescope.serving import handlers
 from prunescope.serving.address import Listener
+from prunescope.serving.kernels import Kernels, ThisPython
+from prunescope.serving.options import Options
+from prunescope.serving.sessions import End, Sessions
 
 TEMPLATE = Path(__file__).with_name("template")
 
@@ -37,23 +44,16 @@ EXTENSIONS = [
     "jupyter-matplotlib",
 ]
 
-
-class ThisPython(KernelSpecManager):
-    """Knows one kernel, ``python3``: the Python that runs this server.
-
-    Jupyter's own manager may prefer a ``python3`` of the user's home directory, which has other packages.
-    """
-
-    def _kernel_dirs_default(self) -> list[str]:
-        return []
+A_KERNEL = r"([\w-]+)"
 
 
 class DashboardServer(Voila):  # type: ignore[misc]
-    """A Voilà server on sockets that already listen, with Prunescope's page template."""
+    """A Voilà server on sockets that already listen, with Prunescope's page template and sessions."""
 
-    def __init__(self, listener: Listener, **traits: Any) -> None:
-        super().__init__(**traits)
+    def __init__(self, listener: Listener, options: Options, **traits: Any) -> None:
+        super().__init__(port=listener.port, base_url=options.base_url, token=options.token, **traits)
         self.listener = listener
+        self.options = options
         self.ioloop = IOLoop.current()
 
     def initialize(self, argv: list[str] | None = None) -> None:
@@ -72,20 +72,56 @@ class DashboardServer(Voila):  # type: ignore[misc]
         self.template_paths.insert(0, str(TEMPLATE))
 
     def init_settings(self) -> dict[str, Any]:
-        """Trust the notebook, which is ours, so that nothing warns about it."""
+        """Add the sessions; trust the notebook, which is ours; let every page be framed by our own."""
         settings: dict[str, Any] = super().init_settings()
         page = nbformat.reads(Path(self.notebook_path).read_text("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
         self.contents_manager.notary.sign(page)
+        jupyter = settings["jinja2_env"]
+        jupyter.loader = ChoiceLoader([FileSystemLoader(TEMPLATE), jupyter.loader])
+        settings["sessions"] = self._sessions(settings["kernel_manager"])
         return settings
+
+    def _sessions(self, kernels: Kernels) -> Sessions:
+        options = self.options
+        sessions = Sessions(kernels, limit=options.max_sessions, idle_timeout=options.idle_timeout)
+
+        async def on_death(kernel_id: str) -> None:
+            await sessions.end(kernel_id, End.DIED)
+
+        kernels.on_death = on_death
+        self.rounds = PeriodicCallback(sessions.end_unused, 1000 * min(1.0, options.idle_timeout / 4))
+        self.rounds.start()
+        return sessions
+
+    def init_handlers(self) -> list[Any]:
+        """Put our answers before Voilà's, and let nothing be seen without the token."""
+
+        def at(path: str) -> str:
+            return str(url_path_join(self.base_url, path))
+
+        *theirs, (_, _, page) = super().init_handlers()
+        login = self.identity_provider.get_handlers()
+        theirs = [rule for rule in theirs if rule not in login]
+        ours = [
+            (at("health"), handlers.Health),
+            (at(f"voila/session/{A_KERNEL}"), handlers.Session),
+            (at(f"voila/api/shutdown/{A_KERNEL}"), handlers.Leave),
+            (at(f"api/kernels/{A_KERNEL}"), handlers.Kernel),
+            (at(f"api/kernels/{A_KERNEL}/channels"), handlers.Channels),
+            (at(f"voila/query/{A_KERNEL}"), handlers.Query),
+            *((at(path), *rest) for path, *rest in login),
+        ]
+        guarded = [(path, handlers.guarded(handler), *rest) for path, handler, *rest in theirs]
+        return [*ours, *guarded, (at("(.*)"), handlers.Page, page)]
 
     def listen(self) -> None:
         """Answer on the listener's sockets until a signal arrives, then end every kernel."""
-        self.port = self.listener.port
         server = HTTPServer(self.app)
         server.add_sockets(self.listener.sockets)
-        print(f"Prunescope is at {self.listener.url} (press Ctrl+C to stop)", flush=True)
+        print(f"Prunescope is at {self._link(self.listener.url)} (press Ctrl+C to stop)", flush=True)
         if self.listener.public:
-            print("Anyone who can reach this machine can open that address.", flush=True)
+            who = "Whoever has" if self.options.token else "Anyone who can reach this machine can open"
+            print(f"{who} that address{' can open it' if self.options.token else ''}.", flush=True)
         if self.open_browser:
             self.launch_browser()
         try:
@@ -95,35 +131,44 @@ class DashboardServer(Voila):  # type: ignore[misc]
             for number in STOPS:
                 signal.signal(number, signal.SIG_IGN)
             server.stop()
-            self.ioloop.run_sync(self.kernel_manager.shutdown_all)
+            self.rounds.stop()
+            self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True))
             shutil.rmtree(self.connection_dir, ignore_errors=True)
 
     def launch_browser(self) -> None:
         """Open the page; a browser that runs in the foreground must not hold up the server."""
-        threading.Thread(target=webbrowser.open, args=(self.listener.local_url,), daemon=True).start()
+        link = self._link(self.listener.local_url)
+        threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+
+    def _link(self, url: str) -> str:
+        token = f"?token={quote(self.options.token)}" if self.options.token else ""
+        return f"{url.rstrip('/')}{self.base_url}{token}"
 
 
-def serve(notebook: Path, listener: Listener, *, open_browser: bool) -> None:
+def serve(notebook: Path, listener: Listener, options: Options) -> None:
     """Serve a copy of ``notebook`` until Ctrl+C, SIGTERM or SIGHUP, and leave no kernel behind.
 
     Args:
         notebook: The notebook to show; the only file that is served.
         listener: Sockets that already listen. The caller closes them.
-        open_browser: Whether to open the page in the user's browser.
+        options: How to serve it.
     """
+    _log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="prunescope-") as folder:
         # IPython would run the user's startup files in every visitor's kernel.
         os.environ["IPYTHONDIR"] = str(Path(folder, "ipython"))
+        os.environ["VOILA_APP_IP"] = listener.local_host
         page = Path(folder, "page", "Prunescope.ipynb")  # Voilà makes the page's title of the file's name
         page.parent.mkdir()
         shutil.copyfile(notebook, page)
         server = DashboardServer.instance(
             listener=listener,
-            config=_settings(),
+            options=options,
+            config=_settings(options),
             notebook_path=str(page),
             connection_dir_root=folder,
             config_file_paths=[],
-            open_browser=open_browser,
+            open_browser=options.open_browser,
             # Tornado warns of Jupyter's default, which is longer than the interval between two pings.
             tornado_settings={"ws_ping_timeout": 30_000},
             log_level=logging.WARNING,
@@ -132,8 +177,25 @@ def serve(notebook: Path, listener: Listener, *, open_browser: bool) -> None:
         server.start()
 
 
-def _settings() -> Config:
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.getLogger("prunescope.serving")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _settings(options: Options) -> Config:
     settings = Config()
+    settings.VoilaConfiguration.multi_kernel_manager_class = Kernels
+    settings.VoilaConfiguration.preheat_kernel = options.ready > 0
+    settings.VoilaConfiguration.default_pool_size = options.ready
+    # A kernel that died has lost what its page shows: it is not started again.
+    settings.KernelRestarter.restart_limit = 0
+    settings.KernelRestarter.time_to_dead = 1.0
+    # Jupyter would drop what exceeds its rates, and with it pictures and widgets.
+    settings.ZMQChannelsWebsocketConnection.limit_rate = False
     settings.VoilaConfiguration.template = "lab"
     settings.VoilaConfiguration.allow_template_override = "NO"
     settings.VoilaConfiguration.allow_theme_override = "NO"

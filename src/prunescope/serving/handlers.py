@@ -1,0 +1,172 @@
+"""What a browser may ask for, beside the files of Voilà's front end."""
+
+import json
+import re
+from typing import Any
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels.handlers import KernelHandler
+from tornado import web
+from tornado.websocket import WebSocketClosedError
+from voila.request_info_handler import RequestInfoSocketHandler
+from voila.tornado.handler import TornadoVoilaHandler
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
+
+from prunescope.serving.sessions import End, Sessions
+
+KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
+RETRY_S = 5
+
+
+class _Ours:
+    """A handler that knows the sessions."""
+
+    settings: dict[str, Any]
+
+    @property
+    def sessions(self) -> Sessions:
+        sessions: Sessions = self.settings["sessions"]
+        return sessions
+
+
+class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
+    """The explorer, one kernel for each request, as long as there is room."""
+
+    @web.authenticated
+    async def get(self, path: str | None = None) -> None:
+        """Send the page as it comes, or a page that tries again when all places are taken."""
+        if path:
+            raise web.HTTPError(404)
+        place = self.sessions.reserve()
+        if place is None:
+            self._send_full()
+            return
+        try:
+            await self._send_page(place)
+        finally:
+            self.sessions.release(place)
+
+    async def _send_page(self, place: object) -> None:
+        kernel_id = None
+        async for html in self.get_generator():
+            if kernel_id is None and (found := KERNEL_ID.search(html)):
+                kernel_id = found[1]
+                self.sessions.start(kernel_id, place)
+            self.write(html)
+            self.flush()
+        if kernel_id is not None and self.request.connection.stream.closed():
+            await self.sessions.end(kernel_id, End.LEFT)
+
+    def _send_full(self) -> None:
+        self.set_status(503)
+        self.set_header("Retry-After", str(RETRY_S))
+        self.set_header("Cache-Control", "no-store")
+        self.finish(self.render_template("full.html", limit=self.sessions.limit, retry=RETRY_S))
+
+
+class Kernel(_Ours, KernelHandler):
+    """What the front end asks about its kernel."""
+
+    async def prepare(self, **words: Any) -> None:
+        """Know no kernel but visitors'."""
+        await super().prepare(**words)
+        if self.path_args[0] not in self.sessions:
+            raise web.HTTPError(404)
+
+    @web.authenticated
+    async def delete(self, kernel_id: str) -> None:
+        """End the session along with its kernel."""
+        await self.sessions.end(kernel_id, End.LEFT)
+        self.set_status(204)
+
+
+class Channels(_Ours, VoilaKernelWebsocketHandler):  # type: ignore[misc]
+    """The line between a page and its kernel."""
+
+    async def pre_get(self) -> None:
+        """Refuse a page whose session has ended, which would else be an error with a traceback."""
+        if self.kernel_id not in self.sessions:
+            raise web.HTTPError(404, "no such session")
+        await super().pre_get()
+
+    async def open(self, kernel_id: str) -> None:
+        """Start to talk."""
+        self.sessions.connect(kernel_id, self)
+        await super().open(kernel_id)
+
+    def on_close(self) -> None:
+        """Notice that the page is gone."""
+        self.sessions.disconnect(self.kernel_id, self)
+        super().on_close()
+
+    def write_message(self, message: Any, binary: bool = False) -> Any:
+        """Send to the page; that one has left meanwhile is no error."""
+        try:
+            sent = super().write_message(message, binary)
+        except WebSocketClosedError:
+            return None
+        if sent is not None:
+            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return sent
+
+
+class Session(_Ours, JupyterHandler):
+    """What a page asks about its session: whether it lives, and else why it ended."""
+
+    def get(self, kernel_id: str) -> None:
+        """Answer in JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(self.sessions.as_json(kernel_id))
+
+
+class Leave(_Ours, JupyterHandler):
+    """Where a page says goodbye, when its tab is closed or reloaded.
+
+    It cannot send the token that proves that no other site asks for this; the id of its kernel, which no
+    other site can know, proves as much.
+    """
+
+    def check_xsrf_cookie(self) -> None:
+        """Let it pass."""
+
+    async def post(self, kernel_id: str) -> None:
+        """End the session."""
+        await self.sessions.end(kernel_id, End.LEFT)
+        self.set_status(204)
+
+
+class Health(_Ours, JupyterHandler):
+    """What a load balancer asks, which has no token."""
+
+    @allow_unauthenticated
+    def get(self) -> None:
+        """Answer in JSON: how many are served, and how many can be."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps({"sessions": len(self.sessions), "max_sessions": self.sessions.limit}))
+
+
+class Query(_Ours, RequestInfoSocketHandler):  # type: ignore[misc]
+    """Where a kernel that was ready before its visitor came waits to hear the address that was asked for."""
+
+    def prepare(self) -> None:
+        """Know no other kernels than ours: Voilà would remember any word that it is asked for."""
+        if self.path_args[0] not in self.settings["kernel_manager"]:
+            raise web.HTTPError(404)
+
+
+class _Guarded(JupyterHandler):
+    """Lets nobody in without the token."""
+
+    async def prepare(self, **words: Any) -> None:
+        """Refuse whoever is not known."""
+        await super().prepare(**words)
+        if self.current_user is None:
+            raise web.HTTPError(403)
+
+
+def guarded(handler: type) -> type:
+    """Return a handler like ``handler``, one of Voilà's, that always asks for the token."""
+    return type(handler.__name__, (_Guarded, handler), {})

@@ -1,0 +1,171 @@
+"""A visitor's session: it ends with its tab, its idleness, its kernel, and the page says why."""
+
+import json
+import os
+import re
+import signal
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import OpenPage
+from hosts import Server, wait_until
+
+SLIDER = """
+import os
+import ipywidgets
+amount = ipywidgets.IntSlider(description="Amount", max=100)
+said = ipywidgets.HTML("nothing yet")
+amount.observe(lambda change: setattr(said, "value", f"amount is {change.new}"), "value")
+ipywidgets.VBox([ipywidgets.HTML(f"process {os.getpid()}"), amount, said])
+"""
+
+ServeCells = Callable[..., Server]
+
+
+def visit(open_page: OpenPage, server: Server):
+    """Open the page, wait until it answers, and return it and its kernel's process."""
+    page = open_page()
+    page.goto(server.url)
+    return page, process_of(page)
+
+
+def process_of(page) -> psutil.Process:
+    page.get_by_role("slider").press("ArrowRight")
+    page.get_by_text("amount is 1").wait_for()
+    return psutil.Process(int(page.get_by_text("process ").inner_text().split()[1]))
+
+
+def ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def sessions(server: Server) -> int:
+    with urllib.request.urlopen(server.url + "health") as answer:
+        return json.load(answer)["sessions"]
+
+
+def test_closed_tab_frees_its_kernel(serve_cells: ServeCells, open_page: OpenPage) -> None:
+    server = serve_cells([SLIDER])
+    stays, _ = visit(open_page, server)
+    leaves, kernel = visit(open_page, server)
+    assert sessions(server) == 2
+    leaves.close(run_before_unload=True)
+    wait_until(stays, lambda: ended(kernel), timeout=5)
+    assert sessions(server) == 1
+    stays.get_by_role("slider").press("ArrowRight")
+    stays.get_by_text("amount is 2").wait_for()
+    assert re.search(r"session \w{8} ended after \d+ s: left \(1 of 20\)\n", server.log.read_text())
+
+
+@pytest.mark.parametrize("goes", ["reload", "leave"])
+def test_reloaded_or_left_page_frees_its_kernel(goes: str, serve_cells: ServeCells, open_page) -> None:
+    server = serve_cells([SLIDER], max_sessions=2)
+    page, kernel = visit(open_page, server)
+    page.reload() if goes == "reload" else page.goto("about:blank")
+    wait_until(page, lambda: ended(kernel), timeout=5)
+    wait_until(page, lambda: sessions(server) == (1 if goes == "reload" else 0))
+
+
+def test_crashed_tab_frees_its_kernel_within_the_idle_limit(serve_cells: ServeCells, open_page) -> None:
+    server = serve_cells([SLIDER], idle_timeout=3)
+    page, kernel = visit(open_page, server)
+    crash(page)
+    watcher = open_page()
+    wait_until(watcher, lambda: ended(kernel), timeout=10)
+
+
+def crash(page) -> None:
+    """End the tab's process; the page cannot say goodbye."""
+    session = page.context.browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    renderers = [process["id"] for process in found if process["type"] == "renderer"]
+    for renderer in renderers:
+        os.kill(renderer, signal.SIGKILL)
+
+
+def test_idle_page_says_so_and_starts_again(serve_cells: ServeCells, open_page: OpenPage) -> None:
+    server = serve_cells([SLIDER], idle_timeout=2)
+    page, kernel = visit(open_page, server)
+    page.get_by_role("alert").get_by_text("had not been used for a while").wait_for()
+    assert ended(kernel)
+    page.get_by_role("button", name="Start again").click()
+    assert process_of(page).pid != kernel.pid
+    assert page.get_by_role("alert").count() == 0
+    assert re.search(r"ended after \d+ s: idle", server.log.read_text())
+
+
+def test_killed_kernel_tells_its_visitor_and_nobody_else(serve_cells: ServeCells, open_page) -> None:
+    server = serve_cells([SLIDER])
+    other, _ = visit(open_page, server)
+    page, kernel = visit(open_page, server)
+    kernel.kill()
+    page.get_by_role("alert").get_by_text("process on the server was stopped").wait_for()
+    other.get_by_role("slider").press("ArrowRight")
+    other.get_by_text("amount is 2").wait_for()
+    assert other.get_by_role("alert").count() == 0
+    page.get_by_role("button", name="Start again").click()
+    process_of(page)
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_lost_connection_is_said_and_found_again(serve_cells: ServeCells, open_page: OpenPage) -> None:
+    server = serve_cells([SLIDER])
+    page = open_page()
+    lines = []
+
+    def relay(line):
+        lines.append((line, line.connect_to_server()))
+
+    page.route_web_socket(re.compile("/api/kernels/"), relay)
+    page.goto(server.url)
+    process_of(page)
+    page.route("**/voila/session/*", lambda route: route.abort())
+    lines[-1][0].close()
+    page.get_by_role("alert").get_by_text("The connection to the server is lost").wait_for()
+    page.unroute("**/voila/session/*")
+    page.get_by_role("alert").wait_for(state="detached")
+    page.get_by_role("slider").press("ArrowRight")
+    page.get_by_text("amount is 2").wait_for()
+    assert len(lines) > 1
+
+
+def test_page_says_when_its_server_has_gone(serve_cells: ServeCells, open_page, tmp_path: Path) -> None:
+    server = serve_cells([SLIDER])
+    page, _ = visit(open_page, server)
+    server.stop()
+    page.get_by_role("alert").get_by_text("The connection to the server is lost").wait_for()
+
+
+def test_full_page_waits_for_its_turn(serve_cells: ServeCells, open_page: OpenPage) -> None:
+    server = serve_cells([SLIDER], max_sessions=1)
+    first, _ = visit(open_page, server)
+    second = open_page()
+    answer = second.goto(server.url)
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "5"
+    second.get_by_role("status").get_by_text("All 1 places are taken").wait_for()
+    assert len(server.kernels()) == 1
+    first.close(run_before_unload=True)
+    process_of(second)
+
+
+def test_reload_keeps_the_only_place(serve_cells: ServeCells, open_page: OpenPage) -> None:
+    server = serve_cells([SLIDER], max_sessions=1)
+    page, _ = visit(open_page, server)
+    page.reload()
+    process_of(page)
+
+
+def test_token_is_asked_for(serve_cells: ServeCells, open_page: OpenPage) -> None:
+    server = serve_cells([SLIDER], token="open-sesame")
+    page = open_page()
+    page.goto(server.url.partition("?")[0])
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Open the explorer").click()
+    page.get_by_role("alert").get_by_text("That is not the token").wait_for()
+    page.get_by_label("Token").fill("open-sesame")
+    page.get_by_role("button", name="Open the explorer").click()
+    process_of(page)
