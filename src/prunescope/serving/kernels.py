@@ -1,10 +1,14 @@
 """The kernels: one for each visitor, and some that have run the notebook before their visitor comes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+
+SECRET = "JUPYTERHUB_"
 
 
 class ThisPython(KernelSpecManager):
@@ -25,6 +29,16 @@ class Kernels(AsyncMappingKernelManager):
     """
 
     on_death: Callable[[str], Awaitable[None]]
+
+    async def start_kernel(self, **words: Any) -> str:  # type: ignore[override]
+        """Start a kernel, and keep from it what lets this server speak for its user."""
+        env = {name: value for name, value in words.pop("env", {}).items() if not name.startswith(SECRET)}
+        return await super().start_kernel(env=env, **words)
+
+    async def shutdown_all(self, now: bool = False) -> None:  # type: ignore[override]
+        """End every kernel, those included that are just starting; Jupyter takes exception to them."""
+        await asyncio.gather(*self._pending_kernels.values(), return_exceptions=True)
+        await super().shutdown_all(now=now)
 
     def _handle_kernel_died(self, kernel_id: str) -> None:
         IOLoop.current().add_callback(self._bury, kernel_id)
