@@ -221,6 +221,8 @@ class Session:
 
     def with_preview(self, preview: Preview) -> Variant:
         """Return the model with the steps, and ``preview`` carried out on top of them."""
+        if preview.pruned_units == 0:
+            return self.applied
         return Variant({**self.history.masks(), **preview.masks}, (*self.history.done, preview))
 
     def _variant(self, what: Preview | Variant | None) -> Variant:
@@ -275,6 +277,14 @@ class Session:
     def known_accuracy(self, what: Preview | Variant | None = None) -> Accuracy | None:
         """Return the accuracy of a state of the model if it has been measured, else None."""
         return self._known_accuracy(what)
+
+    def step_accuracies(self) -> dict[Step, Accuracy]:
+        """Return, for each step that was measured, the accuracy with it and all before it carried out."""
+        if self._measured_state != self._state():
+            return {}
+        steps = self.history.steps
+        known = ((step, self._accuracies.get(steps[: number + 1])) for number, step in enumerate(steps))
+        return {step: accuracy for step, accuracy in known if accuracy is not None}
 
     def _known_accuracy(self, what: Preview | Variant | None) -> Accuracy | None:
         if self._measured_state != self._state():

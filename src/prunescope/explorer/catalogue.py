@@ -86,6 +86,8 @@ class Catalogue:
             model=model,
             preview=preview,
             model_sparsity=session.model_sparsity(preview),
+            history=session.history,
+            step_accuracies=session.step_accuracies(),
             notes=resolved.notes,
             has_data=session.source.data is not None,
             before=session.known_accuracy(),

@@ -7,8 +7,9 @@ changes the state or draws holds the explorer's lock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -25,12 +26,17 @@ from prunescope.explorer.evaluation import LiveAccuracy, Measured
 from prunescope.explorer.readout import Readout
 from prunescope.explorer.ruler import Ruler
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.steps import StepsPanel
+from prunescope.history import History
 from prunescope.preview import Preview
 from prunescope.prune import Norm
 from prunescope.session import Session
 from prunescope.spec import FIELDS, PruneSpec
 
 _log = logging.getLogger("prunescope")
+
+Act = Callable[[Session, Preview], Mapping[str, Any]]
+"""Changes a session's history, given what is shown, and returns the fields of the spec to ask next."""
 
 
 class Explorer(widgets.VBox):  # type: ignore[misc]
@@ -84,12 +90,20 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
         self._canvas = LiveCanvas(self._lock)
         self._readout = Readout()
+        self._steps = StepsPanel(self._press, self._jump, self._lock)
         self._ruler = Ruler()
         self._ruler.observe(self._on_width, names="width")
         self._caption = widgets.HTML().add_class("ps-caption")
         readout = self._readout
-        answers = [readout.numbers, self._controls.amount_widget, readout.problem, self._canvas.widget]
-        picture = widgets.VBox([self._ruler, *answers, readout.honesty])
+        answers = [
+            readout.numbers,
+            self._controls.amount_widget,
+            self._steps.buttons,
+            readout.problem,
+            self._canvas.widget,
+        ]
+        sections = widgets.Accordion([self._steps.widget], titles=("Steps",)).add_class("ps-sections")
+        picture = widgets.VBox([self._ruler, *answers, readout.honesty, sections])
         controls = widgets.VBox([self._controls.widget, self._caption])
         body = widgets.Box([controls.add_class("ps-side"), picture.add_class("ps-picture")]).add_class(
             "ps-body"
@@ -138,6 +152,88 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self.snapshot = replace(self.snapshot, problem=problem, notes={})
         return problem
 
+    # Steps: the door for what changes the history.
+
+    def _act(self, act: Act, parameter: str) -> RequestError | None:
+        """Let ``act`` change the session's history, then show what it says is to be asked from there."""
+        with self._lock:
+            session = self._session
+            before = session.history
+            try:
+                asked = act(session, self.preview)
+                spec = {name: getattr(self.spec, name) for name in FIELDS} | dict(asked)
+                self.snapshot = self._catalogue.answer(self.snapshot, spec)
+            except RequestError as problem:
+                session.history = before
+                return self._refuse(problem)
+            except Exception as error:
+                _log.exception("%s failed", parameter)
+                session.history = before
+                return self._refuse(RequestError(parameter, f"That did not work: {error}"))
+            self._measure()
+            return None
+
+    def _press(self, name: str) -> None:
+        self._act(_ACTS[name], "steps")
+
+    def _jump(self, position: int) -> RequestError | None:
+        return self._act(partial(_jump, position=position), "steps")
+
+    def apply(self) -> None:
+        """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
+
+        Raises:
+            RequestError: The amount prunes nothing.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.amount = 0.5
+            >>> explorer.apply()
+            >>> [step.share_after for step in explorer.history.done]
+            [0.5, 0.75]
+            >>> explorer.undo()
+            >>> explorer.amount, explorer.preview.pruned_weights
+            (0.5, 12)
+            >>> explorer.close()
+        """
+        self._raise(self._act(_apply, "steps"))
+
+    def undo(self) -> None:
+        """Take the last step back; what it asked is asked again, not yet applied.
+
+        Raises:
+            RequestError: There is no step to undo.
+        """
+        self._raise(self._act(_undo, "steps"))
+
+    def redo(self) -> None:
+        """Carry the step that was taken back last out again.
+
+        Raises:
+            RequestError: No step was taken back.
+        """
+        self._raise(self._act(_redo, "steps"))
+
+    def reset(self) -> None:
+        """Go back to the model as it was given; `redo` brings the steps back."""
+        self._raise(self._act(_reset, "steps"))
+
+    def jump(self, position: int) -> None:
+        """Go to where the first ``position`` steps are carried out.
+
+        Raises:
+            RequestError: There are not so many steps.
+        """
+        self._raise(self._jump(position))
+
+    @property
+    def history(self) -> History:
+        """Return the steps, and how many of them are carried out."""
+        return self.snapshot.history
+
     @property
     def _session(self) -> Session:
         return self._catalogue.session(self.snapshot.model)
@@ -159,6 +255,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             if measured.preview is self.snapshot.preview:
                 self.snapshot = replace(
                     self.snapshot,
+                    step_accuracies=self._session.step_accuracies(),
                     before=measured.before,
                     after=measured.after,
                     evaluation_problem=measured.problem,
@@ -170,6 +267,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         snapshot = self.snapshot
         self._controls.render(snapshot, self._session.tensors)
         self._readout.render(snapshot)
+        self._steps.render(snapshot)
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
         if snapshot.preview is not self._drawn:
@@ -193,7 +291,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     # The same state, as attributes.
 
     def _set(self, **changes: Any) -> None:
-        problem = self.request(**changes)
+        self._raise(self.request(**changes))
+
+    def _raise(self, problem: RequestError | None) -> None:
         if problem is not None:
             raise problem
 
@@ -280,6 +380,46 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     @seed.setter
     def seed(self, seed: int) -> None:
         self._set(seed=seed)
+
+
+def _apply(session: Session, preview: Preview) -> Mapping[str, Any]:
+    if preview.pruned_units == 0:
+        raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
+    session.apply(preview)
+    return {"amount": _nothing(preview.spec)}
+
+
+def _undo(session: Session, _preview: Preview) -> Mapping[str, Any]:
+    session.undo()
+    return vars(session.history.steps[session.history.position].spec)
+
+
+def _redo(session: Session, _preview: Preview) -> Mapping[str, Any]:
+    session.redo()
+    return _after(session)
+
+
+def _reset(session: Session, preview: Preview) -> Mapping[str, Any]:
+    session.reset()
+    return {"amount": _nothing(preview.spec)}
+
+
+def _jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
+    session.jump(position)
+    return _after(session) if position else {"amount": _nothing(preview.spec)}
+
+
+def _after(session: Session) -> Mapping[str, Any]:
+    """Return what to ask so that the last step is looked at and nothing more is pruned."""
+    spec = session.history.done[-1].spec
+    return {**vars(spec), "amount": _nothing(spec)}
+
+
+def _nothing(spec: PruneSpec) -> int | float:
+    return 0 if isinstance(spec.amount, int) else 0.0
+
+
+_ACTS = {"apply": _apply, "undo": _undo, "redo": _redo, "reset": _reset}
 
 
 def _refuse_unknown(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from prunescope.analysis import Accuracy
 from prunescope.errors import RequestError
+from prunescope.history import History, Step
 from prunescope.preview import Preview
 
 
@@ -18,17 +19,21 @@ class Snapshot:
         model: Key of the model in the explorer's catalogue.
         preview: The last good preview.
         model_sparsity: Fraction of all the model's parameters that is pruned if the preview is carried out.
+        history: The steps, and how many of them are carried out.
+        step_accuracies: For each step that was measured, the accuracy with it and all before.
         notes: Sentences about corrected values, by the field they belong to.
         problem: Why the last request was refused, or None.
         has_data: Whether the model has held-out data.
-        before: Accuracy of the model as it is; None while it is being measured or has no data.
-        after: Accuracy with the preview carried out; None likewise.
+        before: Accuracy of the model as it was given; None while it is being measured or has no data.
+        after: Accuracy with the steps and the preview carried out; None likewise.
         evaluation_problem: Why accuracy could not be measured, or "".
     """
 
     model: str
     preview: Preview
     model_sparsity: float
+    history: History = field(default_factory=History)
+    step_accuracies: Mapping[Step, Accuracy] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     problem: RequestError | None = None
     has_data: bool = False

@@ -1,0 +1,134 @@
+"""The steps: buttons that apply, undo, redo and reset, and the history as a table with a slider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from html import escape
+
+import ipywidgets as widgets
+
+from prunescope.analysis import Accuracy
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.history import Step
+from prunescope.percent import percent
+
+BUTTONS = {
+    "apply": ("Apply", "Make what is shown a step; the next amount is taken of what is left"),
+    "undo": ("Undo", "Take the last step back"),
+    "redo": ("Redo", "Carry the step that was taken back out again"),
+    "reset": ("Reset", "Go back to the model as it was given; redo brings the steps back"),
+}
+"""What each button says, and what it says of itself, by the name of the act."""
+
+
+class StepsPanel:
+    """The steps of the session.
+
+    Args:
+        act: Called with the name of an act of `BUTTONS` when its button is pressed.
+        jump: Called with a place in the history when a person moves there.
+        lock: Held while a change is acted on; whoever renders holds it too.
+
+    Attributes:
+        buttons: The row of buttons, to stand under the amount.
+        widget: The history.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[str], object],
+        jump: Callable[[int], object],
+        lock: AbstractContextManager[object],
+    ) -> None:
+        self._jump = jump
+        self._lock = lock
+        self._rendering = False
+        self._buttons = {
+            name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
+        }
+        for name, button in self._buttons.items():
+            button.on_click(lambda _button, name=name: act(name))
+        self._buttons["apply"].button_style = "primary"
+        self._message = widgets.HTML().add_class("ps-message")
+        row = widgets.Box(list(self._buttons.values())).add_class("ps-buttons")
+        self.buttons = widgets.VBox([row, self._message]).add_class("ps-steps")
+        self._place = widgets.IntSlider(
+            description="Steps done", min=0, max=1, continuous_update=True, layout={"width": "auto"}
+        )
+        self._place.observe(self._on_place, names="value")
+        self._table = widgets.HTML().add_class("ps-history")
+        self.widget = widgets.VBox([self._place, self._table])
+
+    def _on_place(self, change: dict[str, int]) -> None:
+        with self._lock:
+            if not self._rendering:
+                self._jump(change["new"])
+
+    def render(self, snapshot: Snapshot) -> None:
+        """Show the history of ``snapshot``."""
+        self._rendering = True
+        try:
+            history = snapshot.history
+            steps, position = len(history.steps), history.position
+            self._place.max = max(self._place.max, steps)
+            self._place.value = position
+            self._place.max = max(steps, 1)
+            self._place.layout.display = None if steps else "none"
+            self._buttons["apply"].disabled = snapshot.preview.pruned_units == 0
+            self._buttons["undo"].disabled = self._buttons["reset"].disabled = position == 0
+            self._buttons["redo"].disabled = position == steps
+            self._table.value = _table(snapshot) if steps else _EMPTY
+            self._say(snapshot.message("steps"), snapshot.problem is not None)
+        finally:
+            self._rendering = False
+
+    def _say(self, text: str, is_problem: bool) -> None:
+        kind, role = ("ps-problem", "alert") if is_problem else ("ps-note", "note")
+        self._message.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>' if text else ""
+        self._message.layout.display = None if text else "none"
+
+
+_EMPTY = (
+    "<p>No steps yet. <b>Apply</b> turns what is shown into the first one; the picture then tells what the "
+    "next step adds from what this one did.</p>"
+)
+
+
+def _table(snapshot: Snapshot) -> str:
+    history = snapshot.history
+    rows = [_row(0, "the model as it was given", "", "", snapshot.before, history.position == 0, True)]
+    for number, step in enumerate(history.steps, start=1):
+        accuracy = snapshot.step_accuracies.get(step)
+        done = number <= history.position
+        rows.append(_row(number, *_words(step), accuracy, number == history.position, done))
+    accuracy_head = '<th scope="col">Held-out accuracy</th>' if snapshot.has_data else ""
+    head = (
+        '<tr><th scope="col">Step</th><th scope="col">Tensor</th><th scope="col">Call</th>'
+        f'<th scope="col">Effect</th>{accuracy_head}</tr>'
+    )
+    body = "".join(rows) if snapshot.has_data else "".join(row.replace(_CELL_ACCURACY, "") for row in rows)
+    return f'<div class="ps-scroll"><table>{head}{body}</table></div>'
+
+
+_CELL_ACCURACY = '<td class="ps-number">not measured</td>'
+
+
+def _words(step: Step) -> tuple[str, str, str]:
+    return step.where, step.title, step.effect
+
+
+def _row(
+    number: int, where: str, title: str, effect: str, accuracy: Accuracy | None, here: bool, done: bool
+) -> str:
+    state = ' class="ps-here" aria-current="step"' if here else "" if done else ' class="ps-undone"'
+    cells = "".join(f"<td>{text}</td>" for text in (escape(where), _code(title), escape(effect)))
+    measured = (
+        _CELL_ACCURACY if accuracy is None else f'<td class="ps-number">{percent(accuracy.fraction)}</td>'
+    )
+    mark = "▸ " if here else "" if done else "undone · "
+    return f'<tr{state}><th scope="row">{mark}{number}</th>{cells}{measured}</tr>'
+
+
+def _code(text: str) -> str:
+    return f"<code>{escape(text)}</code>" if text else ""

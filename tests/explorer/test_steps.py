@@ -1,0 +1,137 @@
+"""The steps as a person meets them: buttons, a slider through the history, a table in words."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from prunescope import Explorer, explore
+from prunescope.errors import RequestError
+
+
+@pytest.fixture
+def explorer() -> Iterator[Explorer]:
+    torch.manual_seed(0)
+    explorer = explore(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), amount=0.5)
+    yield explorer
+    explorer.close()
+
+
+def press(explorer: Explorer, name: str) -> None:
+    explorer._steps._buttons[name].click()
+
+
+def enabled(explorer: Explorer) -> set[str]:
+    return {name for name, button in explorer._steps._buttons.items() if not button.disabled}
+
+
+def test_buttons_walk_the_history(explorer: Explorer) -> None:
+    assert enabled(explorer) == {"apply"}
+    press(explorer, "apply")
+    assert (explorer.amount, type(explorer.amount)) == (0.0, float)
+    assert explorer.preview.pruned_weights == 16
+    assert enabled(explorer) == {"undo", "reset"}
+    explorer.amount = 0.5
+    assert explorer.preview.pruned_weights == 24
+    press(explorer, "apply")
+    explorer.layer = "2"
+    explorer.amount = 2
+    press(explorer, "apply")
+    assert explorer.amount == 0
+    press(explorer, "undo")
+    assert (explorer.layer, explorer.amount) == ("2.weight", 2)
+    press(explorer, "undo")
+    assert (explorer.layer, explorer.amount, explorer.preview.pruned_weights) == ("0.weight", 0.5, 24)
+    assert enabled(explorer) == {"apply", "undo", "redo", "reset"}
+    press(explorer, "redo")
+    press(explorer, "redo")
+    assert explorer.layer == "2.weight"
+    assert enabled(explorer) == {"undo", "reset"}
+    press(explorer, "reset")
+    assert explorer.preview.pruned_weights == 0
+    assert enabled(explorer) == {"redo"}
+    assert len(explorer.history.steps) == 3
+
+
+def test_the_slider_goes_through_the_history(explorer: Explorer) -> None:
+    slider = explorer._steps._place
+    assert slider.layout.display == "none"
+    explorer.apply()
+    explorer.amount = 0.5
+    explorer.apply()
+    assert (slider.value, slider.max, slider.layout.display) == (2, 2, None)
+    slider.set_state({"value": 1})
+    assert explorer.history.position == 1
+    assert explorer.preview.pruned_weights == 16
+    slider.set_state({"value": 0})
+    assert explorer.preview.pruned_weights == 0
+
+
+def test_a_page_that_asks_for_a_place_that_is_not_there(explorer: Explorer) -> None:
+    explorer.apply()
+    slider = explorer._steps._place
+    slider.set_state({"max": 99})
+    slider.set_state({"value": 40})
+    assert "must be a whole number from 0 to 1, got 40" in explorer._steps._message.value
+    assert (slider.value, slider.max) == (1, 1)
+    assert explorer.history.position == 1
+
+
+def test_the_table_says_what_each_step_did(explorer: Explorer) -> None:
+    assert "No steps yet" in explorer._steps._table.value
+    explorer.apply()
+    explorer.amount = 0.5
+    explorer.apply()
+    explorer.undo()
+    table = explorer._steps._table.value
+    assert "<code>l1_unstructured(amount=0.5)</code>" in table
+    assert "50.0 % of what was left, not of all" in table
+    assert "undone · 2" in table
+    assert table.count('aria-current="step"') == 1
+    assert "accuracy" not in table
+
+
+def test_earlier_steps_show_apart_from_what_this_one_adds(explorer: Explorer) -> None:
+    explorer.apply()
+    explorer.amount = 0.25
+    assert int(explorer.preview.pruned_earlier.sum()) == 16
+    assert explorer.preview.pruned_weights == 20
+
+
+def test_nothing_to_apply_is_said_and_raised(explorer: Explorer) -> None:
+    explorer.amount = 0.0
+    with pytest.raises(RequestError, match="`amount` prunes nothing here: there is no step to apply"):
+        explorer.apply()
+    assert "prunes nothing here" in explorer._steps._message.value
+    assert explorer.history.steps == ()
+    with pytest.raises(RequestError, match="there is nothing to undo"):
+        explorer.undo()
+    with pytest.raises(RequestError, match="there is nothing to redo"):
+        explorer.redo()
+
+
+def test_each_model_has_steps_of_its_own() -> None:
+    explorer = explore(amount=0.5)
+    try:
+        explorer.apply()
+        explorer.model = "mlp"
+        assert explorer.history.steps == ()
+        assert explorer.preview.pruned_earlier is None
+        explorer.model = "cnn"
+        assert len(explorer.history.done) == 1
+    finally:
+        explorer.close()
+
+
+def test_accuracy_stands_beside_each_step() -> None:
+    explorer = explore(amount=0.9)
+    try:
+        explorer.apply()
+        before, after = explorer.accuracy
+        assert after.fraction < before.fraction
+        table = explorer._steps._table.value
+        assert f"{100 * before.fraction:.1f} %" in table
+        assert f"{100 * after.fraction:.1f} %" in table
+    finally:
+        explorer.close()
