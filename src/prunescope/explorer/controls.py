@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from html import escape
@@ -61,6 +61,16 @@ class Controls:
         self._make_widgets(models)
         self._messages = {
             name: _message() for name in ("model", "layer", "method", "amount", "n", "dim", "seed")
+        }
+        self._locked: frozenset[str] = frozenset()
+        self._named: dict[str, list[widgets.Widget]] = {
+            "model": [self.model],
+            "layer": [self.layer],
+            "method": [self.method],
+            "amount": [self.amount_kind, self.amount, self.percent_slider, self.count_slider],
+            "n": [self.n, self.other_n],
+            "dim": [self.dim],
+            "seed": [self.seed],
         }
         self.widget = widgets.VBox(self._rows()).add_class("ps-controls")
         _show(self.model, len(models) > 1)
@@ -144,6 +154,19 @@ class Controls:
 
         widget.observe(on_change, names="value")
 
+    def restrict(self, hide: Collection[str], lock: Collection[str]) -> None:
+        """Hide some controls and lock others, by the names of `PruneSpec`'s fields and ``"model"``.
+
+        What was hidden is shown again with the next call that does not name it; `render` follows.
+        """
+        self._locked = frozenset(lock)
+        for name, controls in self._named.items():
+            holders = [self.amount_widget] if name == "amount" else controls
+            for holder in holders:
+                holder.remove_class("ps-hidden")
+                if name in hide:
+                    holder.add_class("ps-hidden")
+
     def render(self, snapshot: Snapshot, tensors: Mapping[str, PrunableTensor]) -> None:
         """Show ``snapshot``; ``tensors`` are the layers on offer."""
         self._rendering = True
@@ -195,10 +218,10 @@ class Controls:
         _show(self.other_n, not listed)
 
     def _enable(self, snapshot: Snapshot) -> None:
-        uses = snapshot.preview.method.uses
-        for name, controls in {"n": (self.n, self.other_n), "dim": (self.dim,), "seed": (self.seed,)}.items():
+        uses = {"model", "layer", "method"} | snapshot.preview.method.uses
+        for name, controls in self._named.items():
             for control in controls:
-                control.disabled = name not in uses
+                control.disabled = name not in uses or name in self._locked
 
 
 def _move_slider(slider: widgets.IntSlider, top: int, value: int) -> None:

@@ -29,7 +29,8 @@ def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **
             opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices.
-        **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``.
+        **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
+            ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``.
 
     Raises:
         TypeError: An unknown keyword.
@@ -63,13 +64,26 @@ def _demos() -> dict[str, Entry]:
 
 
 def dashboard() -> Explorer:
-    """Return what ``prunescope`` serves, opened at a pruned layer.
+    """Return what ``prunescope`` serves: opened at a pruned layer, or at what the link carries.
 
     It is the checkpoint whose path `OPEN_VARIABLE` holds, or else the demos; after them, what there is to
-    open in the folder that `MODELS_VARIABLE` names.
+    open in the folder that `MODELS_VARIABLE` names. The page's address carries the state from then on. In a
+    kernel that was started before its visitor came, this returns when the visitor has come.
     """
+    explorer = _served()
+    query = _query()
+    if query:
+        explorer.open_link(query)
+    explorer._carry_state_in_address()
+    return explorer
+
+
+def _served() -> Explorer:
     path, folder = os.environ.get(OPEN_VARIABLE), os.environ.get(MODELS_VARIABLE)
-    first = {path: Entry(Path(path).resolve().name, partial(checkpoint_source, path))} if path else _demos()
+    first = _demos()
+    if path:  # Its key goes into links, which need not tell where the file lies.
+        name = Path(path).resolve().name
+        first = {name: Entry(name, partial(checkpoint_source, path))}
     start: dict[str, Any] = {"amount": 0.3} if path else {"method": "ln_structured", "amount": 0.3}
     return Explorer(Catalogue({**first, **(_offered(Path(folder)) if folder else {})}), **start)
 
@@ -80,3 +94,12 @@ def _offered(folder: Path) -> dict[str, Entry]:
         f"models/{path.name}": Entry(path.name, partial(checkpoint_source, path, within=folder))
         for path in offered(folder)
     }
+
+
+def _query() -> str:
+    """Return the query of the page's address, waiting for the visitor if need be."""
+    if os.environ.get("VOILA_PREHEAT", "False") != "False":
+        from voila.utils import wait_for_request
+
+        wait_for_request()
+    return os.environ.get("QUERY_STRING", "")

@@ -7,36 +7,42 @@ changes the state or draws holds the explorer's lock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
 import ipywidgets as widgets
 import traitlets
+from torch import nn
 
 from prunescope.analysis import Accuracy
 from prunescope.errors import RequestError
+from prunescope.explorer import acts
 from prunescope.explorer.canvas import LiveCanvas
 from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.controls import Controls
 from prunescope.explorer.evaluation import LiveAccuracy, Measured
+from prunescope.explorer.link import Link, controls, from_query, to_query
+from prunescope.explorer.page import Page
 from prunescope.explorer.readout import Readout
 from prunescope.explorer.ruler import Ruler
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.explorer.steps import StepsPanel
+from prunescope.explorer.taking import TakingPanel
 from prunescope.history import History
 from prunescope.preview import Preview
 from prunescope.prune import Norm
 from prunescope.session import Session
 from prunescope.spec import FIELDS, PruneSpec
+from prunescope.takeaway import FILES, code, plan, pruned_model, save
+from prunescope.takeaway.plan import carry_out_specs
 
 _log = logging.getLogger("prunescope")
-
-Act = Callable[[Session, Preview], Mapping[str, Any]]
-"""Changes a session's history, given what is shown, and returns the fields of the spec to ask next."""
 
 
 class Explorer(widgets.VBox):  # type: ignore[misc]
@@ -48,6 +54,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     Args:
         catalogue: What can be explored.
+        hide: Controls that are not shown, some of `prunescope.explorer.link.CONTROLS`.
+        lock: Controls that are shown and cannot be moved by hand.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 
     Raises:
@@ -71,8 +79,11 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     snapshot = traitlets.Instance(Snapshot)
 
-    def __init__(self, catalogue: Catalogue, **spec: Any) -> None:
-        _refuse_unknown(spec, FIELDS)
+    def __init__(
+        self, catalogue: Catalogue, *, hide: Iterable[str] = (), lock: Iterable[str] = (), **spec: Any
+    ) -> None:
+        _refuse_unknown(spec, (*FIELDS, "hide", "lock"))
+        self._hide, self._locked = controls("hide", hide), controls("lock", lock)
         first = catalogue.first(spec)
         super().__init__()
         self._catalogue = catalogue
@@ -91,6 +102,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._canvas = LiveCanvas(self._lock)
         self._readout = Readout()
         self._steps = StepsPanel(self._press, self._jump, self._lock)
+        self._taking = TakingPanel(self._take, self._bring, self._lock)
+        self._page = Page()
+        self._addressed = False
         self._ruler = Ruler()
         self._ruler.observe(self._on_width, names="width")
         self._caption = widgets.HTML().add_class("ps-caption")
@@ -102,14 +116,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             readout.problem,
             self._canvas.widget,
         ]
-        sections = widgets.Accordion([self._steps.widget], titles=("Steps",)).add_class("ps-sections")
-        picture = widgets.VBox([self._ruler, *answers, readout.honesty, sections])
+        panels = {"Steps": self._steps.widget, "Take it home": self._taking.widget}
+        sections = widgets.Accordion(list(panels.values()), titles=tuple(panels)).add_class("ps-sections")
+        picture = widgets.VBox([self._ruler, *answers, readout.honesty, sections, self._page])
         controls = widgets.VBox([self._controls.widget, self._caption])
         body = widgets.Box([controls.add_class("ps-side"), picture.add_class("ps-picture")]).add_class(
             "ps-body"
         )
         self.children = [body]
         self.add_class("prunescope")
+        self._restrict()
 
     # The one door.
 
@@ -152,9 +168,121 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self.snapshot = replace(self.snapshot, problem=problem, notes={})
         return problem
 
+    # Links.
+
+    @property
+    def query(self) -> str:
+        """Return the whole state as the query of a dashboard's address: ``"model=cnn&amount=0.3"`` …"""
+        return to_query(self.snapshot, self._hide, self._locked)
+
+    def open_link(self, query: str) -> RequestError | None:
+        """Show the state that a link carries, all of it or nothing.
+
+        Args:
+            query: What follows the ``?`` of the link; parameters that are not ours are passed over.
+
+        Returns:
+            None, or why it was refused; then all is as it was, and the sentence is shown.
+        """
+        with self._lock:
+            before = self._session.history, self.snapshot
+            try:
+                link = from_query(query)
+                self._follow(link)
+            except RequestError as problem:
+                self._session.history, self.snapshot = before
+                return self._refuse(RequestError("link", f"The link could not be opened: {problem}"))
+            self._hide, self._locked = link.hide, link.lock
+            self._restrict()
+            self._measure()
+            return None
+
+    def _follow(self, link: Link) -> None:
+        session = self._catalogue.session(link.changes.get("model", self.model))
+        history = session.history
+        try:
+            if link.steps is not None:
+                carry_out_specs(session, link.steps)
+            self.snapshot = self._catalogue.answer(self.snapshot, link.changes)
+        except RequestError:
+            session.history = history
+            raise
+
+    def _restrict(self) -> None:
+        self._controls.restrict(self._hide, self._locked)
+        self._steps.restrict("steps" in self._hide, "steps" in self._locked)
+        self._render()
+
+    def _carry_state_in_address(self) -> None:
+        """From now on keep the state in the address of the page, which shows nothing but this explorer."""
+        with self._lock:
+            self._addressed = True
+            self._render()
+
+    # Taking it home.
+
+    def _take(self, what: str, save: bool) -> str:
+        file = FILES[what]
+        try:
+            content = file.content(self._session)
+        except RequestError as problem:
+            self._refuse(RequestError("what", str(problem)))
+            return ""
+        if save:
+            self._page.save(file.name, content)
+            return ""
+        return content.decode()
+
+    def _bring(self, text: str) -> RequestError | None:
+        return self._act(partial(acts.bring, text=text), "plan")
+
+    def pruned_model(self, *, permanent: bool = False) -> nn.Module:
+        """Return a copy of the model with the steps carried out.
+
+        Args:
+            permanent: Whether pruning is made permanent, as by ``prune.remove``; else each pruned parameter
+                is a ``_orig`` parameter with a ``_mask`` buffer.
+
+        Raises:
+            RequestError: The model cannot be copied or pruned, or has changed since.
+        """
+        with self._lock:
+            return pruned_model(self._session, permanent=permanent)
+
+    def plan(self) -> str:
+        """Return the steps as JSON, for `load_plan`."""
+        return plan(self._session)
+
+    def load_plan(self, text: str) -> None:
+        """Carry out the steps of a plan in place of the steps there are.
+
+        Raises:
+            RequestError: It is no plan, or is for another model; nothing has changed then.
+        """
+        self._raise(self._bring(text))
+
+    def code(self, engine: str = "torch") -> str:
+        """Return a script that does the steps again, by ``"torch"``'s functions or ``"prunescope"``'s."""
+        with self._lock:
+            return code(self._session, engine=engine)
+
+    def save(self, what: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write a file that the steps make, and return its path.
+
+        Args:
+            what: ``state_dict``, ``masks``, ``plan``, or code for ``torch`` or ``prunescope``.
+            path: Where to.
+            overwrite: Whether a file that is there may be replaced.
+
+        Raises:
+            RequestError: There is no such kind, the file is there already, or it cannot be written.
+        """
+        with self._lock:
+            return save(self._session, what, path, overwrite=overwrite)
+
     # Steps: the door for what changes the history.
 
-    def _act(self, act: Act, parameter: str) -> RequestError | None:
+    def _act(self, act: acts.Act, parameter: str) -> RequestError | None:
         """Let ``act`` change the session's history, then show what it says is to be asked from there."""
         with self._lock:
             session = self._session
@@ -174,10 +302,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             return None
 
     def _press(self, name: str) -> None:
-        self._act(_ACTS[name], "steps")
+        self._act(acts.ACTS[name], "steps")
 
     def _jump(self, position: int) -> RequestError | None:
-        return self._act(partial(_jump, position=position), "steps")
+        return self._act(partial(acts.jump, position=position), "steps")
 
     def apply(self) -> None:
         """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
@@ -199,7 +327,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             (0.5, 12)
             >>> explorer.close()
         """
-        self._raise(self._act(_apply, "steps"))
+        self._raise(self._act(acts.apply, "steps"))
 
     def undo(self) -> None:
         """Take the last step back; what it asked is asked again, not yet applied.
@@ -207,7 +335,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         Raises:
             RequestError: There is no step to undo.
         """
-        self._raise(self._act(_undo, "steps"))
+        self._raise(self._act(acts.undo, "steps"))
 
     def redo(self) -> None:
         """Carry the step that was taken back last out again.
@@ -215,11 +343,11 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         Raises:
             RequestError: No step was taken back.
         """
-        self._raise(self._act(_redo, "steps"))
+        self._raise(self._act(acts.redo, "steps"))
 
     def reset(self) -> None:
         """Go back to the model as it was given; `redo` brings the steps back."""
-        self._raise(self._act(_reset, "steps"))
+        self._raise(self._act(acts.reset, "steps"))
 
     def jump(self, position: int) -> None:
         """Go to where the first ``position`` steps are carried out.
@@ -268,6 +396,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._controls.render(snapshot, self._session.tensors)
         self._readout.render(snapshot)
         self._steps.render(snapshot)
+        self._taking.render(snapshot)
+        self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
         if snapshot.preview is not self._drawn:
@@ -380,46 +510,6 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     @seed.setter
     def seed(self, seed: int) -> None:
         self._set(seed=seed)
-
-
-def _apply(session: Session, preview: Preview) -> Mapping[str, Any]:
-    if preview.pruned_units == 0:
-        raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
-    session.apply(preview)
-    return {"amount": _nothing(preview.spec)}
-
-
-def _undo(session: Session, _preview: Preview) -> Mapping[str, Any]:
-    session.undo()
-    return vars(session.history.steps[session.history.position].spec)
-
-
-def _redo(session: Session, _preview: Preview) -> Mapping[str, Any]:
-    session.redo()
-    return _after(session)
-
-
-def _reset(session: Session, preview: Preview) -> Mapping[str, Any]:
-    session.reset()
-    return {"amount": _nothing(preview.spec)}
-
-
-def _jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
-    session.jump(position)
-    return _after(session) if position else {"amount": _nothing(preview.spec)}
-
-
-def _after(session: Session) -> Mapping[str, Any]:
-    """Return what to ask so that the last step is looked at and nothing more is pruned."""
-    spec = session.history.done[-1].spec
-    return {**vars(spec), "amount": _nothing(spec)}
-
-
-def _nothing(spec: PruneSpec) -> int | float:
-    return 0 if isinstance(spec.amount, int) else 0.0
-
-
-_ACTS = {"apply": _apply, "undo": _undo, "redo": _redo, "reset": _reset}
 
 
 def _refuse_unknown(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

@@ -68,6 +68,6 @@ class Readout:
             for name, value in number_facts(snapshot)
         )
         self.numbers.value = f'<div role="status" aria-live="polite" aria-atomic="true">{facts}</div>'
-        text = snapshot.evaluation_problem or snapshot.message("data")
+        text = snapshot.evaluation_problem or snapshot.message("data") or snapshot.message("link")
         self.problem.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
         self.problem.layout.display = None if text else "none"

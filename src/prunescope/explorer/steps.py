@@ -44,6 +44,7 @@ class StepsPanel:
         self._jump = jump
         self._lock = lock
         self._rendering = False
+        self._locked = False
         self._buttons = {
             name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
         }
@@ -59,6 +60,14 @@ class StepsPanel:
         self._place.observe(self._on_place, names="value")
         self._table = widgets.HTML().add_class("ps-history")
         self.widget = widgets.VBox([self._place, self._table])
+
+    def restrict(self, hide: bool, lock: bool) -> None:
+        """Hide all that concerns steps, or show it and let no hand move it; `render` follows."""
+        self._locked = lock
+        for holder in (self.buttons, self.widget):
+            holder.remove_class("ps-hidden")
+            if hide:
+                holder.add_class("ps-hidden")
 
     def _on_place(self, change: dict[str, int]) -> None:
         with self._lock:
@@ -78,6 +87,8 @@ class StepsPanel:
             self._buttons["apply"].disabled = snapshot.preview.pruned_units == 0
             self._buttons["undo"].disabled = self._buttons["reset"].disabled = position == 0
             self._buttons["redo"].disabled = position == steps
+            for control in (self._place, *self._buttons.values()):
+                control.disabled = self._locked or (control is not self._place and control.disabled)
             self._table.value = _table(snapshot) if steps else _EMPTY
             self._say(snapshot.message("steps"), snapshot.problem is not None)
         finally:
@@ -97,7 +108,7 @@ _EMPTY = (
 
 def _table(snapshot: Snapshot) -> str:
     history = snapshot.history
-    rows = [_row(0, "the model as it was given", "", "", snapshot.before, history.position == 0, True)]
+    rows = [_row(0, "", "", "the model as it was given", snapshot.before, history.position == 0, True)]
     for number, step in enumerate(history.steps, start=1):
         accuracy = snapshot.step_accuracies.get(step)
         done = number <= history.position

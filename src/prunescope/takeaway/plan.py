@@ -65,7 +65,7 @@ def load_plan(session: Session, text: str) -> None:
     """
     document = _read(text)
     _check_tensors(session, document["tensors"])
-    carry_out_specs(session, [_spec(values) for values in document["steps"]])
+    carry_out_specs(session, [spec_of(values) for values in document["steps"]])
 
 
 def carry_out_specs(session: Session, specs: list[PruneSpec]) -> None:
@@ -120,7 +120,12 @@ def _check_tensors(session: Session, tensors: dict[str, Any]) -> None:
         raise RequestError("plan", f"`plan` is for another model: {'; '.join(wrong[:5])}{more}.")
 
 
-def _spec(values: Any) -> PruneSpec:
+def spec_of(values: Any) -> PruneSpec:
+    """Return the spec that `step_values` was made of.
+
+    Raises:
+        RequestError: ``values`` is no mapping of a spec's fields.
+    """
     try:
         spec = PruneSpec(**values)
     except TypeError as error:

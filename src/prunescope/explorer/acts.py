@@ -1,0 +1,67 @@
+"""The acts on the steps: each changes a session's history, and says what is to be asked from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prunescope.errors import RequestError
+from prunescope.preview import Preview
+from prunescope.session import Session
+from prunescope.spec import PruneSpec
+from prunescope.takeaway import load_plan
+
+Act = Callable[[Session, Preview], Mapping[str, Any]]
+"""Changes a session's history, given what is shown, and returns the fields of the spec to ask next."""
+
+
+def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
+    """Make the preview a step."""
+    if preview.pruned_units == 0:
+        raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
+    session.apply(preview)
+    return {"amount": _nothing(preview.spec)}
+
+
+def undo(session: Session, _preview: Preview) -> Mapping[str, Any]:
+    """Take the last step back, and ask again what it asked."""
+    session.undo()
+    return vars(session.history.steps[session.history.position].spec)
+
+
+def redo(session: Session, _preview: Preview) -> Mapping[str, Any]:
+    """Carry the step that was taken back out again."""
+    session.redo()
+    return _after(session)
+
+
+def reset(session: Session, preview: Preview) -> Mapping[str, Any]:
+    """Go back to the model as it was given."""
+    session.reset()
+    return {"amount": _nothing(preview.spec)}
+
+
+def jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
+    """Go to where the first ``position`` steps are carried out."""
+    session.jump(position)
+    return _after(session) if position else {"amount": _nothing(preview.spec)}
+
+
+def bring(session: Session, preview: Preview, text: str) -> Mapping[str, Any]:
+    """Carry out the steps of a plan in place of those there are."""
+    load_plan(session, text)
+    return _after(session) if session.history.done else {"amount": _nothing(preview.spec)}
+
+
+def _after(session: Session) -> Mapping[str, Any]:
+    """Return what to ask so that the last step is looked at and nothing more is pruned."""
+    spec = session.history.done[-1].spec
+    return {**vars(spec), "amount": _nothing(spec)}
+
+
+def _nothing(spec: PruneSpec) -> int | float:
+    return 0 if isinstance(spec.amount, int) else 0.0
+
+
+ACTS: Mapping[str, Act] = {"apply": apply, "undo": undo, "redo": redo, "reset": reset}
+"""What the buttons do, by name."""

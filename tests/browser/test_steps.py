@@ -1,0 +1,123 @@
+"""Steps, links and downloads in the served page, as a person uses them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import hosts
+import safetensors.torch
+import torch
+from playwright.sync_api import Page
+
+from prunescope.session import Session
+from prunescope.sources import demo_source
+from prunescope.sources.demos import load_demo
+from prunescope.takeaway import load_plan
+
+OpenPage = Callable[..., Page]
+
+
+def opened(page: Page, url: str) -> Page:
+    page.goto(url)
+    says(page, "of 599)")
+    return page
+
+
+def says(page: Page, *texts: str) -> None:
+    hosts.wait_until(page, f"{json.dumps(texts)}.every(text => document.body.textContent.includes(text))")
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def type_amount(page: Page, text: str) -> None:
+    field = page.get_by_label("Amount", exact=True)
+    field.fill(text)
+    field.press("Enter")
+
+
+def test_apply_undo_redo_and_the_link_that_carries_them(open_page: OpenPage, voila_url: str) -> None:
+    page = opened(open_page(), voila_url)
+    press(page, "Apply")
+    says(page, "0 % of 45 output channels")
+    type_amount(page, "0.2")
+    says(page, "20 % of 45 output channels")
+    press(page, "Apply")
+    says(page, "0 % of 36 output channels")
+    press(page, "Undo")
+    says(page, "20 % of 45 output channels")
+    press(page, "Redo")
+    says(page, "0 % of 36 output channels")
+    type_amount(page, "0.5")
+    says(page, "18 (50.0 %)")
+    hosts.wait_until(page, "location.search.includes('amount=0.5')")
+    hosts.wait_until(page, lambda: "→ …" not in page.inner_text("body"))
+    numbers = page.get_by_role("status").inner_text()
+
+    other = opened(open_page(width=420, height=900), page.url)
+    hosts.wait_until(other, lambda: "→ …" not in other.inner_text("body"))
+    assert other.get_by_role("status").inner_text() == numbers
+    assert hosts.overflow(other) == 0
+    other.get_by_role("button", name="Steps").click()
+    says(other, "pruned 19 of 64", "20.0 % of what was left")
+    slider = other.get_by_role("slider").last
+    slider.press("Home")
+    says(other, "0 % of 64 output channels")
+    press(other, "Redo")
+    says(other, "0 % of 45 output channels")
+
+
+def test_a_hostile_link_gives_a_sentence_and_the_default(open_page: OpenPage, voila_url: str) -> None:
+    page = opened(open_page(), voila_url + "?layer=<img src=x onerror=alert(1)>&steps=[[&amount=0.9")
+    alert = page.get_by_role("alert")
+    assert "The link could not be opened" in alert.inner_text()
+    assert page.locator("img[src=x]").count() == 0
+    says(page, "30 % of 64 output channels")
+
+
+def test_a_teacher_hides_and_locks_by_the_link(open_page: OpenPage, voila_url: str) -> None:
+    page = opened(open_page(), voila_url + "?hide=seed,n&lock=method&amount=4")
+    says(page, "4 of 64 output channels")
+    assert page.get_by_label("Seed").is_hidden()
+    assert page.get_by_label("Norm n").is_hidden()
+    assert page.get_by_label("Method").is_disabled()
+    assert page.get_by_label("Layer").is_enabled()
+    hosts.wait_until(page, "location.search.includes('hide=n%2Cseed&lock=method')")
+
+
+def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, tmp_path: Path) -> None:
+    page = opened(open_page(), voila_url)
+    page.get_by_role("button", name="Take it home").click()
+    says(page, "Apply a step first")
+    assert page.get_by_role("button", name="Download").is_disabled()
+    press(page, "Apply")
+    says(page, "0 % of 45 output channels")
+
+    def downloaded(title: str) -> bytes:
+        page.get_by_label("File").select_option(label=title)
+        with page.expect_download() as download:
+            press(page, "Download")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path.read_bytes()
+
+    session = Session(demo_source("cnn"))
+    load_plan(session, downloaded("Plan (JSON)").decode())
+    masks = session.history.masks()
+    model, (inputs, targets) = load_demo("cnn")
+    names: dict[str, object] = {}
+    exec(downloaded("Code for torch.nn.utils.prune").decode(), names)
+    pruned = names["apply_pruning"](model)
+    assert torch.equal(pruned.block2.conv2.weight_mask.bool(), masks["block2.conv2.weight"])
+    state = safetensors.torch.load(downloaded("Pruned weights (state_dict, safetensors)"))
+    fresh, _ = load_demo("cnn")
+    fresh.load_state_dict(state)
+    assert torch.equal(fresh.block2.conv2.weight, pruned.block2.conv2.weight)
+    right = int((fresh.eval()(inputs).argmax(1) == targets).sum())
+    says(page, f"({right} of 599)")
+
+    page.locator("input[type=file]").set_input_files(
+        files=[{"name": "p.json", "mimeType": "application/json", "buffer": b"{}"}]
+    )
+    says(page, "`plan` must be JSON that Prunescope saved")

@@ -1,0 +1,182 @@
+"""Links: the whole state in an address, and no harm from one that was tampered with."""
+
+import json
+import math
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from prunescope import Explorer, explore
+from prunescope.errors import RequestError
+from prunescope.explorer import dashboard
+from prunescope.explorer.link import CONTROLS, from_query
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+
+
+@pytest.fixture
+def explorer() -> Iterator[Explorer]:
+    explorer = explore(network())
+    yield explorer
+    explorer.close()
+
+
+STATES = [
+    {"amount": 1},
+    {"amount": 1.0},
+    {"amount": 0.1 + 0.2},
+    {"layer": "3.weight", "method": "ln_structured", "n": -math.inf, "dim": 1, "amount": 2},
+    {"layer": "3.weight", "method": "ln_structured", "n": 0.5},
+    {"layer": "0.weight", "method": "ln_structured", "n": "nuc"},
+    {"method": "random_unstructured", "seed": 2**53 - 1},
+    {"method": "global_unstructured", "amount": 90},
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: dict[str, object]) -> None:
+    explorer.apply()
+    explorer.request(layer="3.weight", method="random_structured", dim=1, seed=8, amount=1)
+    explorer.apply()
+    assert explorer.request(**state) is None
+    other = explore(network())
+    try:
+        assert other.open_link(explorer.query) is None
+        assert other.spec == explorer.spec
+        assert torch.equal(other.preview.mask, explorer.preview.mask)
+        masks, theirs = explorer._session.history.masks(), other._session.history.masks()
+        assert masks.keys() == theirs.keys()
+        assert all(torch.equal(masks[name], theirs[name]) for name in masks)
+        assert other.query == explorer.query
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("amount=lots", "`amount` must be a float in [0, 1] or a count ≥ 0, got 'lots'."),
+        ("amount=nan", "`amount` must be"),
+        ("amount=1e999", "`amount` must be"),
+        ("dim=7", "`dim` must be between"),
+        ("dim=x", "`dim` must be a whole number, got 'x'."),
+        ("seed=-1", "`seed` must be a whole number from 0"),
+        ("n=many", "`n` must be"),
+        ("method=__import__", "`method` must be one of"),
+        ("layer=<script>alert(1)</script>", "`layer` must be one of"),
+        ("model=../../etc/passwd", "`model` must be one of"),
+        ("hide=everything", "`hide` must list some of model, layer"),
+        ("steps=[[[", "`steps` must be a JSON list of steps."),
+        ("steps=" + "[" * 50_000, "`steps` must be a JSON list of steps."),
+        ('steps=[{"layer":"0.weight","amount":7.5}]', "step 1 cannot be carried out: `amount` must be"),
+        ("steps=[1]", "has a step that is none"),
+        ('steps=[{"layer":["0"]}]', "`layer` must be one of"),
+        ("amount=" + "9" * 200_000, "`link` must be at most 100,000 characters, got 200,007."),
+        ("amount=" + "9" * 5_000, "must be"),
+    ],
+)
+def test_a_link_that_does_not_fit_changes_nothing(explorer: Explorer, query: str, says: str) -> None:
+    explorer.apply()
+    before = explorer.query
+    problem = explorer.open_link(query)
+    assert problem is not None
+    assert str(problem).startswith("The link could not be opened: ")
+    assert says in str(problem)
+    assert explorer.query == before
+    shown = explorer._readout.problem
+    assert shown.layout.display is None
+    assert "<script>" not in shown.value
+    assert explorer.request(amount=0.5) is None
+    assert shown.layout.display == "none"
+
+
+VALUES = st.one_of(
+    st.text(max_size=20),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4).map(json.dumps),
+    st.lists(
+        st.dictionaries(st.sampled_from(["layer", "method", "amount", "n", "dim", "seed", "x"]), st.text()),
+        max_size=2,
+    ).map(json.dumps),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.dictionaries(st.sampled_from([*CONTROLS, "hide", "lock", "token", "x"]), VALUES))
+def test_no_link_does_harm(values: dict[str, str]) -> None:
+    explorer = SHARED.setdefault("explorer", explore(network()))
+    problem = explorer.open_link(urlencode(values))
+    assert problem is None or isinstance(problem, RequestError)
+    assert explorer.open_link(explorer.query) is None
+
+
+SHARED: dict[str, Explorer] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def close_the_shared() -> Iterator[None]:
+    yield
+    for explorer in SHARED.values():
+        explorer.close()
+
+
+def test_parameters_of_others_are_passed_over() -> None:
+    assert from_query("token=abc&voila=1&amount=2").changes == {"amount": 2}
+    assert from_query("").changes == {}
+    assert from_query("").steps is None
+
+
+def hidden(widget: object) -> bool:
+    return "ps-hidden" in widget._dom_classes
+
+
+def test_a_teacher_hides_and_locks() -> None:
+    explorer = explore(network(), hide=("seed", "steps"), lock=["method"])
+    try:
+        controls = explorer._controls
+        assert hidden(controls.seed)
+        assert hidden(explorer._steps.buttons)
+        assert not hidden(controls.layer)
+        assert controls.method.disabled
+        assert not controls.layer.disabled
+        explorer.method = "ln_structured"
+        assert controls.method.disabled
+        assert "hide=seed%2Csteps&lock=method" in explorer.query
+        assert explorer.open_link("lock=amount,steps") is None
+        assert not hidden(controls.seed)
+        assert not controls.method.disabled
+        assert controls.amount.disabled
+        assert controls.percent_slider.disabled
+        assert all(button.disabled for button in explorer._steps._buttons.values())
+    finally:
+        explorer.close()
+
+
+def test_what_cannot_be_hidden_is_said() -> None:
+    with pytest.raises(RequestError, match="`hide` must list some of model, layer, .* got 'picture'"):
+        explore(network(), hide=["picture"])
+
+
+def test_only_a_page_of_its_own_carries_the_state_in_its_address(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert explorer._page.query == ""
+    monkeypatch.setenv("QUERY_STRING", "model=mlp&amount=3&token=secret")
+    page = dashboard()
+    try:
+        assert (page.model, page.amount) == ("mlp", 3)
+        assert page._page.query == page.query
+        assert "token" not in page.query
+        page.amount = 0.5
+        assert "amount=0.5" in page._page.query
+    finally:
+        page.close()
