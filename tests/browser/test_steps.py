@@ -59,7 +59,7 @@ def test_apply_undo_redo_and_the_link_that_carries_them(open_page: OpenPage, voi
     hosts.wait_until(other, lambda: "→ …" not in other.inner_text("body"))
     assert other.get_by_role("status").inner_text() == numbers
     assert hosts.overflow(other) == 0
-    other.get_by_role("button", name="Steps").click()
+    other.get_by_role("tab", name="Steps").click()
     says(other, "pruned 19 of 64", "20.0 % of what was left")
     slider = other.get_by_role("slider").last
     slider.press("Home")
@@ -88,7 +88,7 @@ def test_a_teacher_hides_and_locks_by_the_link(open_page: OpenPage, voila_url: s
 
 def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, tmp_path: Path) -> None:
     page = opened(open_page(), voila_url)
-    page.get_by_role("button", name="Take it home").click()
+    page.get_by_role("tab", name="Take it home").click()
     says(page, "Apply a step first")
     assert page.get_by_role("button", name="Download").is_disabled()
     press(page, "Apply")
@@ -117,7 +117,7 @@ def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, t
     right = int((fresh.eval()(inputs).argmax(1) == targets).sum())
     says(page, f"({right} of 599)")
 
-    page.locator("input[type=file]").set_input_files(
-        files=[{"name": "p.json", "mimeType": "application/json", "buffer": b"{}"}]
-    )
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Carry out a plan").click()
+    chooser.value.set_files(files=[{"name": "p.json", "mimeType": "application/json", "buffer": b"{}"}])
     says(page, "`plan` must be JSON that Prunescope saved")

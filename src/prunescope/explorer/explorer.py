@@ -117,7 +117,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             self._canvas.widget,
         ]
         panels = {"Steps": self._steps.widget, "Take it home": self._taking.widget}
-        sections = widgets.Accordion(list(panels.values()), titles=tuple(panels)).add_class("ps-sections")
+        sections = widgets.Tab(list(panels.values()), titles=tuple(panels)).add_class("ps-sections")
         picture = widgets.VBox([self._ruler, *answers, readout.honesty, sections, self._page])
         controls = widgets.VBox([self._controls.widget, self._caption])
         body = widgets.Box([controls.add_class("ps-side"), picture.add_class("ps-picture")]).add_class(

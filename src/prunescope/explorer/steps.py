@@ -1,4 +1,4 @@
-"""The steps: buttons that apply, undo, redo and reset, and the history as a table with a slider."""
+"""The steps: buttons that apply, undo, redo and reset, and the history as a list with a slider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import ipywidgets as widgets
 
 from prunescope.analysis import Accuracy
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.history import Step
 from prunescope.percent import percent
 
 BUTTONS = {
@@ -108,38 +107,21 @@ _EMPTY = (
 
 def _table(snapshot: Snapshot) -> str:
     history = snapshot.history
-    rows = [_row(0, "", "", "the model as it was given", snapshot.before, history.position == 0, True)]
+    rows = [_row(snapshot, 0, "The model as it was given.", "", snapshot.before)]
     for number, step in enumerate(history.steps, start=1):
-        accuracy = snapshot.step_accuracies.get(step)
-        done = number <= history.position
-        rows.append(_row(number, *_words(step), accuracy, number == history.position, done))
-    accuracy_head = '<th scope="col">Held-out accuracy</th>' if snapshot.has_data else ""
-    head = (
-        '<tr><th scope="col">Step</th><th scope="col">Tensor</th><th scope="col">Call</th>'
-        f'<th scope="col">Effect</th>{accuracy_head}</tr>'
-    )
-    body = "".join(rows) if snapshot.has_data else "".join(row.replace(_CELL_ACCURACY, "") for row in rows)
-    return f'<div class="ps-scroll"><table>{head}{body}</table></div>'
+        what = f"<span>{escape(step.where)}</span> <code>{escape(step.title)}</code>"
+        rows.append(_row(snapshot, number, what, step.effect, snapshot.step_accuracies.get(step)))
+    return f"<ol>{''.join(rows)}</ol>"
 
 
-_CELL_ACCURACY = '<td class="ps-number">not measured</td>'
-
-
-def _words(step: Step) -> tuple[str, str, str]:
-    return step.where, step.title, step.effect
-
-
-def _row(
-    number: int, where: str, title: str, effect: str, accuracy: Accuracy | None, here: bool, done: bool
-) -> str:
-    state = ' class="ps-here" aria-current="step"' if here else "" if done else ' class="ps-undone"'
-    cells = "".join(f"<td>{text}</td>" for text in (escape(where), _code(title), escape(effect)))
-    measured = (
-        _CELL_ACCURACY if accuracy is None else f'<td class="ps-number">{percent(accuracy.fraction)}</td>'
-    )
-    mark = "▸ " if here else "" if done else "undone · "
-    return f'<tr{state}><th scope="row">{mark}{number}</th>{cells}{measured}</tr>'
-
-
-def _code(text: str) -> str:
-    return f"<code>{escape(text)}</code>" if text else ""
+def _row(snapshot: Snapshot, number: int, what: str, effect: str, accuracy: Accuracy | None) -> str:
+    place = snapshot.history.position
+    state = ' class="ps-here" aria-current="step"' if number == place else ""
+    if number > place:
+        state = ' class="ps-undone"'
+        what = f"undone: {what}"
+    measured = ""
+    if snapshot.has_data:
+        measured = "accuracy not measured" if accuracy is None else f"accuracy {percent(accuracy.fraction)}"
+    says = "; ".join(part for part in (effect, measured) if part)
+    return f'<li{state}><span class="ps-count">{number}</span><div>{what}<div>{escape(says)}</div></div></li>'
