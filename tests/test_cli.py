@@ -53,6 +53,7 @@ OPTIONS = (
     "--max-sessions",
     "--idle-timeout",
     "--ready",
+    "--jupyterhub",
     "--version",
 )
 # Of one session, served and ended with its server, and nothing else.
@@ -159,6 +160,7 @@ def test_what_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--ready", "-1"], "a whole number from 0, got '-1'"),
         (["--idle-timeout", "nan"], "minutes are a number above 0, got 'nan'"),
         (["--idle-timeout", "soon"], "minutes are a number above 0, got 'soon'"),
+        (["--jupyterhub"], "no hub has started this process"),
         (["--token", "12345678", "--no-token"], "not allowed with argument --token"),
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from prunescope.serving.address import CannotListen, Listener
+from prunescope.serving.jupyterhub import Place
 from prunescope.serving.notebook import dashboard_notebook
 from prunescope.serving.options import Options
 
@@ -27,7 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 after a stop that was asked for, 2 for an address that cannot be served, 130 for Ctrl+C meanwhile.
     """
-    asked = _parser().parse_args(argv)
+    parser = _parser()
+    asked = parser.parse_args(argv)
+    if asked.jupyterhub:
+        try:
+            place = Place.of_environment()
+        except KeyError:
+            parser.error("--jupyterhub is for a JupyterHub's Spawner.cmd: no hub has started this process")
+        asked.ip, asked.port, asked.base_url = place.ip, place.port, place.base_url
+        asked.token, asked.browser = "", False
     try:
         listener = Listener.bind(asked.ip, asked.port)
     except CannotListen as problem:
@@ -40,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_sessions=asked.max_sessions,
         idle_timeout=asked.idle_timeout * 60,
         ready=asked.ready,
+        hub=asked.jupyterhub,
     )
     with listener:
         return _serve(listener, options)
@@ -124,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="explorers kept ready for the next visitors (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--jupyterhub",
+        action="store_true",
+        help="serve one user of the JupyterHub that starts this; the hub says where, and checks who comes",
     )
     parser.add_argument("--version", action="version", version=f"prunescope {version('prunescope')}")
     return parser

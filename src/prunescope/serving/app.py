@@ -28,6 +28,7 @@ from voila.app import Voila
 
 from prunescope.serving import handlers
 from prunescope.serving.address import Listener
+from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
 from prunescope.serving.options import Options
 from prunescope.serving.sessions import End, Sessions
@@ -51,7 +52,10 @@ class DashboardServer(Voila):  # type: ignore[misc]
     """A Voilà server on sockets that already listen, with Prunescope's page template and sessions."""
 
     def __init__(self, listener: Listener, options: Options, **traits: Any) -> None:
-        super().__init__(port=listener.port, base_url=options.base_url, token=options.token, **traits)
+        super().__init__(port=listener.port, base_url=options.base_url, **traits)
+        # Jupyter's way to leave the token to the hub's identity provider, which takes none.
+        self.token: str | None = None if options.hub else options.token
+        self.auto_token = options.hub
         self.listener = listener
         self.options = options
         self.ioloop = IOLoop.current()
@@ -188,6 +192,8 @@ def _log_to_stderr() -> None:
 
 def _settings(options: Options) -> Config:
     settings = Config()
+    if options.hub:
+        let_the_hub_decide(settings)
     settings.VoilaConfiguration.multi_kernel_manager_class = Kernels
     settings.VoilaConfiguration.preheat_kernel = options.ready > 0
     settings.VoilaConfiguration.default_pool_size = options.ready
@@ -196,6 +202,7 @@ def _settings(options: Options) -> Config:
     settings.KernelRestarter.time_to_dead = 1.0
     # Jupyter would drop what exceeds its rates, and with it pictures and widgets.
     settings.ZMQChannelsWebsocketConnection.limit_rate = False
+    settings.Voila.kernel_websocket_connection_class = handlers.Line
     settings.VoilaConfiguration.template = "lab"
     settings.VoilaConfiguration.allow_template_override = "NO"
     settings.VoilaConfiguration.allow_theme_override = "NO"

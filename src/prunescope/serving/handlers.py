@@ -6,6 +6,7 @@ from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.handlers import KernelHandler
 from tornado import web
 from tornado.websocket import WebSocketClosedError
@@ -13,7 +14,7 @@ from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
-from prunescope.serving.sessions import End, Sessions
+from prunescope.serving.sessions import End, Sessions, log
 
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
 RETRY_S = 5
@@ -79,6 +80,20 @@ class Kernel(_Ours, KernelHandler):
         """End the session along with its kernel."""
         await self.sessions.end(kernel_id, End.LEFT)
         self.set_status(204)
+
+
+class Line(ZMQChannelsWebsocketConnection):
+    """What a kernel says to its page; what it prints, tracebacks above all, is for the server's log."""
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[bytes]) -> None:
+        """Send a message on, unless it is output."""
+        _, (_, header, _, _, content, *_) = self.session.feed_identities(outgoing_msg)
+        if self.session.unpack(header)["msg_type"] not in ("stream", "error"):
+            super().handle_outgoing_message(stream, outgoing_msg)
+            return
+        printed = self.session.unpack(content)
+        text = printed.get("text") or "\n".join(printed.get("traceback", []))
+        log.error("session %s: %s", self.kernel_id[:8], text.rstrip())
 
 
 class Channels(_Ours, VoilaKernelWebsocketHandler):  # type: ignore[misc]

@@ -14,6 +14,7 @@ class Options:
         max_sessions: Visitors served at once; the next one waits.
         idle_timeout: Seconds without use after which a session is ended.
         ready: Explorers kept ready for the next visitors.
+        hub: Whether a JupyterHub decides who comes in, and ``token`` has no say.
     """
 
     open_browser: bool = True
@@ -22,3 +23,4 @@ class Options:
     max_sessions: int = 20
     idle_timeout: float = 1200
     ready: int = 1
+    hub: bool = False

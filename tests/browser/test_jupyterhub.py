@@ -1,0 +1,100 @@
+"""Under JupyterHub, as the README configures it: each user has a server of their own, and no other."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sysconfig
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import OpenPage
+from hosts import wait_until
+
+README = Path(__file__).parents[2] / "README.md"
+HUB = """
+c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy}"
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/{{username}}"
+c.JupyterHub.db_url = "sqlite://"
+c.JupyterHub.cookie_secret_file = "{folder}/secret"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[str]:
+    """The address of a running JupyterHub with the README's configuration."""
+    if shutil.which("configurable-http-proxy") is None:
+        reason = "no configurable-http-proxy on PATH"
+        if os.environ.get("PRUNESCOPE_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    ours = re.search(r"```python\n(c = get_config.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert ours
+    public, inner, proxy = free_ports(3)
+    config = tmp_path / "jupyterhub_config.py"
+    config.write_text(ours[1] + HUB.format(public=public, hub=inner, proxy=proxy, folder=tmp_path))
+    scripts = sysconfig.get_path("scripts")
+    command = [f"{scripts}/jupyterhub", "-f", str(config)]
+    path = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
+    with (tmp_path / "hub.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=path, stdout=log, stderr=log)
+    started = psutil.Process(process.pid)
+    yield f"http://127.0.0.1:{public}"
+    children = started.children(recursive=True)
+    process.terminate()
+    process.wait(60)
+    psutil.wait_procs(children, timeout=10)
+    for child in children:
+        if child.is_running():
+            child.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url).status == 200
+    except OSError:
+        return False
+
+
+def log_in(page, hub: str, user: str) -> None:
+    page.goto(f"{hub}/hub/login")
+    page.get_by_label("Username").fill(user)
+    page.get_by_label("Password").fill("dummy")
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_two_users_have_their_own_and_not_the_others(hub: str, open_page: OpenPage) -> None:
+    pages = {user: open_page() for user in ("ada", "grace")}
+    wait_until(pages["ada"], lambda: answers(f"{hub}/hub/login"))
+    for user, page in pages.items():
+        log_in(page, hub, user)
+        page.wait_for_url(f"{hub}/user/{user}/**")
+        page.locator(".ps-canvas canvas").first.wait_for()
+    kernels = {
+        user: page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
+        for user, page in pages.items()
+    }
+    assert kernels["ada"] != kernels["grace"]
+    intruder = pages["grace"]
+    for path in ("", f"voila/session/{kernels['ada']}", f"api/kernels/{kernels['ada']}"):
+        answer = intruder.request.get(f"{hub}/user/ada/{path}")
+        assert answer.status in (403, 404), path
+        assert kernels["ada"] not in answer.text()
