@@ -135,3 +135,14 @@ def test_accuracy_stands_beside_each_step() -> None:
         assert f"{100 * after.fraction:.1f} %" in table
     finally:
         explorer.close()
+
+
+def test_the_accuracy_has_its_interval_beside_it() -> None:
+    explorer = explore(amount=0.9)
+    try:
+        _, after = explorer.accuracy
+        low, high = after.interval
+        assert low < after.fraction < high
+        assert f"{100 * low:.1f} % to {100 * high:.1f} %" in explorer._readout.numbers.value
+    finally:
+        explorer.close()

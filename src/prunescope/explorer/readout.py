@@ -32,6 +32,9 @@ def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     ]
     if snapshot.has_data:
         facts.append(("Held-out accuracy", _accuracy(snapshot)))
+        if snapshot.after is not None and not snapshot.evaluation_problem:
+            low, high = snapshot.after.interval
+            facts.append(("95 % interval", f"{percent(low)} to {percent(high)}"))
     return facts
 
 
