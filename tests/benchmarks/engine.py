@@ -85,8 +85,8 @@ class Table:
         floor_ratio = times["ours"] / times[floor] if floor in times else math.nan
         self.ratios.setdefault((what, "torch"), []).append(torch_ratio)
         self.ratios.setdefault((what, floor), []).append(floor_ratio)
-        reach = torch_ratio * floor_ratio
-        self.ratios.setdefault((what, "reach"), []).append(reach if floor == "floor" else math.nan)
+        reach = torch_ratio * floor_ratio if floor == "floor" else math.nan
+        self.ratios.setdefault((what, "reach"), []).append(reach)
         if what.startswith("ln_structured"):
             self.ratios.setdefault(("ln_structured n=2, both axes", "torch"), []).append(torch_ratio)
         shown = "x".join(map(str, shape)) if isinstance(shape, tuple) else str(shape)
