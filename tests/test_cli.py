@@ -44,6 +44,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 OPTIONS = (
+    "FILE_OR_FOLDER",
+    "--models",
     "--port",
     "--ip",
     "--no-browser",
@@ -104,6 +106,27 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert [option for option in OPTIONS if option not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["gone.pt"], "`model` gone.pt cannot be opened: No such file or directory."),
+        (["cut.safetensors"], "`model` cut.safetensors is no safetensors file: it ends before its header."),
+        (["--models", "nowhere"], "`models` nowhere cannot be read: No such file or directory."),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_opened_is_one_sentence(
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cut.safetensors").write_text("")
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"prunescope: {sentence}\n"
 
 
 @pytest.mark.parametrize("port", ["abc", "-1", "65536", "80.5", "", "٣"])

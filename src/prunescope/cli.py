@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.jupyterhub import Place
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the command's name; those of this process when ``None``.
 
     Returns:
-        0 after a stop that was asked for, 2 for an address that cannot be served, 130 for Ctrl+C meanwhile.
+        0 after a stop that was asked for, 2 for an address that cannot be served or a file that cannot be
+        opened, 130 for Ctrl+C meanwhile.
     """
     parser = _parser()
     asked = parser.parse_args(argv)
@@ -37,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("--jupyterhub is for a JupyterHub's Spawner.cmd: no hub has started this process")
         asked.ip, asked.port, asked.base_url = place.ip, place.port, place.base_url
         asked.token, asked.browser = "", False
+    refused = _offer(asked.checkpoint, asked.models)
+    if refused:
+        print(f"prunescope: {refused}", file=sys.stderr)
+        return 2
     try:
         listener = Listener.bind(asked.ip, asked.port)
     except CannotListen as problem:
@@ -62,6 +68,26 @@ def _token(asked: argparse.Namespace, *, public: bool) -> str:
     return secrets.token_hex(24) if given is None and public else given or ""
 
 
+def _offer(checkpoint: str | None, folder: str | None) -> str:
+    """Tell the kernels to come which file to open and which folder to offer; return why not, or ""."""
+    if checkpoint is None and folder is None:
+        return ""
+    # Like Voilà, torch takes a while to import.
+    from prunescope.errors import RequestError
+    from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, offered
+
+    try:
+        if checkpoint is not None:
+            checkpoint_source(checkpoint)
+            os.environ[OPEN_VARIABLE] = os.path.abspath(os.path.expanduser(checkpoint))
+        if folder is not None:
+            offered(Path(folder).expanduser())
+            os.environ[MODELS_VARIABLE] = os.path.abspath(os.path.expanduser(folder))
+    except RequestError as problem:
+        return str(problem)
+    return ""
+
+
 def _serve(listener: Listener, options: Options) -> int:
     # Voilà takes seconds to import: --help, --version and a wrong address need not wait for it.
     try:
@@ -78,6 +104,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="prunescope",
         description="Explore neural-network pruning live, in the browser.",
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        metavar="FILE_OR_FOLDER",
+        help="checkpoint to open: .safetensors, .pt, .pth, .bin, or a folder as model hubs lay it out; "
+        "nothing in it is run (default: the demos)",
+    )
+    parser.add_argument(
+        "--models",
+        metavar="DIR",
+        help="folder whose checkpoints are offered too; nothing outside it can be opened",
     )
     parser.add_argument(
         "--port",

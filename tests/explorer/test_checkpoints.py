@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 from prunescope import Explorer, explore, prune
 from prunescope.errors import RequestError
 from prunescope.explorer import dashboard
-from prunescope.explorer.entry import MODELS_VARIABLE, OPEN_VARIABLE
 from prunescope.explorer.layers import LIST_LIMIT, MATCH_LIMIT
 from prunescope.session import Session
-from prunescope.sources import checkpoint_source, module_source
+from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
 from prunescope.takeaway import load_plan, plan, pruned_model, save
 
 

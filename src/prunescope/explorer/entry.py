@@ -12,12 +12,16 @@ from torch import nn
 from prunescope.errors import RequestError
 from prunescope.explorer.catalogue import Catalogue, Entry
 from prunescope.explorer.explorer import Explorer
-from prunescope.sources import Source, checkpoint_source, demo_source, module_source, offered
+from prunescope.sources import (
+    MODELS_VARIABLE,
+    OPEN_VARIABLE,
+    Source,
+    checkpoint_source,
+    demo_source,
+    module_source,
+    offered,
+)
 from prunescope.sources.demos import DEMOS
-
-OPEN_VARIABLE = "PRUNESCOPE_OPEN"
-MODELS_VARIABLE = "PRUNESCOPE_MODELS"
-"""Environment variables by which ``prunescope`` tells its kernels what to offer."""
 
 
 def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **spec: Any) -> Explorer:
@@ -84,8 +88,8 @@ def _served() -> Explorer:
     if path:  # Its key goes into links, which need not tell where the file lies.
         name = Path(path).resolve().name
         first = {name: Entry(name, partial(checkpoint_source, path))}
-    start: dict[str, Any] = {"amount": 0.3} if path else {"method": "ln_structured", "amount": 0.3}
-    return Explorer(Catalogue({**first, **(_offered(Path(folder)) if folder else {})}), **start)
+    models = {**first, **(_offered(Path(folder)) if folder else {})}
+    return Explorer(Catalogue(models), method="ln_structured", amount=0.3)
 
 
 def _offered(folder: Path) -> dict[str, Entry]:

@@ -2,10 +2,20 @@
 
 from prunescope.sources.checkpoint import Checkpoint, offered, save_pruned
 from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
-from prunescope.sources.source import Inputs, Source, checkpoint_source, demo_source, module_source
+from prunescope.sources.source import (
+    MODELS_VARIABLE,
+    OPEN_VARIABLE,
+    Inputs,
+    Source,
+    checkpoint_source,
+    demo_source,
+    module_source,
+)
 from prunescope.sources.weights import Weights
 
 __all__ = [
+    "MODELS_VARIABLE",
+    "OPEN_VARIABLE",
     "Checkpoint",
     "Inputs",
     "Source",

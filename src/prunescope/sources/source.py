@@ -14,6 +14,10 @@ from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.demos import DATA_CREDIT, DEMOS
 from prunescope.sources.weights import ModuleWeights, Weights
 
+OPEN_VARIABLE = "PRUNESCOPE_OPEN"
+MODELS_VARIABLE = "PRUNESCOPE_MODELS"
+"""Environment variables by which ``prunescope`` tells its kernels which file to open and folder to offer."""
+
 Inputs = Tensor | tuple[Tensor, ...]
 """What the model is called with: a tensor, or one per positional argument; axis 0 counts examples."""
 
