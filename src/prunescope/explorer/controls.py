@@ -65,7 +65,7 @@ class Controls:
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
             "model": [self.model],
-            "layer": [self.layer],
+            "layer": [self.layers.search, self.layers.found, self.layers.group, self.layer],
             "method": [self.method],
             "amount": [self.amount_kind, self.amount, self.percent_slider, self.count_slider],
             "n": [self.n, self.other_n],
@@ -221,7 +221,8 @@ class Controls:
         uses = {"model", "layer", "method"} | snapshot.preview.method.uses
         for name, controls in self._named.items():
             for control in controls:
-                control.disabled = name not in uses or name in self._locked
+                if control is not self.layers.found:
+                    control.disabled = name not in uses or name in self._locked
 
 
 def _move_slider(slider: widgets.IntSlider, top: int, value: int) -> None:
