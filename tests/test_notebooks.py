@@ -1,12 +1,14 @@
 """Every notebook runs from top to bottom, as a person would run it."""
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
 
 
 def run(path: Path) -> nbformat.NotebookNode:
@@ -21,7 +23,7 @@ def test_it_runs_from_top_to_bottom(path: Path) -> None:
     shown = [
         output for output in outputs if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
     ]
-    assert shown, "no explorer was shown"
+    assert shown or path.stem == "index", "no explorer was shown"
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
@@ -40,5 +42,35 @@ def test_the_quickstart_says_what_it_measured() -> None:
     assert said[0].split()[-3] == said[1].split()[0], "the pruned model is as accurate as the explorer said"
 
 
+LESSONS = [path for path in NOTEBOOKS if path.stem[0] == "0"]
+EXERCISE = re.compile(r"^(?:predict_mask|predict_channels|ask_number|ask_choice)\($", re.MULTILINE)
+
+
+def source(path: Path, kind: str) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_has_an_explorer_and_three_to_five_exercises_with_hints(path: Path) -> None:
+    code = source(path, "code")
+    exercises = [cell for cell in code if EXERCISE.search(cell)]
+    assert 3 <= len(exercises) <= 5
+    assert all(len(EXERCISE.findall(cell)) == 1 and "hints=[" in cell for cell in exercises)
+    assert any("explore(" in cell for cell in code)
+
+
+@pytest.mark.parametrize("path", [*LESSONS, ROOT / "index.ipynb"], ids=lambda path: path.stem)
+def test_a_lesson_leads_only_to_what_is_there(path: Path) -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", "\n".join(source(path, "markdown")))
+    assert [name for name in linked if not (ROOT / name).is_file()] == []
+    assert "quickstart.ipynb" in linked or "index.ipynb" in linked
+
+
+def test_the_index_leads_to_every_lesson() -> None:
+    text = "\n".join(source(ROOT / "index.ipynb", "markdown"))
+    assert [path.name for path in LESSONS if f"({path.name})" not in text] == []
+
+
 def test_there_are_notebooks() -> None:
-    assert {"dashboard", "quickstart"} <= {path.stem for path in NOTEBOOKS}
+    assert {"dashboard", "quickstart", "index"} <= {path.stem for path in NOTEBOOKS}
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02}" for number in range(1, 9)]

@@ -313,6 +313,10 @@ class Lab:
         self._opened += 1
         name = f"notebook{self._opened}.ipynb"
         notebook(self.folder / name, cells)
+        return self.open_file(page, name)
+
+    def open_file(self, page: "Page", name: str) -> list[str]:
+        """Open the notebook ``name`` of the folder, run all its cells, return the errors they raised."""
         page.goto(f"{self.url}doc/tree/{name}")
         wait_until(page, "window.jupyterapp?.shell?.currentWidget?.sessionContext !== undefined")
         return list(page.evaluate(RUN_ALL))

@@ -1,0 +1,142 @@
+"""A small tensor as a table, and a row of buttons per dim: press the channels that will be pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from contextlib import AbstractContextManager
+
+import ipywidgets as widgets
+
+from prunescope.lessons.cells import SIGNS, legend, matrix_of, surveyable
+from prunescope.lessons.feedback import Feedback
+from prunescope.lessons.prediction import ChannelQuestion, without_channels
+from prunescope.lessons.writing import signed
+
+
+class Bands:
+    """The body of a channel exercise.
+
+    Args:
+        question: Which channels go, along which dim.
+        dims: The dims to choose from.
+        lock: Held while a press is acted on.
+
+    Attributes:
+        widget: The table, and the buttons below it.
+        buttons: The buttons of each dim, one a channel.
+        changed: Called after each press.
+
+    Raises:
+        ValueError: The tensor has more than `MAX_CELLS` weights.
+    """
+
+    def __init__(
+        self, question: ChannelQuestion, dims: tuple[int, ...], lock: AbstractContextManager[object]
+    ) -> None:
+        self.changed: Callable[[], object] = lambda: None
+        self._question = question
+        self._lock = lock
+        self._tensor = question.preview.tensor
+        surveyable(self._tensor.weight)
+        self._table = widgets.HTML()
+        self.buttons: Mapping[int, list[widgets.ToggleButton]] = {dim: self._row(dim) for dim in dims}
+        rows = [
+            widgets.HBox([widgets.Label(f"dim {dim} · {self._tensor.axis(dim)}"), *self.buttons[dim]])
+            for dim in dims
+        ]
+        bands = [row.add_class("ps-bands") for row in rows]
+        signs = widgets.HTML(legend(earlier=self._tensor.default_mask is not None))
+        self.widget = widgets.VBox([self._table, *bands, signs])
+        self._draw({})
+
+    def _row(self, dim: int) -> list[widgets.ToggleButton]:
+        layout = widgets.Layout(width="auto")
+        name = self._tensor.axis(dim)
+        buttons = [
+            widgets.ToggleButton(description=str(index), tooltip=f"dim {dim}, {name}: {index}", layout=layout)
+            for index in range(self._tensor.shape[dim])
+        ]
+        for button in buttons:
+            button.add_class("ps-cell").observe(self._listener(dim, button), names="value")
+        return buttons
+
+    def _listener(self, dim: int, button: widgets.ToggleButton) -> Callable[[object], None]:
+        index = int(button.description)
+
+        def pressed(_change: object) -> None:
+            with self._lock:
+                sign = SIGNS["chosen"][0] if button.value else ""
+                button.description = f"{sign} {index}".strip()
+                (button.add_class if button.value else button.remove_class)("ps-chosen")
+                self._draw(dict.fromkeys(self._pressed(), "chosen"))
+                self.changed()
+
+        return pressed
+
+    def _pressed(self) -> list[tuple[int, int]]:
+        return [(dim, index) for dim, channels in self.chosen.items() for index in sorted(channels)]
+
+    @property
+    def chosen(self) -> Mapping[int, Set[int]]:
+        """Return the channels pressed, along each dim."""
+        return {
+            dim: {index for index, button in enumerate(buttons) if button.value}
+            for dim, buttons in self.buttons.items()
+        }
+
+    def predict(self, chosen: Mapping[int, Set[int]]) -> None:
+        """Press the buttons of the channels ``chosen`` along each dim, and no others."""
+        for dim, buttons in self.buttons.items():
+            for index, button in enumerate(buttons):
+                button.value = index in chosen.get(dim, ())
+
+    def grade(self) -> Feedback:
+        """Return the answer to the choice."""
+        return self._question.grade(self.chosen)
+
+    def show_difference(self, complete: bool) -> None:
+        """Mark what is right and wrong among the channels pressed; if ``complete``, also what was missed."""
+        dim = self._question.preview.spec.dim
+        right = {(dim, index) for index in self._question.channels}
+        states = {channel: "right" if channel in right else "wrong" for channel in self._pressed()}
+        if complete:
+            states |= {channel: "missed" for channel in right if channel not in states}
+        self._draw(states)
+
+    def reveal(self) -> str:
+        """Mark everything, and return the answer in words."""
+        self.show_difference(complete=True)
+        spec, names = self._question.preview.spec, self._tensor.axis(self._question.preview.spec.dim)
+        which = ", ".join(map(str, sorted(self._question.channels))) or "none"
+        return f"Along dim {spec.dim}, of the {names}: {which}."
+
+    def _draw(self, states: Mapping[tuple[int, int], str]) -> None:
+        """Draw the table, each weight with the state of the last marked channel it lies in."""
+        shape = self._tensor.weight.shape
+        cells = [["" for _ in range(matrix_of(self._tensor.weight).shape[1])] for _ in range(shape[0])]
+        for (dim, index), state in states.items():
+            gone = matrix_of(without_channels(shape, dim, {index}).logical_not())
+            for row, column in gone.nonzero().tolist():
+                cells[row][column] = state
+        self._table.value = self._html(cells)
+
+    def _html(self, states: list[list[str]]) -> str:
+        weight = self._tensor.weight
+        width = matrix_of(weight[:, :1]).shape[1]
+        heads = "".join(
+            f'<th scope="col" colspan="{width}">{column}</th>' for column in range(weight.shape[1])
+        )
+        lines = [f"<tr><td></td>{heads}</tr>"]
+        for row, values in enumerate(matrix_of(weight).tolist()):
+            cells = "".join(
+                _cell(signed(value), states[row][column], width > 1 and column > 0 and column % width == 0)
+                for column, value in enumerate(values)
+            )
+            lines.append(f'<tr><th scope="row">{row}</th>{cells}</tr>')
+        return f'<div class="ps-scroll"><table class="ps-table">{"".join(lines)}</table></div>'
+
+
+def _cell(number: str, state: str, first: bool) -> str:
+    sign, words = SIGNS.get(state, ("", ""))
+    classes = " ".join(filter(None, (f"ps-{state}" if state else "", "ps-first" if first else "")))
+    return f'<td class="{classes}" title="{words}">{sign} {number}</td>'

@@ -1,0 +1,160 @@
+"""A small tensor under the hand: one button per weight, its number in it, pressed where it will be pruned.
+
+Plain ipywidgets buttons: reachable by Tab, pressed by Space, named by what they show. A state is a sign in
+front of the number, a tooltip and a colour, never a colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import MappingProxyType
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor
+
+from prunescope.lessons.feedback import Feedback
+from prunescope.lessons.prediction import MaskQuestion
+from prunescope.lessons.writing import signed
+
+MAX_CELLS = 144
+"""Cells a page can hold and a person can survey."""
+
+SIGNS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "chosen": ("×", "you say it goes"),
+        "right": ("✓", "goes, as you say"),
+        "wrong": ("!", "stays, and you said it goes"),
+        "missed": ("?", "goes, and you said it stays"),
+        "earlier": ("·", "pruned earlier"),
+    }
+)
+"""The sign and the words for each state of a cell but the plain one."""
+
+
+def legend(*, earlier: bool = False) -> str:
+    """Return the signs and their meaning as one line of HTML; with that of what was pruned ``earlier``."""
+    shown = {state: told for state, told in SIGNS.items() if earlier or state != "earlier"}
+    parts = (
+        f'<span class="ps-entry"><span class="ps-sign ps-{state}">{sign}</span> {words}</span>'
+        for state, (sign, words) in shown.items()
+    )
+    return f'<div class="ps-legend">{" ".join(parts)}</div>'
+
+
+def surveyable(weight: Tensor) -> Tensor:
+    """Return ``weight``, or raise a ValueError if it has more than `MAX_CELLS` numbers to show."""
+    if weight.numel() > MAX_CELLS:
+        raise ValueError(f"`layer` must have at most {MAX_CELLS} weights to be shown, got {weight.numel()}")
+    return weight
+
+
+def matrix_of(tensor: Tensor) -> Tensor:
+    """Return ``tensor`` as rows of axis 0 and columns of all other axes."""
+    return tensor.reshape(1, -1) if tensor.ndim == 1 else tensor.flatten(1)
+
+
+class Cells:
+    """A grid of weights; the body of a mask exercise.
+
+    Args:
+        question: Which weights go.
+        lock: Held while a press is acted on.
+
+    Attributes:
+        widget: The grid, with the legend of its signs.
+        buttons: One a weight, in index order.
+        changed: Called after each press.
+
+    Raises:
+        ValueError: The tensor has more than `MAX_CELLS` weights.
+    """
+
+    def __init__(self, question: MaskQuestion, lock: AbstractContextManager[object]) -> None:
+        self.changed: Callable[[], object] = lambda: None
+        self._question = question
+        self._lock = lock
+        weight = surveyable(question.preview.tensor.weight)
+        self._numbers = [signed(value) for value in weight.flatten().tolist()]
+        self._candidates = question.candidates.flatten().tolist()
+        rows, columns = matrix_of(weight).shape
+        self._places = [f"row {i // columns}, column {i % columns}" for i in range(weight.numel())]
+        layout = widgets.Layout(width="auto")
+        self.buttons = [
+            widgets.ToggleButton(description=number, layout=layout, disabled=not free)
+            for number, free in zip(self._numbers, self._candidates, strict=True)
+        ]
+        self._states = [""] * len(self.buttons)
+        for index, button in enumerate(self.buttons):
+            button.add_class("ps-cell")
+            button.observe(self._listener(index), names="value")
+            self._mark(index, "" if self._candidates[index] else "earlier")
+        signs = widgets.HTML(legend(earlier=not all(self._candidates)))
+        self.widget = widgets.VBox([self._grid(rows, columns), signs])
+
+    def _grid(self, rows: int, columns: int) -> widgets.GridBox:
+        heads = [_head(""), *(_head(str(column)) for column in range(columns))]
+        for row in range(rows):
+            heads += [_head(str(row)), *self.buttons[row * columns : (row + 1) * columns]]
+        template = f"20px repeat({columns}, minmax(52px, 76px))"
+        grid = widgets.GridBox(heads, layout=widgets.Layout(grid_template_columns=template))
+        return grid.add_class("ps-cells")
+
+    def _listener(self, index: int) -> Callable[[object], None]:
+        def pressed(_change: object) -> None:
+            with self._lock:
+                self._mark(index, "chosen" if self.buttons[index].value else "")
+                self.changed()
+
+        return pressed
+
+    def _mark(self, index: int, state: str) -> None:
+        button = self.buttons[index]
+        sign, words = SIGNS.get(state, ("", "you say it stays"))
+        if self._states[index]:
+            button.remove_class(f"ps-{self._states[index]}")
+        if state:
+            button.add_class(f"ps-{state}")
+        button.description = f"{sign} {self._numbers[index]}".strip()
+        button.tooltip = f"{self._places[index]}: {words}"
+        self._states[index] = state
+
+    @property
+    def states(self) -> Sequence[str]:
+        """Return the state of each cell in index order: ``""`` or a key of `SIGNS`."""
+        return tuple(self._states)
+
+    def predict(self, mask: Tensor) -> None:
+        """Press the buttons as ``mask`` says: boolean, of the weight's shape, True where a weight stays."""
+        for button, stays, free in zip(self.buttons, mask.flatten().tolist(), self._candidates, strict=True):
+            button.value = bool(free and not stays)
+
+    @property
+    def predicted(self) -> Tensor:
+        """Return the mask predicted: boolean, of the weight's shape, True where a weight stays."""
+        pressed = torch.tensor([bool(button.value) for button in self.buttons])
+        return self._question.candidates & ~pressed.reshape(self._question.mask.shape)
+
+    def grade(self) -> Feedback:
+        """Return the answer to the prediction."""
+        return self._question.grade(self.predicted)
+
+    def show_difference(self, complete: bool) -> None:
+        """Mark what is right and wrong among the pressed cells; if ``complete``, also what was missed."""
+        stays = self._question.mask.flatten().tolist()
+        for index, button in enumerate(self.buttons):
+            if button.value:
+                self._mark(index, "wrong" if stays[index] else "right")
+            elif self._candidates[index] and complete and not stays[index]:
+                self._mark(index, "missed")
+
+    def reveal(self) -> str:
+        """Mark everything, and return the answer in words."""
+        self.show_difference(complete=True)
+        preview = self._question.preview
+        return f"{preview.pruned_units} of {preview.units} {preview.unit_name} go; the cells show which."
+
+
+def _head(text: str) -> widgets.HTML:
+    return widgets.HTML(f'<div class="ps-head">{text}</div>')

@@ -1,0 +1,62 @@
+"""The bodies of exercises without a picture: a field for a number, and a list of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from prunescope.lessons.feedback import ChoiceQuestion, Feedback, NumberQuestion
+from prunescope.lessons.writing import signed
+
+
+class NumberField:
+    """A field for a number; text, so that what is no number can be answered in a sentence."""
+
+    def __init__(self, question: NumberQuestion) -> None:
+        self.changed: Callable[[], object] = lambda: None
+        self._question = question
+        self.widget = widgets.Text(description="Your answer", placeholder="a number").add_class("ps-number")
+        self.widget.observe(lambda _: self.changed(), names="value")
+
+    def predict(self, text: str) -> None:
+        """Type ``text``."""
+        self.widget.value = text
+
+    def grade(self) -> Feedback:
+        """Return the answer to what was typed."""
+        return self._question.grade(self.widget.value)
+
+    def show_difference(self, complete: bool) -> None:
+        """Do nothing: a number has no picture."""
+
+    def reveal(self) -> str:
+        """Return the answer in words."""
+        return f"The answer is {signed(self._question.answer)}."
+
+
+class ChoiceField:
+    """A list of answers of which one can be chosen; none is at first."""
+
+    def __init__(self, question: ChoiceQuestion) -> None:
+        self.changed: Callable[[], object] = lambda: None
+        self._question = question
+        self.widget = widgets.RadioButtons(
+            options=list(question.choices), value=None, layout=widgets.Layout(width="auto")
+        ).add_class("ps-choice")
+        self.widget.observe(lambda _: self.changed(), names="value")
+
+    def predict(self, choice: str) -> None:
+        """Choose ``choice``."""
+        self.widget.value = choice
+
+    def grade(self) -> Feedback:
+        """Return the answer to what was chosen."""
+        return self._question.grade(self.widget.value)
+
+    def show_difference(self, complete: bool) -> None:
+        """Do nothing: a choice has no picture."""
+
+    def reveal(self) -> str:
+        """Return the answer in words."""
+        return f"The answer is: {self._question.answer}."

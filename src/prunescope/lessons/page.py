@@ -1,0 +1,74 @@
+"""What a lesson puts on the page besides exercises: sentences, tables and pictures made from the run."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from prunescope.lessons.writing import signed
+
+
+def say(text: str) -> None:
+    """Show ``text``, Markdown, below the cell: prose whose numbers come from the run."""
+    display(Markdown(text))  # type: ignore[no-untyped-call]
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown, numbers and all written by ``str``.
+
+    Args:
+        headings: One per column; the first column is aligned left, the others right.
+        rows: Each as long as ``headings``.
+
+    Example:
+        >>> print(table(["method", "right"], [["l1", 590]]))
+        | method | right |
+        | :-- | --: |
+        | l1 | 590 |
+    """
+    lines = [headings, [":--", *["--:"] * (len(headings) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def grid(tensor: Tensor) -> str:
+    """Return a matrix, or a vector as one row, as a table in Markdown with its indices.
+
+    Args:
+        tensor: Tensor of one or two axes.
+
+    Example:
+        >>> print(grid(Tensor([[0.5, -2.0]])))
+        |  | 0 | 1 |
+        | :-- | --: | --: |
+        | **0** | 0.5 | −2 |
+    """
+    rows = tensor.detach().reshape(-1, tensor.shape[-1]).tolist()
+    body = [[f"**{index}**", *map(signed, row)] for index, row in enumerate(rows)]
+    return table(["", *map(str, range(tensor.shape[-1]))], body)
+
+
+def picture(figure: Figure, alt: str) -> HTML:
+    """Return ``figure`` as a picture for the page, no wider than it.
+
+    Args:
+        figure: Any matplotlib figure; `matplotlib.figure.Figure()` is enough, no pyplot.
+        alt: What a person who cannot see it is told.
+
+    Example:
+        >>> "alt=\\"nothing\\"" in picture(Figure(), "nothing").data
+        True
+    """
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=144)
+    width = round(figure.get_size_inches()[0] * 96)
+    source = base64.b64encode(png.getvalue()).decode()
+    style = f"width:{width}px;max-width:100%;height:auto"
+    return HTML(  # type: ignore[no-untyped-call]
+        f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{source}">'
+    )

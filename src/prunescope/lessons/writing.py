@@ -1,0 +1,27 @@
+"""How numbers and sentences of a lesson are written."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+
+def signed(value: float) -> str:
+    """Return a weight as it stands in a cell, with a real minus sign.
+
+    Example:
+        >>> signed(-0.25), signed(3.0), signed(-0.0)
+        ('−0.25', '3', '0')
+    """
+    return f"{value + 0.0:.4g}".replace("-", "−")
+
+
+def as_html(text: str) -> str:
+    """Return ``text`` as HTML, with what stands in backticks as code and between asterisks stressed.
+
+    Example:
+        >>> as_html("Is `a < b` *always*?")
+        'Is <code>a &lt; b</code> <em>always</em>?'
+    """
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    return re.sub(r"\*([^*\s][^*]*)\*", r"<em>\1</em>", coded)
