@@ -81,6 +81,19 @@ class Preview:
         earlier = self.tensor.default_mask
         return None if earlier is None else ~earlier
 
+    @property
+    def has_scores(self) -> bool:
+        """Return whether the method ranks by something worth looking at, and does not draw at random."""
+        return "seed" not in self.method.uses
+
+    def scores(self) -> Tensor:
+        """Return what the method ranks by, computed afresh.
+
+        Returns:
+            Norms of shape ``(s_dim,)`` where channels are ranked, else magnitudes of the weight's shape.
+        """
+        return self.norms.now if self.method.norm_scores else self.tensor.effective.abs()
+
     def kept_fractions(self) -> Tensor:
         """Return which fraction of what earlier steps left of each channel is kept now.
 

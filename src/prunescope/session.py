@@ -145,6 +145,12 @@ class Session:
             reason = str(error).rstrip(".")
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
 
+    def units_up_to(self, preview: Preview, score: float) -> int:
+        """Return how many units score at most ``score``: what a threshold there would prune."""
+        spec = preview.spec
+        pool = self.pool() if preview.method.pooled else []
+        return self._cached_ranking(spec, self.tensor(spec.layer), pool).units_up_to(score)
+
     def _cached_ranking(self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor]) -> Ranking:
         used = METHODS[spec.method].uses - {"amount"}
         ranked = tuple(self._key(each.name) for each in pool or [tensor])

@@ -15,7 +15,7 @@ from prunescope import Explorer, explore
 from prunescope.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.explorer import Explorer as Implementation
-from prunescope.preview import Preview
+from prunescope.figures import View
 from prunescope.sources.demos import DEMOS
 
 
@@ -325,10 +325,10 @@ def test_page_and_cells_act_one_after_the_other(explorer: Explorer, monkeypatch:
     drawing, go_on = threading.Event(), threading.Event()
     done: list[str] = []
 
-    def slow_draw(preview: Preview) -> None:
+    def slow_draw(*preview: Any) -> None:
         drawing.set()
         assert go_on.wait(10)
-        draw(preview)
+        draw(*preview)
 
     def threaded(name: str, act: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=lambda: (act(), done.append(name)))
@@ -376,6 +376,7 @@ def test_saving_the_picture_leaves_the_live_one_right(explorer: Explorer) -> Non
 
 
 def test_home_leads_to_the_layer_that_is_shown(explorer: Explorer) -> None:
+    explorer.view = View(chart="norms")
     axes, toolbar = explorer._canvas.picture.bars, explorer._canvas.widget.toolbar
     toolbar.push_current()
     explorer.layer = "3"

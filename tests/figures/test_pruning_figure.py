@@ -6,8 +6,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import nn
 
-from prunescope.figures import PruningFigure
-from prunescope.figures.pruning import MAX_BARS, norm_name
+from prunescope.figures import PruningFigure, View
+from prunescope.figures.norms import MAX_BARS, norm_name
 from prunescope.figures.style import EARLIER, KEPT, PRUNED
 from prunescope.preview import Preview, preview_tensor
 from prunescope.session import Session
@@ -35,7 +35,7 @@ def rgb(colour: str) -> list[int]:
 
 def heights(picture: PruningFigure) -> list[np.ndarray]:
     """Return the upper edges of the bars: of what is kept, pruned now, pruned earlier."""
-    return [columns.high for columns in picture._columns]
+    return [columns.high for columns in picture._chart._columns]
 
 
 def test_the_heatmap_shows_the_mask() -> None:
@@ -60,7 +60,7 @@ def test_three_states_are_told_apart() -> None:
     expected = np.where(preview.mask[1:, :, None], rgb(KEPT), rgb(PRUNED))
     assert (pixels[1:] == expected).all()
     labels = [text.get_text() for text in picture.figure.legends[0].get_texts()]
-    assert labels == ["kept", "pruned", "pruned earlier"]
+    assert labels == ["kept", "pruned", "pruned earlier", "threshold"]
 
 
 def test_a_big_mask_is_reduced_to_the_fraction_kept() -> None:
@@ -83,8 +83,8 @@ def test_bars_are_the_norms_and_the_threshold_divides_them() -> None:
     assert np.allclose(pruned, norms)
     assert np.allclose(earlier, norms)
     assert np.allclose(kept, np.where(norms > preview.threshold, norms, 0))
-    assert picture._threshold.get_visible()
-    assert picture._threshold.get_ydata()[0] == pytest.approx(sorted(norms)[1])
+    assert picture._chart._threshold.get_visible()
+    assert picture._chart._threshold.get_ydata()[0] == pytest.approx(sorted(norms)[1])
     assert picture.bars.get_ylabel() == "L1 norm"
     assert picture.bars.get_xlabel() == "output channels, dim 0"
 
@@ -96,14 +96,14 @@ def test_bars_tell_how_much_of_a_channel_is_pruned() -> None:
     weights = tensor(3, 8, mask=mask)
     preview = preview_of(weights, amount=5)
     picture = PruningFigure()
-    picture.update(preview)
+    picture.update(preview, View(chart="norms"))
     kept, pruned, earlier = heights(picture)
     norms = (weights.weight * mask).norm(dim=1).numpy()
     share = preview.mask.sum(1).numpy() / [4, 8, 1]
     assert np.allclose(pruned, norms), "as the method sees them"
     assert np.allclose(kept, norms * share)
     assert np.allclose(earlier, weights.weight.norm(dim=1).numpy())
-    assert not picture._threshold.get_visible()
+    assert not picture._chart._threshold.get_visible()
 
 
 def test_moving_amount_alone_needs_no_full_drawing() -> None:
@@ -115,7 +115,8 @@ def test_moving_amount_alone_needs_no_full_drawing() -> None:
 
     assert update(amount=0.2)
     assert not update(amount=0.7)
-    assert not update(amount=0.7, method="random_unstructured", seed=3)
+    assert update(amount=0.7, method="random_unstructured", seed=3), "norms in place of the histogram"
+    assert not update(amount=0.2, method="random_unstructured", seed=4)
     assert update(amount=0.7, method="ln_structured"), "the legend gains a threshold"
     assert not update(amount=1, method="ln_structured")
     assert update(amount=0.7, method="ln_structured", dim=1)
@@ -124,7 +125,7 @@ def test_moving_amount_alone_needs_no_full_drawing() -> None:
 
 def test_channel_ticks_are_whole_numbers() -> None:
     picture = PruningFigure()
-    picture.update(preview_of(tensor(3, 2, 3, 3), amount=0.5))
+    picture.update(preview_of(tensor(3, 2, 3, 3), method="ln_structured", amount=0.5))
     FigureCanvasAgg(picture.figure).draw()
     for axis in (picture.bars.xaxis, picture.heatmap.xaxis, picture.heatmap.yaxis):
         assert all(float(tick).is_integer() for tick in axis.get_ticklocs())
@@ -135,7 +136,7 @@ def test_many_channels_become_means_of_groups() -> None:
     preview = preview_of(tensor(3 * MAX_BARS, 4), method="ln_structured", amount=0.5)
     picture = PruningFigure()
     picture.update(preview)
-    top = picture._columns[2].high
+    top = picture._chart._columns[2].high
     assert np.allclose(top, preview.norms.now.reshape(MAX_BARS, 3).mean(1).numpy(), rtol=1e-5)
     assert picture.bars.get_xlabel() == "output channels, dim 0 (a bar is the mean of 3)"
 

@@ -8,7 +8,9 @@ taken anew.
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from matplotlib.backend_bases import Event
 from matplotlib.figure import Figure
 
 from prunescope.explorer.frames import png
-from prunescope.figures import PruningFigure
+from prunescope.figures import Place, PruningFigure, Theme, View
 from prunescope.preview import Preview
 
 DPI = 100
@@ -78,23 +80,53 @@ class LiveCanvas:
         self.widget.add_class("ps-canvas")
         self.widget.toolbar_position = "bottom"
         self._manager = FigureManager(self.widget, 0)
+        self._manager.set_window_title("prunescope")  # The name of a picture that is saved.
         # Matplotlib's key bindings (q closes, k makes the axis logarithmic) would act on a stray key.
         self.widget.mpl_disconnect(self._manager.key_press_handler_id)
         self.widget.mpl_connect("draw_event", self._on_draw)
         self.widget.on_msg(self._on_message)
         self._background: Any = None
 
-    def draw(self, preview: Preview) -> None:
-        """Show ``preview``."""
-        if self.picture.update(preview):
-            self.widget.toolbar.update()  # "Home" must not lead back to another layer's axes.
-            self.widget.draw()
-        elif self._background is None:
-            self.widget.draw()
+    def draw(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> None:
+        """Show ``preview``; see `PruningFigure.update`."""
+        if self.picture.update(preview, view, largest_weight):
+            self._draw_whole()
         else:
-            self.widget.restore_region(self._background)
-            self._draw_animated()
-            self.widget.blit()
+            self._draw_step()
+
+    def point(self, place: Place | None) -> None:
+        """Frame and read out what is under the pointer."""
+        self.picture.point(place)
+        self._draw_step()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the colours of ``theme``."""
+        if theme != self.picture.theme:
+            self.picture.set_theme(theme)
+            self._draw_whole()
+
+    def _draw_whole(self) -> None:
+        self.widget.toolbar.update()  # "Home" must not lead back to another layer's axes.
+        self.widget.draw()
+
+    def _draw_step(self) -> None:
+        if self._background is None:
+            self.widget.draw()
+            return
+        self.widget.restore_region(self._background)
+        self._draw_animated()
+        self.widget.blit()
+
+    def save(self, format: str) -> None:
+        """Hand the picture to the page as a file, as ipympl's own button does.
+
+        Args:
+            format: One that matplotlib writes, such as ``"png"``, ``"svg"`` or ``"pdf"``.
+        """
+        with BytesIO() as file:
+            self.picture.figure.savefig(file, format=format, dpi=200)
+            message = json.dumps({"type": "save", "format": format})
+            self.widget.send({"data": message}, buffers=[file.getvalue()])
 
     def set_width(self, pixels: int) -> None:
         """Make the picture ``pixels`` wide (CSS pixels), within what is legible."""
@@ -104,14 +136,14 @@ class LiveCanvas:
             return
         figure.set_size_inches(size, forward=False)
         self.picture.fit()
-        self.widget.toolbar.update()
         self._background = None
         self._manager.resize(*figure.bbox.size, forward=False)
-        self.widget.draw()
+        self._draw_whole()
 
     def _on_draw(self, event: Event) -> None:
         if self.picture.figure.canvas.is_saving():
             return  # Saving draws the animated artists as well, and on another canvas.
+        self.picture.refresh()
         self._background = self.widget.copy_from_bbox(self.picture.figure.bbox)
         self._draw_animated()
 

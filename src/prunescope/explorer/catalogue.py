@@ -77,7 +77,7 @@ class Catalogue:
         if model != shown.model:
             start = replace(start, layer=session.first_spec.layer)
         resolved = session.resolve(replace(start, **wanted), frozenset(wanted), shown.preview.units)
-        return self._snapshot(model, resolved)
+        return replace(self._snapshot(model, resolved), view=shown.view)
 
     def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
         session = self.session(model)

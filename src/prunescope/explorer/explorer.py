@@ -29,11 +29,14 @@ from prunescope.explorer.controls import Controls
 from prunescope.explorer.evaluation import LiveAccuracy, Measured
 from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.page import Page
+from prunescope.explorer.pointing import Pointing
 from prunescope.explorer.readout import Readout
 from prunescope.explorer.ruler import Ruler
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.snapshot import Snapshot, shortest_fraction
 from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
+from prunescope.explorer.views import LargestWeight, ViewControls
+from prunescope.figures import DARK, LIGHT, View
 from prunescope.history import History
 from prunescope.preview import Preview
 from prunescope.prune import Norm
@@ -88,7 +91,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         super().__init__()
         self._catalogue = catalogue
         self._lock = RLock()
-        self._drawn: Preview | None = None
+        self._drawn: tuple[Preview, View] | None = None
         self.snapshot = first
         self._accuracy = LiveAccuracy(self._publish_accuracy)
         self._build()
@@ -100,13 +103,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         titles = {key: entry.title for key, entry in self._catalogue.entries.items()}
         self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
         self._canvas = LiveCanvas(self._lock)
+        self._pointing = Pointing(self._canvas, self._units_up_to, self._ask_for_units)
+        self._views = ViewControls(lambda view: self.request(view=view), self._canvas.save, self._lock)
+        self._largest_weight = LargestWeight()
         self._readout = Readout()
         self._steps = StepsPanel(self._press, self._jump, self._lock)
         self._taking = TakingPanel(self._take, self._bring, self._lock)
         self._page = Page()
         self._addressed = False
         self._ruler = Ruler()
-        self._ruler.observe(self._on_width, names="width")
+        self._ruler.observe(self._on_page, names=["width", "dark"])
         self._caption = widgets.HTML().add_class("ps-caption")
         readout = self._readout
         answers = [
@@ -119,7 +125,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         panels = {"Steps": self._steps.widget, "Take it home": self._taking.widget}
         sections = widgets.Tab(list(panels.values()), titles=tuple(panels)).add_class("ps-sections")
         picture = widgets.VBox([self._ruler, *answers, readout.honesty, sections, self._page])
-        controls = widgets.VBox([self._controls.widget, self._caption])
+        controls = widgets.VBox([self._controls.widget, self._views.widget, self._caption])
         body = widgets.Box([controls.add_class("ps-side"), picture.add_class("ps-picture")]).add_class(
             "ps-body"
         )
@@ -133,7 +139,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Ask for changes, all of them or none; what the controls do, and the attributes.
 
         Args:
-            **changes: Fields of `PruneSpec`, and ``model`` where there is a choice of models.
+            **changes: Fields of `PruneSpec`, ``model`` where there is a choice of models, and ``view``, a
+                `prunescope.figures.View` of what the pictures show.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.
@@ -151,10 +158,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             0.3
             >>> explorer.close()
         """
-        _refuse_unknown(changes, (*FIELDS, "model"))
+        _refuse_unknown(changes, (*FIELDS, "model", "view"))
         with self._lock:
+            view = changes.pop("view", self.snapshot.view)
+            if not isinstance(view, View):
+                return self._refuse(RequestError("view", f"`view` must be a View, got {view!r}."))
+            if not changes and view != self.snapshot.view:
+                self.snapshot = replace(self.snapshot, view=view, problem=None)
+                return None
             try:
-                answer = self._catalogue.answer(self.snapshot, changes)
+                answer = replace(self._catalogue.answer(self.snapshot, changes), view=view)
             except RequestError as problem:
                 return self._refuse(problem)
             except Exception as error:
@@ -370,6 +383,14 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         snapshot = self.snapshot
         self.request(amount=snapshot.amount_as_count if kind == "count" else snapshot.amount_as_fraction)
 
+    def _units_up_to(self, preview: Preview, score: float) -> int:
+        return self._session.units_up_to(preview, score)
+
+    def _ask_for_units(self, pruned: int) -> None:
+        """Ask for a number of units, as the kind of amount that is shown."""
+        counted = isinstance(self.amount, int)
+        self.request(amount=pruned if counted else shortest_fraction(pruned, self.preview.units))
+
     # Accuracy, after the picture.
 
     def _measure(self) -> None:
@@ -400,13 +421,22 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
-        if snapshot.preview is not self._drawn:
-            self._canvas.draw(snapshot.preview)
-            self._drawn = snapshot.preview
+        preview, view = snapshot.preview, snapshot.view
+        self._views.render(view, view.draws_histogram(preview))
+        if (preview, view) != self._drawn:
+            self._canvas.draw(preview, view, self._model_range(view))
+            self._ruler.describe(preview)
+            self._drawn = (preview, view)
 
-    def _on_width(self, change: Any) -> None:
+    def _model_range(self, view: View) -> float | None:
+        if view.heatmap != "weights" or view.colour_range != "model":
+            return None
+        return self._largest_weight.of(tuple(self._session.tensors.values()))
+
+    def _on_page(self, _change: Any) -> None:
         with self._lock:
-            self._canvas.set_width(change["new"])
+            self._canvas.set_theme(DARK if self._ruler.dark else LIGHT)
+            self._canvas.set_width(self._ruler.width)
 
     def close(self) -> None:
         """Close every widget, figure and task of the explorer; it is of no use afterwards."""
@@ -447,6 +477,15 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         if not self.snapshot.has_data:
             return None
         return self._session.accuracy(), self._session.accuracy(self.preview)
+
+    @property
+    def view(self) -> View:
+        """Return what the pictures show of the preview; set it to show something else."""
+        return self.snapshot.view
+
+    @view.setter
+    def view(self, view: View) -> None:
+        self._set(view=view)
 
     @property
     def model(self) -> str:

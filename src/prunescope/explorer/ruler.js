@@ -1,22 +1,74 @@
-// Tells the kernel how many CSS pixels the picture may be wide. Nothing else crosses this bridge.
+// Tells the kernel how many CSS pixels the picture may be wide and whether the page is dark, and gives the
+// picture the name and value that a screen reader says. Nothing else crosses this bridge.
 function render({ model, el }) {
   el.classList.add("ps-ruler");
-  let timer;
-  const tell = () => {
-    const width = Math.floor(el.clientWidth);
-    if (width > 0 && width !== model.get("width")) {
-      model.set("width", width);
+  let timer, explorer;
+
+  const set = (name, value) => {
+    if (value !== model.get(name)) {
+      model.set(name, value);
       model.save_changes();
     }
   };
-  const observer = new ResizeObserver(() => {
+  const picture = () => explorer?.querySelector(".jupyter-matplotlib-canvas-div");
+
+  const isDark = () => {
+    for (let box = el; box; box = box.parentElement) {
+      const parts = getComputedStyle(box).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
+      if (parts.length >= 3 && parts[3] !== 0) return 0.3 * parts[0] + 0.6 * parts[1] + 0.1 * parts[2] < 110;
+    }
+    return false;
+  };
+  const describe = () => {
+    const value = model.get("value");
+    for (const [name, text] of Object.entries({
+      role: "slider",
+      "aria-label": "Picture of what is pruned; arrow keys prune one more or one less",
+      "aria-valuemin": 0,
+      "aria-valuemax": value.units,
+      "aria-valuenow": value.pruned,
+      "aria-valuetext": value.sentence,
+    })) {
+      const box = picture();
+      if (box && box.getAttribute(name) !== String(text)) box.setAttribute(name, text);
+    }
+    // ipywidgets gives the handle of a slider no name.
+    for (const handle of explorer?.querySelectorAll(".noUi-handle:not([aria-label])") ?? []) {
+      const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent;
+      handle.setAttribute("aria-label", label || "Amount, by hand");
+    }
+  };
+  const tell = () => {
+    const width = Math.floor(el.clientWidth);
+    if (width > 0) set("width", width);
+    set("dark", isDark());
+  };
+  // ipympl swallows every key over the picture; Tab must lead out of it, and shortcuts must keep working.
+  const spare = (event) => {
+    if (picture()?.contains(event.target) && !event.key.startsWith("Arrow")) event.stopImmediatePropagation();
+  };
+  const later = () => {
+    if (!explorer && (explorer = el.closest(".prunescope"))) {
+      explorer.addEventListener("keydown", spare, true);
+      parts.observe(explorer, { childList: true, subtree: true });
+    }
     clearTimeout(timer);
     timer = setTimeout(tell, 80);
-  });
-  observer.observe(el);
+  };
+
+  const parts = new MutationObserver(describe);
+  const size = new ResizeObserver(() => (later(), describe()));
+  size.observe(el);
+  const theme = new MutationObserver(later);
+  for (const box of [document.documentElement, document.body]) theme.observe(box, { attributes: true });
+  model.on("change:value", describe);
   return () => {
     clearTimeout(timer);
-    observer.disconnect();
+    size.disconnect();
+    parts.disconnect();
+    theme.disconnect();
+    explorer?.removeEventListener("keydown", spare, true);
+    model.off("change:value", describe);
   };
 }
 

@@ -1,4 +1,4 @@
-"""A widget without a face that measures how wide the picture may be; ipympl's canvas cannot tell."""
+"""A widget without a face that does for the picture what ipympl's canvas cannot: measure, name, make way."""
 
 from __future__ import annotations
 
@@ -7,16 +7,31 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+from prunescope.figures import sentence
+from prunescope.preview import Preview
+
 _HERE = Path(__file__).parent
 
 
 class Ruler(anywidget.AnyWidget):
-    """Measures the width of the column it lies in, and brings the explorer's style sheet along.
+    """Measures the column it lies in, names the picture, and brings the explorer's style sheet along.
 
     Attributes:
         width: CSS pixels, 0 until a page has measured. Comes from the page: not to be trusted.
+        dark: Whether the page is dark. Comes from the page.
+        value: What a screen reader says of the picture: ``pruned`` of ``units``, and a ``sentence``.
     """
 
     _esm = _HERE / "ruler.js"
     _css = _HERE / "explorer.css"
     width = traitlets.Int(0).tag(sync=True)
+    dark = traitlets.Bool(False).tag(sync=True)
+    value = traitlets.Dict({"pruned": 0, "units": 0, "sentence": ""}).tag(sync=True)
+
+    def describe(self, preview: Preview) -> None:
+        """Say what the picture of ``preview`` shows."""
+        self.value = {
+            "pruned": preview.pruned_units,
+            "units": preview.units,
+            "sentence": sentence(preview),
+        }

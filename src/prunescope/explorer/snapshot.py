@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from prunescope.analysis import Accuracy
 from prunescope.errors import RequestError
+from prunescope.figures import View
 from prunescope.history import History, Step
 from prunescope.preview import Preview
 
@@ -27,6 +28,7 @@ class Snapshot:
         before: Accuracy of the model as it was given; None while it is being measured or has no data.
         after: Accuracy with the steps and the preview carried out; None likewise.
         evaluation_problem: Why accuracy could not be measured, or "".
+        view: What the pictures show of the preview.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Snapshot:
     before: Accuracy | None = None
     after: Accuracy | None = None
     evaluation_problem: str = ""
+    view: View = field(default_factory=View)
 
     def message(self, parameter: str) -> str:
         """Return the sentence that belongs beside the control of ``parameter``, or ""."""
@@ -55,9 +58,18 @@ class Snapshot:
     @property
     def amount_as_fraction(self) -> float:
         """Return the amount as the shortest fraction that prunes as many units as now."""
-        units, pruned = self.preview.units, self.preview.pruned_units
-        if units == 0:
-            return 0.0
-        exact = pruned / units
-        short = (round(exact, digits) for digits in range(2, 17))
-        return next((fraction for fraction in short if round(fraction * units) == pruned), exact)
+        return shortest_fraction(self.preview.pruned_units, self.preview.units)
+
+
+def shortest_fraction(pruned: int, units: int) -> float:
+    """Return the fraction of fewest digits that prunes ``pruned`` of ``units``.
+
+    Example:
+        >>> shortest_fraction(19, 64), shortest_fraction(1, 3)
+        (0.3, 0.33)
+    """
+    if units == 0:
+        return 0.0
+    exact = pruned / units
+    short = (round(exact, digits) for digits in range(2, 17))
+    return next((fraction for fraction in short if round(fraction * units) == pruned), exact)

@@ -1,5 +1,21 @@
 """Matplotlib drawings of previews: figures and axes only, no pyplot and no widgets."""
 
-from prunescope.figures.pruning import PruningFigure
+from prunescope.figures.draw import draw_heatmap, draw_histogram, draw_norms
+from prunescope.figures.pruning import Place, PruningFigure
+from prunescope.figures.reading import sentence
+from prunescope.figures.style import DARK, LIGHT, Theme
+from prunescope.figures.view import VIEW_CHOICES, View
 
-__all__ = ["PruningFigure"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "VIEW_CHOICES",
+    "Place",
+    "PruningFigure",
+    "Theme",
+    "View",
+    "draw_heatmap",
+    "draw_histogram",
+    "draw_norms",
+    "sentence",
+]

@@ -62,11 +62,25 @@ class MatrixLayout:
             return 1
         return self.size[1] // self.shape[self.column_axis]
 
-    def matrix(self, tensor: Tensor) -> NDArray[np.bool_]:
-        """Return a boolean tensor of ``self.shape`` as the matrix of this layout, on the CPU."""
+    def matrix(self, tensor: Tensor) -> NDArray[Any]:
+        """Return a tensor of ``self.shape`` as the matrix of this layout, on the CPU."""
         if self.rows is not None:
             tensor = tensor.movedim(self.rows, 0)
         return tensor.reshape(self.size).cpu().numpy()
+
+    def index(self, row: int, column: int) -> tuple[int, ...]:
+        """Return the tensor's index of what stands in ``row`` and ``column`` of the matrix.
+
+        Example:
+            >>> MatrixLayout.of((4, 3, 2, 2), dim=0).index(1, 7)
+            (1, 1, 1, 1)
+        """
+        if self.rows is None:
+            return (column,)
+        others = [size for axis, size in enumerate(self.shape) if axis != self.rows]
+        index = [int(place) for place in np.unravel_index(column, others)]
+        index.insert(self.rows, row)
+        return tuple(index)
 
 
 def cell_fractions(
@@ -91,6 +105,35 @@ def cell_fractions(
     counts, widths = _sum_columns(counts, columns)
     fractions: NDArray[np.float32] = np.divide(counts, np.multiply.outer(heights, widths), dtype=np.float32)
     return fractions
+
+
+def cell_extremes(
+    matrix: NDArray[np.float32], rows: int = MAX_ROWS, columns: int = MAX_COLUMNS
+) -> NDArray[np.float32]:
+    """Return the value farthest from zero in each cell of a grid laid over ``matrix``.
+
+    A mean of weights of both signs would be next to nothing everywhere.
+
+    Args:
+        matrix: Matrix of shape ``(R, C)``.
+        rows: Cells down, at the most.
+        columns: Cells across, at the most.
+
+    Returns:
+        Array of shape ``(min(R, rows), min(C, columns))``.
+
+    Example:
+        >>> cell_extremes(np.array([[0.5, -2.0, 1.0, 0.0]]), columns=2)
+        array([[-2.,  1.]])
+    """
+    high = low = matrix
+    for axis, groups in ((0, rows), (1, columns)):
+        starts = group_starts(matrix.shape[axis], groups)
+        if len(starts) < matrix.shape[axis]:
+            high = np.maximum.reduceat(high, starts, axis=axis)
+            low = np.minimum.reduceat(low, starts, axis=axis)
+    extremes: NDArray[np.float32] = np.where(high >= -low, high, low)
+    return extremes
 
 
 def group_starts(length: int, groups: int) -> NDArray[np.int64]:

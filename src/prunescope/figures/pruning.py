@@ -1,4 +1,4 @@
-"""The picture of one preview: mask heatmap above, channel norms below, on one figure.
+"""The picture of one preview: a heatmap above, norms or a histogram below, on one figure.
 
 Everything that depends on ``amount`` alone is an *animated* artist, updated in place: a canvas that can blit
 draws the rest once (`PruningFigure.update` tells when it must) and then only those artists, step by step.
@@ -8,57 +8,58 @@ Computing stays in `prunescope.preview`; here numbers only become artists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import blended_transform_factory
-from numpy.typing import NDArray
 
-from prunescope.figures.cellimage import CellImage
-from prunescope.figures.cells import MatrixLayout, cell_fractions
-from prunescope.figures.columns import Columns
-from prunescope.figures.style import EARLIER, FAINT, GRID, INK, KEPT, PRUNED, THRESHOLD
+from prunescope.figures.heatmap import Heatmap, colour_limits
+from prunescope.figures.histogram import ScoreHistogram
+from prunescope.figures.norms import NormChart
+from prunescope.figures.reading import channel_reading, weight_reading
+from prunescope.figures.style import DASHES, LIGHT, Theme
+from prunescope.figures.view import View
 from prunescope.percent import percent
 from prunescope.preview import Preview
-from prunescope.prune import Norm
-
-MAX_BARS = 512
-"""Bars drawn at the most; more channels are averaged into groups, and the axis says so."""
-
-MAX_APART = 96
-"""Bars with gaps between them at the most."""
 
 _LEFT, _RIGHT, _TOP, _BETWEEN, _BOTTOM = 76, 14, 46, 98, 84
 """Pixels around and between the axes, at 100 dots an inch."""
 
-_LEGEND_ROW, _LEGEND_INCHES = 20, 4.3
-"""Pixels of a second row of the legend, and the width below which it needs one."""
+_LEGEND_ROW, _LEGEND_INCHES, _TOOLBAR = 20, 6.4, 36
+"""Pixels of a row of the legend; the width below which ipympl's toolbar needs its own strip; that strip."""
+
+_ENTRY = 125
+"""Pixels an entry of the legend takes, and a little more."""
 
 _BOLD_PIXELS, _LETTER_PIXELS = 9.2, 6.9
 """How wide a letter of a title and of the line below it is, at the most and on the whole."""
 
-_DASHES = (0, (5, 3))
-_COLOURS = np.array([to_rgba(colour) for colour in (PRUNED, KEPT, EARLIER)], dtype=np.float32) * 255
-_SHADES = np.rint(np.linspace(_COLOURS[0], _COLOURS[1], 256)).astype(np.uint8)
+
+@dataclass(frozen=True)
+class Place:
+    """A channel, and the index of the weight under the pointer if it is over the heatmap."""
+
+    channel: int
+    index: tuple[int, ...] | None
 
 
 class PruningFigure:
-    """The mask heatmap and the channel norms of a preview, updated in place.
+    """The heatmap and the norms, or scores, of a preview, updated in place.
 
     Args:
         figure: An empty figure to draw on; a new one of 9.6 × 6 inches if None.
+        theme: The colours.
 
     Attributes:
         figure: The figure.
-        heatmap: Axes of the mask: one row and column per weight, or cells of many.
-        bars: Axes of the channel norms along ``dim``.
+        theme: The colours.
+        heatmap: Axes of the heatmap: one row and column per weight, or cells of many.
+        bars: Axes of the chart below: channel norms along ``dim``, or a histogram of scores.
 
     Example:
         >>> import torch
@@ -66,53 +67,88 @@ class PruningFigure:
         >>> from prunescope.spec import PruneSpec, resolve
         >>> from prunescope.tensor import PrunableTensor
         >>> tensor = PrunableTensor("fc.weight", "Linear", torch.eye(3), ("outputs", "inputs"))
+        >>> spec = PruneSpec("fc.weight", "ln_structured", amount=0.5)
         >>> picture = PruningFigure()
-        >>> picture.update(preview_tensor(resolve(PruneSpec("fc.weight", amount=0.5), tensor), tensor))
+        >>> picture.update(preview_tensor(resolve(spec, tensor), tensor))
         True
         >>> picture.bars.get_xlabel()
         'outputs, dim 0'
     """
 
-    def __init__(self, figure: Figure | None = None) -> None:
+    def __init__(self, figure: Figure | None = None, theme: Theme = LIGHT) -> None:
         self.figure = Figure(figsize=(9.6, 6.0), dpi=100) if figure is None else figure
-        self.figure.set_facecolor("white")
+        self.theme = theme
+        self._shown: tuple[Preview, View, float | None] | None = None
+        self._reading: tuple[str, str] = ("", "")
+        self._build()
+
+    def _build(self) -> None:
+        """Make the axes and the artists; whatever was there goes."""
+        self.figure.clear()
+        self.figure.set_facecolor(self.theme.paper)
         grid = self.figure.add_gridspec(2, 1, height_ratios=(1.35, 1))
         self.heatmap: Axes = self.figure.add_subplot(grid[0])
         self.bars: Axes = self.figure.add_subplot(grid[1])
-        self._shown: Preview | None = None
-        self._make_artists()
-        self.fit()
+        self._heat = Heatmap(self.heatmap, self.theme)
+        self._chart: NormChart | ScoreHistogram = NormChart(self.bars, self.theme)
+        self._dress(self.heatmap)
+        self._dress_chart()
+        self._animate()
+        self._lay_out()
 
-    def _make_artists(self) -> None:
-        for axes in (self.heatmap, self.bars):
-            axes.tick_params(colors=FAINT, labelsize=9, length=3)
-            for spine in axes.spines.values():
-                spine.set_color(GRID)
-        self._image = CellImage(self.heatmap)
-        self._names = [_title(axes, 20, INK, 10, "bold") for axes in (self.heatmap, self.bars)]
-        self._lines = [_title(axes, 6, FAINT, 9, "normal") for axes in (self.heatmap, self.bars)]
-        self.bars.grid(axis="y", color=GRID, linewidth=0.8)
+    def _dress(self, axes: Axes) -> None:
+        axes.tick_params(colors=self.theme.faint, labelsize=9, length=3, which="both")
+        for spine in axes.spines.values():
+            spine.set_color(self.theme.grid)
+
+    def _dress_chart(self) -> None:
+        theme, axes = self.theme, (self.heatmap, self.bars)
+        self._dress(self.bars)
+        self.bars.set_facecolor(theme.paper)
+        self.bars.grid(axis="y", color=theme.grid, linewidth=0.8)
         self.bars.set_axisbelow(True)
         for side in ("top", "right"):
             self.bars.spines[side].set_visible(False)
-        self._columns = [Columns(self.bars, colour) for colour in (KEPT, PRUNED, EARLIER)]
-        self._threshold = self.bars.axhline(0.0, color=THRESHOLD, linewidth=1.2, linestyle=_DASHES)
+        for text in self.heatmap.texts[:]:
+            text.remove()
+        self._heat.forget_numbers()
+        self._names = [_title(each, 20, theme.ink, 10, "bold") for each in axes]
+        self._lines = [_title(each, 6, theme.faint, 9, "normal") for each in axes]
+
+    def _animate(self) -> None:
         for artist in self.animated:
             artist.set_animated(True)
 
     @property
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
-        return [self._image, *self._columns, self._threshold, *self._lines]
+        return [*self._heat.animated, *self._chart.animated, *self._lines]
 
     def axes_of(self, artist: Artist) -> Axes:
         """Return the axes that draw ``artist``."""
         return self.bars if artist.axes is self.bars else self.heatmap
 
+    def set_theme(self, theme: Theme) -> None:
+        """Take the colours of ``theme``; the whole figure must be drawn again."""
+        if theme == self.theme:
+            return
+        self.theme, shown = theme, self._shown
+        self._shown = None
+        self._build()
+        if shown is not None:
+            self.update(*shown)
+
     def fit(self) -> None:
-        """Lay the axes out for the figure's present size, with margins in pixels that text needs."""
+        """Lay the axes out for the figure's present size, and show the whole tensor."""
+        self._lay_out()
+        if self._shown is not None:
+            self._draw_still(*self._shown)
+            self._draw_moving(*self._shown)
+
+    def _lay_out(self) -> None:
+        """Give the axes their places, with margins in pixels that text needs."""
         width, height = self.figure.get_size_inches() * 100
-        bottom = _BOTTOM if self._legend_columns() == 4 else _BOTTOM + _LEGEND_ROW
+        bottom = _BOTTOM + _LEGEND_ROW * (self._legend_rows() - 1) + self._strip
         mean_axes_height = (height - _TOP - _BETWEEN - bottom) / 2
         self.figure.subplots_adjust(
             left=_LEFT / width,
@@ -124,9 +160,92 @@ class PruningFigure:
         for axes in (self.heatmap, self.bars):
             beside = blended_transform_factory(self.figure.transFigure, axes.transAxes)
             axes.yaxis.set_label_coords(20 / width, 0.5, beside)
+
+    def update(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> bool:
+        """Show ``preview``.
+
+        Args:
+            preview: What to show.
+            view: What of it; the mask and what the method ranks if None.
+            largest_weight: Largest magnitude in the whole model, for a view with its colour range.
+
+        Returns:
+            Whether anything but the `animated` artists changed, so that the whole figure must be drawn again.
+        """
+        shown = preview, view or View(), largest_weight
+        changed = self._shown is None or _still(*shown) != _still(*self._shown)
+        self._shown, self._reading = shown, ("", "")
+        if changed:
+            self._draw_still(*shown)
+        self._draw_moving(*shown)
+        return changed
+
+    def refresh(self) -> None:
+        """Reduce what is in sight now, after a zoom, to cells again."""
         if self._shown is not None:
-            self._draw_still(self._shown)
-            self._write_lines(self._shown)
+            self._heat.update(*self._shown)
+            self._animate()
+
+    # Under the pointer.
+
+    @property
+    def shown(self) -> tuple[Preview, View] | None:
+        """Return what is shown, and how; None before the first `update`."""
+        return None if self._shown is None else self._shown[:2]
+
+    def place_at(self, axes: Axes | None, x: float, y: float) -> Place | None:
+        """Return what stands at the data coordinates ``(x, y)`` of ``axes``; None where nothing does."""
+        if self._shown is None or axes is None:
+            return None
+        preview = self._shown[0]
+        if axes is self.bars:
+            channel = self._chart.channel_at(x)
+            return None if channel is None else Place(channel, None)
+        index = self._heat.index_at(preview, x, y)
+        return None if index is None else Place(index[preview.spec.dim], index)
+
+    def score_at(self, axes: Axes | None, x: float, y: float) -> float | None:
+        """Return the score of a threshold drawn through ``(x, y)`` of ``axes``; None where there is none."""
+        if self._shown is None or axes is not self.bars:
+            return None
+        return self._chart.score_at(*self._shown[:2], x, y)
+
+    def point(self, place: Place | None) -> None:
+        """Frame the channel at ``place`` in both axes and read it out above them; nothing if None."""
+        if self._shown is None:
+            return
+        preview = self._shown[0]
+        channel = None if place is None else place.channel
+        self._heat.light(preview, channel)
+        self._chart.light(channel)
+        index = None if place is None else place.index
+        self._reading = (
+            "" if index is None else weight_reading(preview, index),
+            "" if channel is None else channel_reading(preview, channel),
+        )
+        self._write_lines(preview)
+
+    def _draw_still(self, preview: Preview, view: View, largest_weight: float | None) -> None:
+        kind = ScoreHistogram if view.draws_histogram(preview) else NormChart
+        if type(self._chart) is not kind:
+            self.bars.clear()
+            self._chart = kind(self.bars, self.theme)
+            self._dress_chart()
+        self._lay_out()
+        self._heat.fit(preview)
+        self._chart.fit(preview, view)
+        self._write_titles(preview)
+        self._draw_legend(preview, view, largest_weight)
+
+    def _draw_moving(self, preview: Preview, view: View, largest_weight: float | None) -> None:
+        self._heat.update(preview, view, largest_weight)
+        self._chart.update(preview, view)
+        self._heat.light(preview, None)
+        self._chart.light(None)
+        self._write_lines(preview)
+        self._animate()
+
+    # Words.
 
     def _room(self, letter: float) -> int:
         """Return how many letters of ``letter`` pixels each stand over the axes, at 100 dots an inch."""
@@ -134,111 +253,79 @@ class PruningFigure:
 
     def _write_titles(self, preview: Preview) -> None:
         """Write what is shown over each axes, as far as there is room for it."""
-        tensor, spec = preview.tensor, preview.spec
+        tensor = preview.tensor
         room = self._room(_BOLD_PIXELS)
         full = f"{tensor.name}  ({tensor.layer_type} {tensor.shape_text})"
         self._names[0].set_text(full if len(full) <= room else _ending(tensor.name, room))
-        self._names[1].set_text(_beginning(f"{norm_name(spec.n)} of the {tensor.axis(spec.dim)}", room))
+        self._names[1].set_text(_beginning(self._chart.title(preview), room))
 
     def _write_lines(self, preview: Preview) -> None:
         room = self._room(_LETTER_PIXELS)
-        for line, text in zip(self._lines, (_mask_line(preview), _bars_line(preview)), strict=True):
-            line.set_text(_beginning(text, room))
+        usual = _mask_line(preview), self._chart.line(preview)
+        for line, text, reading in zip(self._lines, usual, self._reading, strict=True):
+            line.set_text(_beginning(reading or text, room))
+            line.set_color(self.theme.ink if reading else self.theme.faint)
 
-    def update(self, preview: Preview) -> bool:
-        """Show ``preview``.
-
-        Returns:
-            Whether anything but the `animated` artists changed, so that the whole figure must be drawn again.
-        """
-        changed = self._shown is None or _still(preview) != _still(self._shown)
-        self._shown = preview
-        if changed:
-            self._draw_still(preview)
-        self._update_heatmap(preview)
-        self._write_lines(preview)
-        self._update_bars(preview)
-        return changed
-
-    def _draw_still(self, preview: Preview) -> None:
-        self._write_titles(preview)
-        self._scale_heatmap(preview)
-        self._scale_bars(preview)
-        self._draw_legend(preview)
-
-    def _scale_heatmap(self, preview: Preview) -> None:
-        tensor = preview.tensor
-        layout = MatrixLayout.of(tensor.shape, preview.spec.dim)
-        rows, columns = layout.size
-        across = columns / layout.column_width
-        self.heatmap.set_xlim(-0.5, across - 0.5)
-        self.heatmap.set_ylim(rows - 0.5, -0.5)
-        self.heatmap.set_xlabel(_across_label(preview, layout), color=FAINT, fontsize=9)
-        self.heatmap.set_ylabel(
-            "" if layout.rows is None else tensor.axis(layout.rows), color=FAINT, fontsize=9
-        )
-        self.heatmap.xaxis.set_major_locator(self._across_locator())
-        self.heatmap.yaxis.set_major_locator(NullLocator() if rows == 1 else MaxNLocator(6, integer=True))
-
-    def _across_locator(self) -> MaxNLocator:
-        """Return what places whole numbers along the horizontal axes, about one in a hundred pixels."""
-        return MaxNLocator(max(3, round(self.heatmap.bbox.width / self.figure.dpi)), integer=True)
-
-    def _scale_bars(self, preview: Preview) -> None:
-        norms = preview.norms.unpruned.float().cpu().numpy()
-        finite = norms[np.isfinite(norms)]
-        highest = float(finite.max()) if finite.size else 0.0
-        self.bars.set_xlim(-0.5, len(norms) - 0.5)
-        self.bars.set_ylim(0, highest * 1.08 or 1.0)
-        self.bars.xaxis.set_major_locator(self._across_locator())
-        self.bars.yaxis.set_major_locator(MaxNLocator(5))
-        self.bars.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        group = -(-len(norms) // MAX_BARS)
-        each = "" if group == 1 else f" (a bar is the mean of {group})"
-        self.bars.set_xlabel(
-            f"{preview.tensor.axis(preview.spec.dim)}, dim {preview.spec.dim}{each}", color=FAINT
-        )
-        self.bars.xaxis.label.set_fontsize(9)
-        self.bars.set_ylabel(norm_name(preview.spec.n), color=FAINT, fontsize=9)
-
-    def _draw_legend(self, preview: Preview) -> None:
+    def _draw_legend(self, preview: Preview, view: View, largest_weight: float | None) -> None:
         for legend in self.figure.legends[:]:
             legend.remove()
-        entries = {"kept": KEPT, "pruned": PRUNED}
-        if preview.tensor.default_mask is not None:
-            entries["pruned earlier"] = EARLIER
-        handles: list[Any] = [Patch(color=colour, label=label) for label, colour in entries.items()]
-        if preview.method.norm_scores:
-            handles.append(Line2D([], [], color=THRESHOLD, linestyle=_DASHES, label="threshold"))
+        above = self._strip / 100 / self.figure.get_figheight()
         self.figure.legend(
-            handles=handles, loc="lower left", ncols=self._legend_columns(), frameon=False, fontsize=9,
-            labelcolor=INK, bbox_to_anchor=(0.0, 0.0), handlelength=2.1, columnspacing=1.2,
+            handles=legend_handles(preview, view, self.theme, largest_weight), loc="lower left",
+            ncols=-(-_entries(preview, view) // self._legend_rows()), frameon=False, fontsize=9,
+            labelcolor=self.theme.ink, bbox_to_anchor=(0.0, above), handlelength=2.1, columnspacing=1.2,
         )  # fmt: skip
 
-    def _legend_columns(self) -> int:
-        """Return how many entries of the legend stand side by side; a narrow page needs a second row."""
-        return 4 if self.figure.get_figwidth() >= _LEGEND_INCHES else 2
+    @property
+    def _strip(self) -> int:
+        """Return the pixels left to the toolbar below the legend of a narrow picture."""
+        return 0 if self.figure.get_figwidth() >= _LEGEND_INCHES else _TOOLBAR
 
-    def _update_heatmap(self, preview: Preview) -> None:
-        layout = MatrixLayout.of(preview.tensor.shape, preview.spec.dim)
-        rows, columns = layout.size
-        extent = (-0.5, columns / layout.column_width - 0.5, rows - 0.5, -0.5)
-        self._image.set_cells(_pixels(preview, layout), extent)
+    def _legend_rows(self) -> int:
+        """Return how many rows the legend has; a narrow page needs a further one."""
+        entries = 4 if self._shown is None else _entries(*self._shown[:2])
+        return -(-entries // max(2, int(self.figure.get_figwidth() * 100 / _ENTRY)))
 
-    def _update_bars(self, preview: Preview) -> None:
-        now, unpruned, kept = (
-            _grouped(values.float().cpu().numpy())
-            for values in (preview.norms.now, preview.norms.unpruned, preview.kept_fractions())
-        )
-        levels = [np.zeros_like(now), now * kept, now, np.maximum(now, unpruned)]
-        edges = np.linspace(-0.5, len(preview.norms.now) - 0.5, len(now) + 1)
-        gap = 0.12 * (edges[1] - edges[0]) if len(now) <= MAX_APART else 0.0
-        for columns, low, high in zip(self._columns, levels, levels[1:], strict=False):
-            columns.set_bars(edges[:-1] + gap, edges[1:] - gap, low, high)
-        threshold = preview.threshold if preview.method.norm_scores else None
-        self._threshold.set_visible(threshold is not None)
-        if threshold is not None:
-            self._threshold.set_ydata([threshold, threshold])
+
+def state_handles(
+    preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
+) -> list[Artist]:
+    """Return what a legend says of the heatmap: the states of weights, and their colours."""
+    handles: list[Artist] = []
+    if view.heatmap == "weights":
+        limits = colour_limits(preview, view, largest_weight)
+        one = len(limits) == 1
+        low, high = (f"−{limits[0]:.2g}", f"{limits[0]:.2g}") if one else ("negative", "positive")
+        handles = [
+            Patch(color=theme.negative, label=low),
+            Patch(facecolor=theme.zero, edgecolor=theme.faint, linewidth=0.6, label="0"),
+            Patch(color=theme.positive, label=high),
+        ]
+    handles += [Patch(color=theme.kept, label="kept")] if view.heatmap != "weights" else []
+    handles.append(Patch(color=theme.pruned, label="pruned"))
+    if preview.tensor.default_mask is not None:
+        handles.append(Patch(color=theme.earlier, label="pruned earlier"))
+    return handles
+
+
+def legend_handles(
+    preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
+) -> list[Artist]:
+    """Return what the legend of both pictures says: the states, the threshold, the lines."""
+    handles = state_handles(preview, view, theme, largest_weight)
+    if view.heatmap == "weights":
+        handles.insert(3, Patch(color=theme.kept, label="kept"))
+    if preview.method.norm_scores or view.draws_histogram(preview):
+        handles.append(Line2D([], [], color=theme.threshold, linestyle=DASHES, label="threshold"))
+    if view.overlay == "l1_l2" and not view.draws_histogram(preview):
+        line: Any = {"color": theme.ink, "linewidth": 1.1}
+        handles.append(Line2D([], [], linestyle="-", label="L1, stretched", **line))
+        handles.append(Line2D([], [], linestyle=":", label="L2, stretched", **line))
+    return handles
+
+
+def _entries(preview: Preview, view: View) -> int:
+    return len(legend_handles(preview, view, LIGHT))
 
 
 def _title(axes: Axes, points: float, colour: str, size: float, weight: str) -> Any:
@@ -257,57 +344,11 @@ def _beginning(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _still(preview: Preview) -> tuple[object, ...]:
+def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[object, ...]:
     """Return all that the parts drawn once depend on; comparable while the preview lives."""
-    spec = preview.spec
-    return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, preview.method.norm_scores)
-
-
-def _pixels(preview: Preview, layout: MatrixLayout) -> NDArray[np.uint8]:
-    kept = np.rint(cell_fractions(layout.matrix(preview.mask)) * 255).astype(np.uint8)
-    if preview.pruned_earlier is None:
-        return _SHADES[kept]
-    earlier = cell_fractions(layout.matrix(preview.pruned_earlier))[..., np.newaxis]
-    towards = _COLOURS[2] - _COLOURS[0]
-    pixels: NDArray[np.uint8] = np.rint(_SHADES[kept] + earlier * towards).astype(np.uint8)
-    return pixels
-
-
-def _grouped(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``values``, or the means of groups of neighbours where there are more than a screen shows."""
-    if len(values) <= MAX_BARS:
-        return values
-    starts = np.arange(0, len(values), -(-len(values) // MAX_BARS))
-    sizes = np.diff(starts, append=len(values)).astype(np.float32)
-    means: NDArray[np.float32] = (np.add.reduceat(values, starts) / sizes).astype(np.float32)
-    return means
-
-
-def norm_name(n: Norm) -> str:
-    """Return what a norm of order ``n`` is called.
-
-    Example:
-        >>> norm_name(2), norm_name(float("inf")), norm_name("fro")
-        ('L2 norm', 'L∞ norm', 'Frobenius norm')
-    """
-    names: dict[Norm, str] = {
-        "fro": "Frobenius norm",
-        "nuc": "nuclear norm",
-        float("inf"): "L∞ norm",
-        float("-inf"): "L−∞ norm",
-    }
-    return names.get(n) or f"L{n:g} norm"
-
-
-def _across_label(preview: Preview, layout: MatrixLayout) -> str:
-    axes = preview.tensor.axes
-    if layout.column_axis is None:
-        return " × ".join(name for axis, name in enumerate(axes) if axis != layout.rows)
-    label = axes[layout.column_axis]
-    if layout.column_width == 1:
-        return label
-    kernel = "×".join(str(size) for size in layout.shape[2:])
-    return f"{label}, each {kernel} wide" if len(layout.shape) == 3 else f"{label}, each a {kernel} kernel"
+    spec, method = preview.spec, preview.method
+    ranked = method.norm_scores, method.structured, preview.has_scores, preview.unit_name
+    return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, *ranked, view, largest_weight)
 
 
 def _mask_line(preview: Preview) -> str:
@@ -315,10 +356,3 @@ def _mask_line(preview: Preview) -> str:
     if preview.threshold is not None and not preview.method.structured:
         text += f" · |w| ≤ {preview.threshold:.3g}"
     return text
-
-
-def _bars_line(preview: Preview) -> str:
-    if not preview.method.structured:
-        return "light part: share of its weights pruned"
-    text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
-    return text if preview.threshold is None else f"{text} · norm ≤ {preview.threshold:.3g}"

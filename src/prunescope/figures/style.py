@@ -1,24 +1,76 @@
-"""Colours and sizes shared by the drawings. Safe for colour-blind eyes, and apart in lightness as well."""
+"""Colours shared by the drawings. Safe for colour-blind eyes, and apart in lightness as well."""
 
 from __future__ import annotations
 
-KEPT = "#17507f"
-"""A kept weight: dark blue."""
+from dataclasses import dataclass, replace
 
-PRUNED = "#f2a93b"
-"""A weight this step prunes: light orange."""
+import matplotlib
+from matplotlib.colors import to_hex
 
-EARLIER = "#b9c0c7"
-"""A weight an earlier step pruned: grey."""
+DASHES = (0, (5, 3))
+"""The threshold line's dashes, so that it is not told by colour alone."""
 
-THRESHOLD = "#b3261e"
-"""The threshold line."""
 
-INK = "#1f2933"
-"""Titles and ticks."""
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a picture.
 
-FAINT = "#5b6771"
-"""Labels and second lines."""
+    Attributes:
+        paper: Background.
+        ink, faint: Titles; labels, ticks and second lines.
+        grid: Grid lines and frames.
+        kept, pruned, earlier: A weight that is kept, that this step prunes, that an earlier step pruned.
+        threshold: The threshold line.
+        negative, zero, positive: Weights, between which colours run.
+        text_size: Size of labels and ticks in points, or matplotlib's name of one.
 
-GRID = "#e3e7eb"
-"""Grid lines and frames."""
+    Example:
+        >>> LIGHT.paper, DARK.paper
+        ('#ffffff', '#16191d')
+    """
+
+    paper: str = "#ffffff"
+    ink: str = "#1f2933"
+    faint: str = "#5b6771"
+    grid: str = "#e3e7eb"
+    kept: str = "#17507f"
+    pruned: str = "#f2a93b"
+    earlier: str = "#b9c0c7"
+    threshold: str = "#b3261e"
+    negative: str = "#6a2c91"
+    zero: str = "#ffffff"
+    positive: str = "#146b3a"
+    text_size: float | str = 9.0
+
+
+LIGHT = Theme()
+"""On a white page."""
+
+DARK = replace(
+    LIGHT,
+    paper="#16191d",
+    ink="#eceff2",
+    faint="#aab4bd",
+    grid="#3a424a",
+    kept="#3f8fd2",
+    pruned="#ffcf85",
+    earlier="#5d676f",
+    threshold="#ff8a80",
+)
+"""On a dark page."""
+
+KEPT, PRUNED, EARLIER = LIGHT.kept, LIGHT.pruned, LIGHT.earlier
+
+
+def rc_theme() -> Theme:
+    """Return the theme that matplotlib's ``rcParams`` ask for; the colours of the data stay."""
+    rc = matplotlib.rcParams
+    grid = rc["grid.color"]
+    return replace(
+        LIGHT,
+        paper=to_hex(rc["axes.facecolor"]),
+        ink=to_hex(rc["text.color"]),
+        faint=to_hex(rc["axes.labelcolor"]),
+        grid=to_hex(rc["axes.edgecolor"] if isinstance(grid, str) and grid.startswith("axes.") else grid),
+        text_size=rc["axes.labelsize"],
+    )

@@ -232,6 +232,18 @@ class Ranking:
         cut = self._cut(k)
         return None if cut is None else cut.threshold
 
+    def units_up_to(self, score: float) -> int:
+        """Return how many candidates score at most ``score``: what a threshold there would prune.
+
+        Example:
+            >>> Ranking(torch.tensor([3.0, 1.0, 2.0]), (3,)).units_up_to(2.0)
+            2
+        """
+        if self._sorted is None:
+            self._sorted = sorted_scores(self._values)
+        place = int(torch.searchsorted(self._sorted, score, right=True))
+        return max(0, place - (self._values.numel() - self._units))
+
     def __repr__(self) -> str:
         """Return what is ranked, in one line."""
         kind = "elements" if self._dim is None else f"channels along dim {self._dim}"

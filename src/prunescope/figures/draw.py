@@ -1,0 +1,121 @@
+"""Each picture on its own, matplotlib's way: onto ``ax`` or a new figure, by the rcParams, no widgets."""
+
+from __future__ import annotations
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prunescope.errors import RequestError
+from prunescope.figures.heatmap import Heatmap
+from prunescope.figures.histogram import ScoreHistogram
+from prunescope.figures.norms import NormChart
+from prunescope.figures.pruning import legend_handles, state_handles
+from prunescope.figures.style import rc_theme
+from prunescope.figures.view import View
+from prunescope.preview import Preview
+
+
+def draw_heatmap(
+    preview: Preview,
+    ax: Axes | None = None,
+    *,
+    show: str = "mask",
+    colour_range: str = "layer",
+    largest_weight: float | None = None,
+) -> Axes:
+    """Return ``ax`` after drawing the mask, the weights or the scores of ``preview`` on it.
+
+    Args:
+        preview: What to draw.
+        ax: Empty axes; those of a new figure if None. ``ax.figure.savefig`` writes PNG, SVG, PDF.
+        show: ``"mask"``, ``"weights"`` or ``"scores"``.
+        colour_range: Whose largest weight has the full colour: ``"layer"``, ``"channel"`` or ``"model"``.
+        largest_weight: That of the model, for ``colour_range="model"``.
+
+    Raises:
+        RequestError: ``show`` or ``colour_range`` is none of those, or ``largest_weight`` is missing.
+
+    Example:
+        >>> import torch
+        >>> from prunescope.preview import preview_tensor
+        >>> from prunescope.spec import PruneSpec, resolve
+        >>> from prunescope.tensor import PrunableTensor
+        >>> tensor = PrunableTensor("w", "Linear", torch.eye(3), ("outputs", "inputs"))
+        >>> ax = draw_heatmap(preview_tensor(resolve(PruneSpec("w"), tensor), tensor), show="weights")
+        >>> ax.get_title(), ax.get_xlabel()
+        ('w', 'inputs')
+    """
+    view, theme = View(heatmap=show, colour_range=colour_range), rc_theme()
+    if colour_range == "model" and largest_weight is None:
+        raise RequestError("largest_weight", '`largest_weight` must be given with `colour_range="model"`.')
+    ax = _axes(ax)
+    heatmap = Heatmap(ax, theme)
+    heatmap.fit(preview)
+    heatmap.update(preview, view, largest_weight)
+    ax.set_title(preview.tensor.name)
+    _legend(ax, state_handles(preview, view, theme, largest_weight))
+    return ax
+
+
+def draw_norms(
+    preview: Preview,
+    ax: Axes | None = None,
+    *,
+    order: str = "index",
+    scale: str = "linear",
+    norms: str = "raw",
+    overlay: str = "none",
+) -> Axes:
+    """Return ``ax`` after drawing the channel norms of ``preview`` on it, with the threshold if it is one.
+
+    Args:
+        preview: What to draw.
+        ax: Empty axes; those of a new figure if None.
+        order: Bars by ``"index"`` or by ``"norm"``.
+        scale: ``"linear"`` or ``"log"``.
+        norms: ``"raw"``, or ``"per_weight"``: divided by the number of weights in a channel.
+        overlay: ``"none"``, or ``"l1_l2"``.
+
+    Raises:
+        RequestError: A keyword has none of these values.
+    """
+    view = View(chart="norms", order=order, scale=scale, norms=norms, overlay=overlay)
+    ax = _axes(ax)
+    return _drawn(NormChart(ax, rc_theme()), preview, view)
+
+
+def draw_histogram(preview: Preview, ax: Axes | None = None, *, scale: str = "linear") -> Axes:
+    """Return ``ax`` after drawing the histogram of the scores of ``preview`` on it, with the threshold.
+
+    Args:
+        preview: What to draw; its method must rank by scores.
+        ax: Empty axes; those of a new figure if None.
+        scale: ``"linear"`` or ``"log"``.
+
+    Raises:
+        RequestError: The method draws at random, or ``scale`` is none of these.
+    """
+    view = View(chart="histogram", scale=scale)
+    if not preview.has_scores:
+        raise RequestError(
+            "method", f"`method` must rank by scores to have a histogram, got {preview.spec.method!r}."
+        )
+    ax = _axes(ax)
+    return _drawn(ScoreHistogram(ax, rc_theme()), preview, view)
+
+
+def _drawn(chart: NormChart | ScoreHistogram, preview: Preview, view: View) -> Axes:
+    chart.fit(preview, view)
+    chart.update(preview, view)
+    chart.axes.set_title(chart.title(preview))
+    _legend(chart.axes, legend_handles(preview, view, chart.theme))
+    return chart.axes
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return Figure(layout="constrained").add_subplot() if ax is None else ax
+
+
+def _legend(ax: Axes, handles: list[Artist]) -> None:
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -1,0 +1,314 @@
+"""The heatmap of one tensor: its mask, weights or scores, reduced to the cells of what is in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from prunescope.figures.cellimage import CellImage
+from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_extremes, cell_fractions
+from prunescope.figures.style import LIGHT, Theme
+from prunescope.figures.view import View
+from prunescope.preview import Preview
+
+MAX_NUMBERS = 12
+"""Rows and columns of single weights in sight in which their numbers are written, at the most."""
+
+_PALEST = 0.35  # Of a score of zero: kept and pruned stay apart on a white page.
+
+
+class Window(NamedTuple):
+    """Rows and columns of the matrix that are in sight, ends excluded."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def of(self, matrix: NDArray[Any]) -> NDArray[Any]:
+        """Return that part of ``matrix``, which may have one row or column for all."""
+        rows = slice(None) if len(matrix) == 1 else slice(self.top, self.bottom)
+        columns = slice(None) if matrix.shape[1] == 1 else slice(self.left, self.right)
+        return matrix[rows, columns]
+
+
+class Heatmap:
+    """The heatmap of a preview on ``axes``, updated in place.
+
+    Args:
+        axes: Where to draw.
+        theme: The colours.
+
+    Attributes:
+        window: What is in sight.
+    """
+
+    def __init__(self, axes: Axes, theme: Theme = LIGHT) -> None:
+        self.axes = axes
+        self.theme = theme
+        self.window = Window(0, 1, 0, 1)
+        self._shades = np.rint(np.linspace(_rgba(theme.pruned), _rgba(theme.kept), 256) * 255).astype(
+            np.uint8
+        )
+        self._image = CellImage(axes)
+        self._band = Rectangle((0, 0), 0, 0, fill=False, edgecolor=theme.ink, linewidth=1.6, visible=False)
+        self._band.set_path_effects([halo(theme)])
+        axes.add_patch(self._band)
+        self._numbers: list[Text] = []
+        self._values: tuple[object, NDArray[np.float32]] | None = None
+        axes.set_facecolor(theme.paper)
+
+    @property
+    def animated(self) -> Sequence[Artist]:
+        """Return the artists that change with ``amount``, in drawing order."""
+        return [self._image, *self._numbers, self._band]
+
+    def fit(self, preview: Preview) -> None:
+        """Show all of the tensor, with ticks for its rows and columns."""
+        layout, theme = _layout(preview), self.theme
+        rows, columns = layout.size
+        self.axes.set_xlim(-0.5, columns / layout.column_width - 0.5)
+        self.axes.set_ylim(rows - 0.5, -0.5)
+        self.axes.set_xlabel(_across_label(preview, layout), color=theme.faint, fontsize=theme.text_size)
+        down = "" if layout.rows is None else preview.tensor.axis(layout.rows)
+        self.axes.set_ylabel(down, color=theme.faint, fontsize=theme.text_size)
+        self.axes.xaxis.set_major_locator(across_locator(self.axes))
+        self.axes.yaxis.set_major_locator(NullLocator() if rows == 1 else MaxNLocator(6, integer=True))
+
+    def update(self, preview: Preview, view: View, largest_weight: float | None = None) -> None:
+        """Show ``preview``: the part of it that the axes' limits leave in sight."""
+        layout = _layout(preview)
+        self.window = self._in_sight(layout)
+        window, width = self.window, layout.column_width
+        extent = (
+            window.left / width - 0.5, window.right / width - 0.5, window.bottom - 0.5, window.top - 0.5,
+        )  # fmt: skip
+        cells = self._cells(preview, layout, view, largest_weight)
+        self._image.set_cells(cells, extent)
+        self._write_numbers(preview, layout, view, cells)
+
+    def _in_sight(self, layout: MatrixLayout) -> Window:
+        """Return the window of the axes' limits, a whole column of kernels at a time."""
+        (left, right), (bottom, top) = sorted(self.axes.get_xlim()), sorted(self.axes.get_ylim())
+        rows, columns = layout.size
+        width = layout.column_width
+        first_row, last_row = _whole(bottom, top, rows)
+        first, last = _whole(left, right, columns // width)
+        return Window(first_row, last_row, first * width, last * width)
+
+    def _cells(
+        self, preview: Preview, layout: MatrixLayout, view: View, largest_weight: float | None
+    ) -> NDArray[np.uint8]:
+        """Return the colours of the cells in sight, of shape (rows, columns, 4)."""
+        theme, window = self.theme, self.window
+        fractions = cell_fractions(window.of(layout.matrix(preview.mask)))
+        if view.heatmap == "mask" and preview.pruned_earlier is None:
+            shaded: NDArray[np.uint8] = self._shades[np.rint(fractions * 255).astype(np.uint8)]
+            return shaded
+        kept = fractions[..., np.newaxis]
+        keep: NDArray[Any] = _rgba(theme.kept)
+        prune: NDArray[Any] = _rgba(theme.pruned)
+        if view.heatmap == "weights":
+            keep = self._diverging(self._scaled(preview, layout, view, largest_weight))
+        elif view.heatmap == "scores" and preview.has_scores:
+            score: NDArray[Any] = self._scaled(preview, layout, view, largest_weight)[..., np.newaxis]
+            share, paper = _PALEST + (1 - _PALEST) * score, _rgba(theme.paper)
+            keep, prune = paper + share * (keep - paper), paper + share * (prune - paper)
+        cells: NDArray[Any] = prune + kept * (keep - prune)
+        if preview.pruned_earlier is not None:
+            earlier = cell_fractions(window.of(layout.matrix(preview.pruned_earlier)))[..., np.newaxis]
+            cells = cells + earlier * (_rgba(theme.earlier) - prune)
+        coloured: NDArray[np.uint8] = np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8)
+        return coloured
+
+    def _diverging(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        zero, ends = _rgba(self.theme.zero), (_rgba(self.theme.negative), _rgba(self.theme.positive))
+        values = values[..., np.newaxis]
+        colours: NDArray[np.float32] = zero + np.abs(values) * (np.where(values < 0, *ends) - zero)
+        return colours
+
+    def _scaled(
+        self, preview: Preview, layout: MatrixLayout, view: View, largest_weight: float | None
+    ) -> NDArray[np.float32]:
+        """Return the weights or scores in sight as shares of the colour range, in [-1, 1]."""
+        key = (
+            preview.tensor, preview.norms, preview.method.key, view.heatmap, view.colour_range,
+            largest_weight, self.window,
+        )  # fmt: skip
+        if self._values is None or not _same(self._values[0], key):
+            whole = weights_shown(preview, view)
+            limits = colour_limits(preview, view, largest_weight).reshape(
+                [-1 if axis == preview.spec.dim else 1 for axis in range(whole.dim())]
+            )
+            shares = (whole / limits.to(whole).clamp(min=1e-30)).clamp(-1, 1).float().nan_to_num()
+            cells = cell_extremes(self.window.of(layout.matrix(shares)))
+            self._values = (key, np.ascontiguousarray(cells, np.float32))
+        return self._values[1]
+
+    # Numbers in the cells, and the band under the pointer.
+
+    def _write_numbers(
+        self, preview: Preview, layout: MatrixLayout, view: View, cells: NDArray[np.uint8]
+    ) -> None:
+        window = self.window
+        rows, columns = window.bottom - window.top, window.right - window.left
+        size = self._number_size(rows, columns)
+        shown = max(rows, columns) <= MAX_NUMBERS and size > 0
+        if shown and not self._numbers:
+            self._numbers = [self._number() for _ in range((MAX_NUMBERS + 1) ** 2)]
+        for number in self._numbers:
+            number.set_visible(False)
+        if not shown:
+            return
+        values = window.of(layout.matrix(weights_shown(preview, view).float()))
+        for number, (row, column) in zip(self._numbers, np.ndindex(rows, columns), strict=False):
+            middle = (window.left + column + 0.5) / layout.column_width - 0.5
+            number.set(
+                position=(middle, window.top + row), text=_short(float(values[row, column])), visible=True
+            )
+            number.set_color("#111417" if _lightness(cells[row, column]) > 0.2 else "#ffffff")
+
+    def _number_size(self, rows: int, columns: int) -> float:
+        """Return the size in points in which numbers fit into the cells; 0 if they do not."""
+        box, dot = self.axes.bbox, self.axes.figure.dpi / 100
+        width, height = box.width / columns / dot, box.height / rows / dot
+        fitting = (size for size, across in ((9.0, 46), (7.5, 36)) if width >= across and height >= 14)
+        return next(fitting, 0.0)
+
+    def _number(self) -> Text:
+        number = self.axes.text(0, 0, "", ha="center", va="center", fontsize=9, clip_on=True)
+        number.set_animated(self._image.get_animated())
+        return number
+
+    def forget_numbers(self) -> None:
+        """Forget the numbers' artists, which have been taken off the axes."""
+        self._numbers = []
+
+    def light(self, preview: Preview, channel: int | None) -> None:
+        """Frame the band of ``channel``; of none if None."""
+        self._band.set_visible(channel is not None)
+        if channel is None:
+            return
+        layout = _layout(preview)
+        rows, columns = layout.size
+        if layout.rows is None or preview.spec.dim != layout.rows:
+            frame(self._band, self.axes, (channel - 0.5, channel + 0.5), (-0.5, rows - 0.5))
+        else:
+            across = columns / layout.column_width
+            frame(self._band, self.axes, (-0.5, across - 0.5), (channel - 0.5, channel + 0.5))
+
+    def index_at(self, preview: Preview, x: float, y: float) -> tuple[int, ...] | None:
+        """Return the index of the weight at the data coordinates ``(x, y)``, or None beside the tensor."""
+        layout = _layout(preview)
+        rows, columns = layout.size
+        row, column = int(np.floor(y + 0.5)), int(np.floor((x + 0.5) * layout.column_width))
+        if not (0 <= row < rows and 0 <= column < columns):
+            return None
+        return layout.index(row, column)
+
+    @property
+    def weights_a_cell(self) -> int:
+        """Return how many weights a cell stands for, at the most."""
+        window = self.window
+        rows, columns = window.bottom - window.top, window.right - window.left
+        return -(-rows // min(rows, MAX_ROWS)) * -(-columns // min(columns, MAX_COLUMNS))
+
+
+def weights_shown(preview: Preview, view: View) -> torch.Tensor:
+    """Return the weights, or, where ``view`` asks for them and there are any, the scores they have.
+
+    Returns:
+        Tensor that broadcasts to the weight's shape.
+    """
+    if view.heatmap != "scores" or not preview.has_scores:
+        return preview.tensor.weight
+    scores = preview.scores()
+    if not preview.method.norm_scores:
+        return scores
+    shape = [-1 if axis == preview.spec.dim else 1 for axis in range(preview.tensor.weight.dim())]
+    return scores.reshape(shape).expand(preview.tensor.shape)
+
+
+def colour_limits(preview: Preview, view: View, largest_weight: float | None) -> torch.Tensor:
+    """Return the magnitude that has the full colour: one, or one for every channel.
+
+    Args:
+        preview: What is shown.
+        view: Whose range is asked for.
+        largest_weight: Largest magnitude in the whole model; None: that of the layer.
+    """
+    shown = weights_shown(preview, view).abs().float().nan_to_num(posinf=0.0)
+    if view.colour_range == "channel" and view.heatmap == "weights":
+        return shown.movedim(preview.spec.dim, 0).flatten(1).amax(1) if shown.dim() > 1 else shown
+    if view.colour_range == "model" and view.heatmap == "weights" and largest_weight is not None:
+        return torch.tensor([largest_weight])
+    return shown.amax().reshape(1)
+
+
+def across_locator(axes: Axes) -> MaxNLocator:
+    """Return what places whole numbers along a horizontal axis, about one in a hundred pixels."""
+    return MaxNLocator(max(3, round(axes.bbox.width / axes.figure.dpi)), integer=True)
+
+
+def frame(box: Rectangle, axes: Axes, across: tuple[float, float], down: tuple[float, float]) -> None:
+    """Lay ``box`` around a part of ``axes``, with a line's width between, so that it hides none of it."""
+    corners = axes.transData.transform([(across[0], down[0]), (across[1], down[1])])
+    gap = 2.5 * axes.figure.dpi / 100
+    low, high = corners.min(0) - gap, corners.max(0) + gap
+    (x0, y0), (x1, y1) = axes.transData.inverted().transform([low, high])
+    box.set_bounds(x0, y0, x1 - x0, y1 - y0)
+
+
+def halo(theme: Theme) -> withStroke:
+    """Return the edge that sets a frame apart from whatever it lies on."""
+    return withStroke(linewidth=4, foreground=theme.paper)
+
+
+def _layout(preview: Preview) -> MatrixLayout:
+    return MatrixLayout.of(preview.tensor.shape, preview.spec.dim)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return len(one) == len(other) and all(a is b or a == b for a, b in zip(one, other, strict=True))
+
+
+def _whole(low: float, high: float, count: int) -> tuple[int, int]:
+    """Return the first place in sight and the one after the last, at least one."""
+    first = min(max(int(np.floor(low + 0.5)), 0), count - 1)
+    return first, min(max(int(np.ceil(high + 0.5)), first + 1), count)
+
+
+def _rgba(colour: str) -> NDArray[np.float32]:
+    return np.array(to_rgba(colour), np.float32)
+
+
+def _lightness(colour: NDArray[np.uint8]) -> float:
+    """Return the relative luminance, nearly: in [0, 1]."""
+    return float(((colour[:3] / 255) ** 2.2) @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def _short(value: float) -> str:
+    text = f"{value:.2f}" if abs(value) >= 0.005 or value == 0 else f"{value:.0e}"
+    return text.replace("-", "−")
+
+
+def _across_label(preview: Preview, layout: MatrixLayout) -> str:
+    axes = preview.tensor.axes
+    if layout.column_axis is None:
+        return " × ".join(name for axis, name in enumerate(axes) if axis != layout.rows)
+    label = axes[layout.column_axis]
+    if layout.column_width == 1:
+        return label
+    kernel = "×".join(str(size) for size in layout.shape[2:])
+    return f"{label}, each {kernel} wide" if len(layout.shape) == 3 else f"{label}, each a {kernel} kernel"

@@ -1,0 +1,122 @@
+"""The histogram of the scores a method ranks by, divided by the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from prunescope.figures.columns import Columns
+from prunescope.figures.norms import norm_name
+from prunescope.figures.style import DASHES, LIGHT, Theme
+from prunescope.figures.view import View
+from prunescope.preview import Preview
+
+BINS = 128
+"""Bins of many scores; few have fewer."""
+
+
+class ScoreHistogram:
+    """The scores of a preview's candidates on ``axes``, updated in place.
+
+    Args:
+        axes: Where to draw.
+        theme: The colours.
+    """
+
+    def __init__(self, axes: Axes, theme: Theme = LIGHT) -> None:
+        self.axes = axes
+        self.theme = theme
+        self._counts: NDArray[Any] = np.zeros(1)
+        self._edges: NDArray[Any] = np.array([0.0, 1.0])
+        self._columns = [Columns(axes, colour) for colour in (theme.kept, theme.pruned)]
+        self._threshold = axes.axvline(0.0, color=theme.threshold, linewidth=1.2, linestyle=DASHES)
+
+    @property
+    def animated(self) -> Sequence[Artist]:
+        """Return the artists that change with ``amount``, in drawing order."""
+        return [*self._columns, self._threshold]
+
+    def fit(self, preview: Preview, view: View) -> None:
+        """Count the scores; set limits, ticks and labels."""
+        self._counts, self._edges = score_counts(preview)
+        self.axes.set_xlim(self._edges[0], self._edges[-1])
+        self.axes.xaxis.set_major_locator(MaxNLocator(6))
+        highest = float(self._counts.max(initial=1))
+        if view.scale == "log":
+            self.axes.set_ylim(0.7, max(highest, 2.0) * 1.5)
+            self.axes.set_yscale("log")
+        else:
+            self.axes.set_yscale("linear")
+            self.axes.set_ylim(0, highest * 1.08)
+            self.axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+            self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        theme = self.theme
+        self.axes.set_xlabel(score_name(preview), color=theme.faint, fontsize=theme.text_size)
+        self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
+
+    def update(self, preview: Preview, view: View) -> None:
+        """Show ``preview``: what scores up to the threshold goes."""
+        edges, counts = self._edges, self._counts
+        threshold = preview.threshold
+        cut = edges[0] if threshold is None else threshold
+        if preview.pruned_units == preview.units:
+            cut = edges[-1]
+        middle = np.clip(cut, edges[:-1], edges[1:])
+        zero = np.zeros_like(counts)
+        self._columns[0].set_bars(middle, edges[1:], zero, np.where(middle < edges[1:], counts, 0))
+        self._columns[1].set_bars(edges[:-1], middle, zero, np.where(middle > edges[:-1], counts, 0))
+        self._threshold.set_visible(threshold is not None)
+        if threshold is not None:
+            self._threshold.set_xdata([threshold, threshold])
+
+    def channel_at(self, x: float) -> int | None:
+        """Return None: a place in a histogram is no channel."""
+        return None
+
+    def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
+        """Return the score that a threshold at the data coordinates ``(x, y)`` stands for."""
+        return x
+
+    def light(self, channel: int | None) -> None:
+        """Frame nothing: a channel has no place here."""
+
+    def title(self, preview: Preview) -> str:
+        """Return what the chart shows."""
+        return f"{score_name(preview)} of the {preview.unit_name}"
+
+    def line(self, preview: Preview) -> str:
+        """Return what the step does, in a line."""
+        text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
+        return text if preview.threshold is None else f"{text} · at most {preview.threshold:.3g}"
+
+
+def score_name(preview: Preview) -> str:
+    """Return what the method ranks by."""
+    return norm_name(preview.spec.n) if preview.method.norm_scores else "magnitude |w|"
+
+
+def score_counts(preview: Preview) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return how many of the scores that earlier steps left lie in each bin, and the bins' edges.
+
+    Returns:
+        Counts of shape ``(B,)`` and edges of shape ``(B + 1,)``, ``1 <= B <= BINS``; the first edge is 0.
+    """
+    scores = preview.scores().float()
+    mask = preview.tensor.default_mask
+    if mask is not None:
+        left = mask.movedim(preview.spec.dim, 0).flatten(1).any(1) if preview.method.norm_scores else mask
+        scores = scores[left]
+    highest = float(scores.max()) if scores.numel() else 0.0
+    if highest == float("inf"):
+        highest = float(scores[torch.isfinite(scores)].max())
+    top = highest or 1.0
+    bins = min(BINS, max(8, round(2 * scores.numel() ** 0.5)))
+    counts = torch.histc(scores, bins=bins, min=0.0, max=top)
+    return counts.cpu().numpy(), np.linspace(0.0, top, bins + 1)

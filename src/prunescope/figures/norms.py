@@ -1,0 +1,203 @@
+"""The bar chart of channel norms: what is kept of each channel, what goes, and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from prunescope.figures.columns import Columns
+from prunescope.figures.heatmap import across_locator, frame, halo
+from prunescope.figures.style import DASHES, LIGHT, Theme
+from prunescope.figures.view import View
+from prunescope.preview import Preview
+from prunescope.prune import Norm, channel_norms
+
+MAX_BARS = 512
+"""Bars drawn at the most; more channels are averaged into groups, and the axis says so."""
+
+MAX_APART = 96
+"""Bars with gaps between them at the most."""
+
+
+class NormChart:
+    """The channel norms of a preview on ``axes``, updated in place.
+
+    Args:
+        axes: Where to draw.
+        theme: The colours.
+
+    Attributes:
+        order: The channel at each place from left to right.
+    """
+
+    def __init__(self, axes: Axes, theme: Theme = LIGHT) -> None:
+        self.axes = axes
+        self.theme = theme
+        self.order: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._columns = [Columns(axes, colour) for colour in (theme.kept, theme.pruned, theme.earlier)]
+        self._overlay = [
+            axes.plot([], [], color=theme.ink, linewidth=1.1, linestyle=style, visible=False)[0]
+            for style in ("-", ":")
+        ]
+        self._threshold = axes.axhline(0.0, color=theme.threshold, linewidth=1.2, linestyle=DASHES)
+        self._light = Rectangle((0, 0), 0, 0, fill=False, edgecolor=theme.ink, linewidth=1.6, visible=False)
+        self._light.set_path_effects([halo(theme)])
+        axes.add_patch(self._light)
+
+    @property
+    def animated(self) -> Sequence[Artist]:
+        """Return the artists that change with ``amount``, in drawing order."""
+        return [*self._columns, *self._overlay, self._threshold, self._light]
+
+    def fit(self, preview: Preview, view: View) -> None:
+        """Set limits, ticks and labels, and put the bars in order."""
+        norms = _shown(preview.norms.unpruned, preview, view)
+        sort = view.order == "norm"
+        self.order = np.argsort(_shown(preview.norms.now, preview, view), kind="stable") if sort else (
+            np.arange(len(norms))
+        )  # fmt: skip
+        self._scale_heights(norms, view)
+        self.axes.set_xlim(-0.5, len(norms) - 0.5)
+        self.axes.xaxis.set_major_locator(across_locator(self.axes))
+        self._label(preview, view)
+        self._fit_overlay(preview, view, float(norms.max(initial=0.0)))
+
+    def _scale_heights(self, norms: NDArray[np.float32], view: View) -> None:
+        highest, positive = float(norms.max(initial=0.0)), norms[norms > 0]
+        if view.scale == "log" and positive.size:
+            self.axes.set_ylim(float(positive.min()) * 0.7, highest * 1.3)
+            self.axes.set_yscale("log")
+            return
+        self.axes.set_yscale("linear")
+        self.axes.set_ylim(0, highest * 1.08 or 1.0)
+        self.axes.yaxis.set_major_locator(MaxNLocator(5))
+        self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+    def _label(self, preview: Preview, view: View) -> None:
+        tensor, spec = preview.tensor, preview.spec
+        group = -(-len(self.order) // MAX_BARS)
+        each = "" if group == 1 else f" (a bar is the mean of {group})"
+        order = ", smallest norm first" if view.order == "norm" else ""
+        theme = self.theme
+        self.axes.set_xlabel(
+            f"{tensor.axis(spec.dim)}, dim {spec.dim}{order}{each}",
+            color=theme.faint,
+            fontsize=theme.text_size,
+        )
+        divided = " / size" if view.norms == "per_weight" else ""
+        self.axes.set_ylabel(norm_name(spec.n) + divided, color=theme.faint, fontsize=theme.text_size)
+
+    def _fit_overlay(self, preview: Preview, view: View, highest: float) -> None:
+        """Draw the L1 and the L2 norms, each stretched to the height of the highest bar."""
+        shown = view.overlay == "l1_l2"
+        for line, n in zip(self._overlay, (1, 2), strict=True):
+            line.set_visible(shown)
+            if shown:
+                norms = _finite(channel_norms(preview.tensor.effective, n=n, dim=preview.spec.dim))
+                heights = _grouped(norms[self.order] * (highest / (norms.max(initial=0.0) or 1.0)))
+                edges = self._edges(len(heights))
+                line.set_data((edges[:-1] + edges[1:]) / 2, heights)
+
+    def update(self, preview: Preview, view: View) -> None:
+        """Show ``preview``."""
+        now, unpruned = (
+            _grouped(_shown(norms, preview, view)[self.order])
+            for norms in (preview.norms.now, preview.norms.unpruned)
+        )
+        kept = _grouped(preview.kept_fractions().float().cpu().numpy()[self.order])
+        levels = [np.zeros_like(now), now * kept, now, np.maximum(now, unpruned)]
+        edges = self._edges(len(now))
+        gap = 0.12 * (edges[1] - edges[0]) if len(now) <= MAX_APART else 0.0
+        for columns, low, high in zip(self._columns, levels, levels[1:], strict=False):
+            columns.set_bars(edges[:-1] + gap, edges[1:] - gap, low, high)
+        threshold = preview.threshold if preview.method.norm_scores else None
+        self._threshold.set_visible(threshold is not None)
+        if threshold is not None:
+            height = threshold / _divisor(preview, view)
+            self._threshold.set_ydata([height, height])
+
+    def _edges(self, bars: int) -> NDArray[np.float64]:
+        return np.linspace(-0.5, len(self.order) - 0.5, bars + 1)
+
+    def channel_at(self, x: float) -> int | None:
+        """Return the channel whose bar stands at the data coordinate ``x``, or None beside all."""
+        place = int(np.floor(x + 0.5))
+        return int(self.order[place]) if 0 <= place < len(self.order) else None
+
+    def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
+        """Return the score that a threshold at the data coordinates ``(x, y)`` stands for."""
+        return y * _divisor(preview, view) if preview.method.norm_scores else None
+
+    def light(self, channel: int | None) -> None:
+        """Frame the bar of ``channel``; of none if None."""
+        self._light.set_visible(channel is not None)
+        if channel is not None:
+            place = int(np.flatnonzero(self.order == channel)[0])
+            bar = int(place * len(self._columns[2].high) / len(self.order))
+            edges = self._edges(len(self._columns[2].high))
+            bottom = self.axes.get_ylim()[0]
+            top = max(float(self._columns[2].high[bar]), bottom)
+            frame(self._light, self.axes, (edges[bar], edges[bar + 1]), (bottom, top))
+
+    def title(self, preview: Preview) -> str:
+        """Return what the chart shows."""
+        return f"{norm_name(preview.spec.n)} of the {preview.tensor.axis(preview.spec.dim)}"
+
+    def line(self, preview: Preview) -> str:
+        """Return what the step does, in a line."""
+        if not preview.method.structured:
+            return "light part: share of its weights pruned"
+        text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
+        return text if preview.threshold is None else f"{text} · norm ≤ {preview.threshold:.3g}"
+
+
+def norm_name(n: Norm) -> str:
+    """Return what a norm of order ``n`` is called.
+
+    Example:
+        >>> norm_name(2), norm_name(float("inf")), norm_name("fro")
+        ('L2 norm', 'L∞ norm', 'Frobenius norm')
+    """
+    names: dict[Norm, str] = {
+        "fro": "Frobenius norm",
+        "nuc": "nuclear norm",
+        float("inf"): "L∞ norm",
+        float("-inf"): "L−∞ norm",
+    }
+    return names.get(n) or f"L{n:g} norm"
+
+
+def _divisor(preview: Preview, view: View) -> int:
+    """Return what norms are divided by before they are shown: 1, or the number of weights in a channel."""
+    if view.norms == "raw":
+        return 1
+    return max(1, preview.tensor.weight.numel() // max(1, len(preview.norms.now)))
+
+
+def _shown(norms: torch.Tensor, preview: Preview, view: View) -> NDArray[Any]:
+    shown: NDArray[Any] = _finite(norms) / np.float32(_divisor(preview, view))
+    return shown
+
+
+def _finite(norms: torch.Tensor) -> NDArray[Any]:
+    values = norms.float().cpu().numpy()
+    finite: NDArray[Any] = np.where(np.isfinite(values), values, 0)
+    return finite
+
+
+def _grouped(values: NDArray[Any]) -> NDArray[Any]:
+    """Return ``values``, or the means of groups of neighbours where there are more than a screen shows."""
+    if len(values) <= MAX_BARS:
+        return values
+    starts = np.arange(0, len(values), -(-len(values) // MAX_BARS))
+    sizes = np.diff(starts, append=len(values)).astype(np.float32)
+    means: NDArray[Any] = (np.add.reduceat(values, starts) / sizes).astype(np.float32)
+    return means

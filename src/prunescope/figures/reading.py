@@ -1,0 +1,84 @@
+"""The pictures in words: what stands under the pointer, and the whole in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prunescope.figures.norms import norm_name
+from prunescope.percent import percent
+from prunescope.preview import Preview
+
+
+def sentence(preview: Preview) -> str:
+    """Return the picture of ``preview`` as a colleague would put it.
+
+    Example:
+        >>> import torch
+        >>> from prunescope.preview import preview_tensor
+        >>> from prunescope.spec import PruneSpec, resolve
+        >>> from prunescope.tensor import PrunableTensor
+        >>> weight = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+        >>> tensor = PrunableTensor("w", "Linear", weight, ("outputs", "inputs"))
+        >>> spec = PruneSpec("w", "ln_structured", amount=1)
+        >>> sentence(preview_tensor(resolve(spec, tensor), tensor))
+        '1 of 2 outputs pruned, L2 norms 1 to 5, threshold 1.'
+    """
+    spec = preview.spec
+    words = [f"{preview.pruned_units:,} of {preview.units:,} {preview.unit_name} pruned"]
+    if not preview.has_scores:
+        words[0] += " at random"
+    norms = preview.norms.now
+    if len(norms):
+        of = "" if preview.method.structured else f" of the {preview.tensor.axis(spec.dim)}"
+        low, high = float(norms.min()), float(norms.max())
+        words.append(f"{norm_name(spec.n)}s{of} {low:.3g} to {high:.3g}")
+    if preview.threshold is not None:
+        words.append(f"threshold {preview.threshold:.3g}")
+    return ", ".join(words) + "."
+
+
+def channel_reading(preview: Preview, channel: int) -> str:
+    """Return number, norm, rank and state of ``channel``; rank 1 is the smallest norm."""
+    norms = preview.norms.now
+    norm = float(norms[channel])
+    rank = int((norms < norms[channel]).sum() + (norms[:channel] == norms[channel]).sum()) + 1
+    name = norm_name(preview.spec.n)
+    state = channel_state(preview, channel)
+    return f"channel {channel:,} · {name} {norm:.3g} · rank {rank:,}/{len(norms):,} · {state}"
+
+
+def channel_state(preview: Preview, channel: int) -> str:
+    """Return whether ``channel`` is kept, pruned, or in part."""
+    spec = preview.spec
+    mask = preview.mask.select(spec.dim, channel)
+    kept = int(mask.count_nonzero())
+    if kept == mask.numel():
+        return "kept"
+    if kept:
+        return f"{percent(kept / mask.numel())} of its weights kept"
+    earlier = preview.tensor.default_mask
+    return "pruned" if earlier is None or earlier.select(spec.dim, channel).any() else "pruned earlier"
+
+
+def weight_reading(preview: Preview, index: Sequence[int]) -> str:
+    """Return index, weight, score and state of one weight."""
+    place = tuple(index)
+    weight = float(preview.tensor.weight[place])
+    words = [f"[{', '.join(map(str, place))}] = {weight:.3g}".replace("-", "−")]
+    if preview.has_scores:
+        channel = place[preview.spec.dim]
+        by_norm = preview.method.norm_scores
+        score = float(preview.norms.now[channel]) if by_norm else _magnitude(preview, place)
+        words.append(f"score {score:.3g}")
+    earlier = preview.tensor.default_mask
+    if preview.mask[place]:
+        words.append("kept")
+    else:
+        words.append("pruned" if earlier is None or earlier[place] else "pruned earlier")
+    return " · ".join(words)
+
+
+def _magnitude(preview: Preview, place: tuple[int, ...]) -> float:
+    """Return the magnitude of a weight as the method sees it: zero if an earlier step pruned it."""
+    earlier = preview.tensor.default_mask
+    return abs(float(preview.tensor.weight[place])) if earlier is None or earlier[place] else 0.0

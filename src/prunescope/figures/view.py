@@ -1,0 +1,67 @@
+"""What the pictures show of a preview: one small frozen value, chosen from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prunescope.errors import RequestError
+from prunescope.preview import Preview
+
+VIEW_CHOICES: Mapping[str, Mapping[str, str]] = {
+    "heatmap": {"mask": "mask", "weights": "weights", "scores": "scores"},
+    "colour_range": {"layer": "of the layer", "channel": "of each channel", "model": "of the whole model"},
+    "chart": {"auto": "what the method ranks", "norms": "channel norms", "histogram": "histogram of scores"},
+    "order": {"index": "by index", "norm": "by norm"},
+    "scale": {"linear": "linear", "log": "logarithmic"},
+    "norms": {"raw": "as they are", "per_weight": "divided by channel size"},
+    "overlay": {"none": "nothing", "l1_l2": "L1 and L2"},
+}
+"""For each field of `View` its values, and what a person reads for them."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the pictures show of a preview; every field is a string, so that it is JSON as it stands.
+
+    Attributes:
+        heatmap: The ``"mask"``, the ``"weights"`` (zero is white) or the ``"scores"``.
+        colour_range: Whose largest weight has the full colour: of the ``"layer"``, of each ``"channel"``, of
+            the whole ``"model"``.
+        chart: Channel ``"norms"``, a ``"histogram"`` of scores, or by what the method ranks (``"auto"``).
+        order: Bars by ``"index"`` or sorted by ``"norm"``.
+        scale: ``"linear"`` or ``"log"``.
+        norms: ``"raw"``, or ``"per_weight"``: divided by the number of weights in a channel.
+        overlay: ``"none"``, or ``"l1_l2"``: the L1 and the L2 norms over the bars.
+
+    Raises:
+        RequestError: A field has a value that `VIEW_CHOICES` does not offer.
+
+    Example:
+        >>> View(heatmap="weights").heatmap
+        'weights'
+        >>> View(scale="cubic")
+        Traceback (most recent call last):
+        prunescope.errors.RequestError: `scale` of a view must be one of linear, log, got 'cubic'.
+    """
+
+    heatmap: str = "mask"
+    colour_range: str = "layer"
+    chart: str = "auto"
+    order: str = "index"
+    scale: str = "linear"
+    norms: str = "raw"
+    overlay: str = "none"
+
+    def __post_init__(self) -> None:
+        for name, choices in VIEW_CHOICES.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                allowed = ", ".join(choices)
+                raise RequestError("view", f"`{name}` of a view must be one of {allowed}, got {value!r}.")
+
+    def draws_histogram(self, preview: Preview) -> bool:
+        """Return whether the lower chart is a histogram: random scores are not worth one."""
+        if not preview.has_scores or self.chart == "norms":
+            return False
+        return self.chart == "histogram" or not preview.method.structured

@@ -1,0 +1,133 @@
+"""The picture under the hand and the ear, in both hosts: grabbed, read, stepped by keys, named, legible."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hosts
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page
+from test_dashboard import Dashboard
+
+from prunescope.figures import DARK
+
+OpenPage = Callable[..., Page]
+OpenNotebook = Callable[[Page, Sequence[str]], list[str]]
+
+NOTEBOOK = """
+from prunescope import explore
+explore(method="ln_structured")
+"""
+
+
+class Hand:
+    """A person's pointer and keys over the picture; places are fractions of its width and height."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.shown = Dashboard(page)
+        self.shown.wait_for("of 599)")
+        page.locator(".ps-canvas canvas").first.wait_for()
+        self.wait_for_value("19 of 64 output channels pruned, L2 norms 0.823 to 1.25, threshold 0.95.")
+
+    @property
+    def picture(self) -> Locator:
+        return self.page.locator(".jupyter-matplotlib-canvas-div")
+
+    def wait_for_value(self, sentence: str) -> None:
+        """Wait until a screen reader would say ``sentence`` of the picture."""
+        hosts.wait_until(self.page, lambda: sentence in (self.picture.get_attribute("aria-valuetext") or ""))
+
+    def move(self, across: float, down: float) -> None:
+        box = self.picture.bounding_box()
+        assert box is not None
+        self.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+    def wait_for_another_picture(self, before: np.ndarray) -> np.ndarray:
+        hosts.wait_until(self.page, lambda: not np.array_equal(hosts.canvas_pixels(self.page), before))
+        return hosts.canvas_pixels(self.page)
+
+
+def pruned(hand: Hand) -> int:
+    return int(hand.picture.get_attribute("aria-valuenow") or -1)
+
+
+def use_the_picture(hand: Hand) -> None:
+    """Hover, drag and step, and see each answered."""
+    rest = hosts.canvas_pixels(hand.page)
+    hand.move(0.5, 0.25)
+    hovered = hand.wait_for_another_picture(rest)
+    hand.move(0.5, 0.3)
+    hand.wait_for_another_picture(hovered)
+
+    hand.move(0.5, 0.55)
+    hand.page.mouse.down()
+    for step in range(8):
+        hand.move(0.5, 0.55 + 0.01 * step)
+    hosts.wait_until(hand.page, lambda: 0 < pruned(hand) < 64 and pruned(hand) != 19)
+    hand.move(0.5, 0.82)
+    hand.page.mouse.up()
+    hand.shown.wait_for("Pruned 0 (0.0 %)")
+
+    hand.picture.focus()
+    hand.page.keyboard.press("ArrowRight")
+    hand.shown.wait_for("Pruned 1 (1.6 %)")
+    hand.page.keyboard.press("ArrowUp")
+    hand.shown.wait_for("Pruned 2 (3.1 %)")
+    hand.page.keyboard.press("Tab")
+    inside = "document.querySelector('.jupyter-matplotlib-canvas-div').contains(document.activeElement)"
+    assert not hand.page.evaluate(inside), "the picture keeps the keyboard"
+
+
+def test_in_the_served_page(voila_url: str, page: Page) -> None:
+    page.goto(voila_url)
+    hand = Hand(page)
+    use_the_picture(hand)
+    assert not page.get_by_label("Heatmap", exact=True).is_visible(), "folded away until it is wanted"
+    page.get_by_role("button", name="View", exact=True).click()
+    hand.move(0.5, 0.01)
+    mask = hosts.canvas_pixels(page)
+    hand.shown.choose("Heatmap", "weights")
+    hand.wait_for_another_picture(mask)
+    for format, beginning in {"PNG": b"\x89PNG", "SVG": b"<?xml", "PDF": b"%PDF"}.items():
+        hand.shown.choose("Picture as", format)
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="Save picture").click()
+        assert saved.value.suggested_filename == f"prunescope.{format.lower()}"
+        assert Path(saved.value.path()).read_bytes().startswith(beginning)
+
+
+def test_in_jupyterlab_light_and_dark(page: Page, lab: OpenNotebook) -> None:
+    assert lab(page, [NOTEBOOK]) == []
+    hand = Hand(page)
+    use_the_picture(hand)
+    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    paper = [int(DARK.paper[place : place + 2], 16) for place in (1, 3, 5)]
+    hosts.wait_until(page, lambda: hosts.canvas_pixels(page)[0, 0, :3].tolist() == paper)
+    page.get_by_role("button", name="View", exact=True).click()
+    page.get_by_label("Overlay", exact=True).wait_for()
+    assert serious(page) == []
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+def test_axe_finds_nothing_serious(voila_url: str, open_page: OpenPage, width: int) -> None:
+    page = open_page(width=width)
+    page.goto(voila_url)
+    hand = Hand(page)
+    page.get_by_role("button", name="View", exact=True).click()
+    page.get_by_label("Overlay", exact=True).wait_for()
+    hand.shown.type("Amount", "7")
+    hosts.wait_until(page, lambda: page.get_by_role("alert").count() == 1)
+    assert serious(page) == []
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds serious or critical in the explorer, one line each."""
+    found = Axe().run(page, context=".prunescope").response["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]

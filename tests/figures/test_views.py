@@ -1,0 +1,225 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+
+from prunescope.errors import RequestError
+from prunescope.figures import DARK, VIEW_CHOICES, PruningFigure, View, sentence
+from prunescope.figures.style import LIGHT
+from prunescope.preview import Preview, preview_tensor
+from prunescope.spec import PruneSpec, resolve
+from prunescope.tensor import PrunableTensor
+
+
+def tensor(*shape: int, mask: torch.Tensor | None = None) -> PrunableTensor:
+    generator = torch.Generator().manual_seed(0)
+    axes = ("outputs", "inputs", "rows", "columns")[: len(shape)]
+    return PrunableTensor("w", "Linear", torch.randn(shape, generator=generator), axes, mask)
+
+
+def preview_of(pruned: PrunableTensor, **fields: object) -> Preview:
+    return preview_tensor(resolve(PruneSpec("w", **fields), pruned), pruned)
+
+
+def cells(picture: PruningFigure) -> np.ndarray:
+    return np.asarray(picture.heatmap.images[0].get_array())[..., :3] / 255
+
+
+def drawn(preview: Preview, **view: str) -> PruningFigure:
+    picture = PruningFigure()
+    picture.update(preview, View(**view))
+    return picture
+
+
+def test_a_view_is_json_as_it_stands() -> None:
+    view = View(heatmap="weights", scale="log")
+    assert View(**json.loads(json.dumps(asdict(view)))) == view
+
+
+@pytest.mark.parametrize("field", VIEW_CHOICES)
+@pytest.mark.parametrize("value", ["", "cubic", None, 3, ["mask"]])
+def test_a_view_refuses_what_is_not_offered(field: str, value: object) -> None:
+    with pytest.raises(RequestError, match=f"`{field}` of a view must be one of .*, got "):
+        View(**{field: value})
+
+
+def test_weights_run_from_one_colour_to_the_other_and_zero_is_white() -> None:
+    weights = torch.tensor([[2.0, -2.0, 0.0], [1.0, -0.5, 0.1]])
+    given = PrunableTensor("w", "Linear", weights, ("outputs", "inputs"))
+    shown = cells(drawn(preview_of(given, amount=0), heatmap="weights"))
+    for place, colour in {(0, 0): LIGHT.positive, (0, 1): LIGHT.negative, (0, 2): "white"}.items():
+        assert shown[place] == pytest.approx(to_rgb(colour), abs=0.01)
+    half = (np.array(to_rgb("white")) + to_rgb(LIGHT.positive)) / 2
+    assert shown[1, 0] == pytest.approx(half, abs=0.01)
+    by_channel = cells(drawn(preview_of(given, amount=0), heatmap="weights", colour_range="channel"))
+    assert by_channel[1, 0] == pytest.approx(to_rgb(LIGHT.positive), abs=0.01)
+    picture = PruningFigure()
+    picture.update(preview_of(given, amount=0), View(heatmap="weights", colour_range="model"), 4.0)
+    assert cells(picture)[0, 0] == pytest.approx(half, abs=0.01)
+    labels = [text.get_text() for text in picture.figure.legends[0].get_texts()]
+    assert labels[:3] == ["−4", "0", "4"]
+
+
+def test_a_pruned_weight_has_its_own_colour_in_every_view() -> None:
+    preview = preview_of(tensor(4, 6), amount=0.5)
+    shown = cells(drawn(preview, heatmap="weights"))
+    pruned = ~preview.mask.numpy()
+    assert np.allclose(shown[pruned], to_rgb(LIGHT.pruned), atol=0.01)
+    assert not np.isclose(shown[~pruned], to_rgb(LIGHT.pruned), atol=0.01).all(1).any()
+
+
+def test_scores_are_darker_the_higher_they_are() -> None:
+    preview = preview_of(tensor(5, 4), method="ln_structured", amount=2)
+    red = cells(drawn(preview, heatmap="scores"))[..., 0]
+    assert (red == red[:, :1]).all(), "one score for a channel"
+    kept = preview.mask[:, 0].numpy()
+    order = np.argsort(preview.norms.now.numpy())
+    rising = [place for place in order if kept[place]]
+    assert np.all(np.diff(red[rising, 0]) < 0)
+    assert red[rising[-1], 0] == pytest.approx(to_rgb(LIGHT.kept)[0], abs=0.01)
+
+
+def test_random_scores_are_not_shown_as_if_they_meant_something() -> None:
+    preview = preview_of(tensor(5, 4), method="random_unstructured", amount=0.5)
+    assert (cells(drawn(preview, heatmap="scores")) == cells(drawn(preview))).all()
+    assert drawn(preview, chart="histogram").bars.get_ylabel() == "L2 norm"
+
+
+def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() -> None:
+    preview = preview_of(tensor(20, 30), amount=0.4)
+    chart = drawn(preview)._chart
+    kept, pruned = chart._columns
+    assert chart._counts.sum() == 600
+    assert kept.high[chart._edges[:-1] > preview.threshold].sum() == pytest.approx(
+        (preview.tensor.weight.abs() > chart._edges[np.searchsorted(chart._edges, preview.threshold)]).sum()
+    )
+    assert pruned.high.any()
+    assert (pruned.high[chart._edges[:-1] > preview.threshold] == 0).all()
+    assert chart._threshold.get_xdata()[0] == preview.threshold
+
+
+def test_a_histogram_leaves_out_what_earlier_steps_pruned() -> None:
+    mask = torch.ones(6, 8, dtype=torch.bool)
+    mask[:2] = False
+    assert drawn(preview_of(tensor(6, 8, mask=mask), amount=0.5))._chart._counts.sum() == 32
+    structured = preview_of(tensor(6, 8, mask=mask), method="ln_structured", amount=0.5)
+    assert drawn(structured, chart="histogram")._chart._counts.sum() == 4
+
+
+def test_bars_sorted_by_norm_rise_and_still_name_their_channels() -> None:
+    preview = preview_of(tensor(9, 5), method="ln_structured", amount=3)
+    picture = drawn(preview, order="norm")
+    assert np.all(np.diff(picture._chart._columns[2].high) >= 0)
+    lowest = int(preview.norms.now.argmin())
+    place = picture.place_at(picture.bars, 0.2, 0.1)
+    assert place is not None
+    assert place.channel == lowest
+
+
+def test_norms_are_divided_by_channel_size_and_so_is_the_threshold() -> None:
+    preview = preview_of(tensor(6, 5, 2, 2), method="ln_structured", amount=2)
+    picture = drawn(preview, norms="per_weight")
+    chart = picture._chart
+    assert chart._columns[2].high == pytest.approx(preview.norms.now.numpy() / 20)
+    assert chart._threshold.get_ydata()[0] == pytest.approx(preview.threshold / 20)
+    assert picture.score_at(picture.bars, 0, preview.threshold / 20) == pytest.approx(preview.threshold)
+
+
+def test_l1_and_l2_lie_over_the_bars_on_request() -> None:
+    preview = preview_of(tensor(6, 5), method="ln_structured", amount=2, n=float("inf"))
+    assert not any(line.get_visible() for line in drawn(preview)._chart._overlay)
+    for line, n in zip(drawn(preview, overlay="l1_l2")._chart._overlay, (1, 2), strict=True):
+        norms = preview.tensor.weight.norm(p=n, dim=1).numpy()
+        assert line.get_visible()
+        assert line.get_ydata() / max(line.get_ydata()) == pytest.approx(norms / norms.max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("chart", ["norms", "histogram"])
+def test_a_log_scale_shows_every_bar(chart: str) -> None:
+    picture = drawn(preview_of(tensor(6, 5), method="ln_structured", amount=2), chart=chart, scale="log")
+    assert picture.bars.get_yscale() == "log"
+    assert picture.bars.get_ylim()[0] > 0
+    picture.update(picture.shown[0], View(chart=chart))
+    assert picture.bars.get_yscale() == "linear"
+
+
+def numbers(picture: PruningFigure) -> list[str]:
+    return [number.get_text() for number in picture._heat._numbers if number.get_visible()]
+
+
+def test_the_numbers_of_a_small_tensor_stand_in_its_cells() -> None:
+    preview = preview_of(tensor(3, 4), amount=0.5)
+    shown = [f"{value:.2f}".replace("-", "−") for value in preview.tensor.weight.flatten().tolist()]
+    assert numbers(drawn(preview)) == shown
+    assert numbers(drawn(preview, heatmap="scores")) == [text.removeprefix("−") for text in shown]
+    assert numbers(drawn(preview_of(tensor(3, 13), amount=0.5))) == []
+
+
+def test_zooming_in_reduces_the_visible_part_until_single_weights_show() -> None:
+    preview = preview_of(tensor(2000, 3000), amount=0.5)
+    picture = drawn(preview)
+    assert cells(picture).shape[:2] == (256, 640)
+    picture.heatmap.set(xlim=(99.5, 399.5), ylim=(1099.5, 999.5))
+    picture.refresh()
+    expected = np.where(preview.mask[1000:1100, 100:400, None], to_rgb(LIGHT.kept), to_rgb(LIGHT.pruned))
+    assert np.allclose(cells(picture)[:100, :300], expected, atol=0.01)
+    picture.heatmap.set(xlim=(99.6, 105.4), ylim=(1004.4, 999.6))
+    picture.refresh()
+    assert numbers(picture)[0] == f"{float(preview.tensor.weight[1000, 100]):.2f}".replace("-", "−")
+    picture.update(preview_of(preview.tensor, amount=0.6), View())
+    assert picture.heatmap.get_xlim() != (99.6, 105.4), "another preview's norms: another layer"
+
+
+def test_what_is_under_the_pointer_is_framed_in_both_pictures_and_read_out() -> None:
+    preview = preview_of(tensor(4, 3, 2, 2), method="ln_structured", amount=2)
+    picture = drawn(preview)
+    place = picture.place_at(picture.heatmap, 1.3, 2.0)
+    assert place is not None
+    assert place.channel == 2
+    assert place.index == (2, 1, 1, 1), "a kernel is one unit wide"
+    picture.point(place)
+    assert picture._heat._band.get_visible()
+    assert picture._chart._light.get_visible()
+    assert picture._heat._band.get_bbox().ymin == pytest.approx(1.5, abs=0.2)
+    above, below = (line.get_text() for line in picture._lines)
+    weight = f"{float(preview.tensor.weight[2, 1, 1, 1]):.3g}".replace("-", "−")
+    norms = preview.norms.now
+    rank = int((norms < norms[2]).sum()) + 1
+    state = "kept" if preview.mask[2].all() else "pruned"
+    assert above == f"[2, 1, 1, 1] = {weight} · score {float(norms[2]):.3g} · {state}"
+    assert below == f"channel 2 · L2 norm {float(norms[2]):.3g} · rank {rank}/4 · {state}"
+    picture.point(None)
+    assert not picture._heat._band.get_visible()
+    assert "of 4 pruned" in picture._lines[1].get_text()
+    assert picture.place_at(picture.heatmap, 9, 9) is None
+    assert picture.place_at(picture.bars, -3, 1) is None
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (2, 3, 4), (2, 3, 2, 2), (2, 2, 2, 2, 2)])
+@pytest.mark.parametrize("heatmap", VIEW_CHOICES["heatmap"])
+def test_every_view_of_every_shape_can_be_drawn_and_pointed_at(shape: tuple[int, ...], heatmap: str) -> None:
+    weights = PrunableTensor("w", "Mine", torch.randn(shape), tuple(f"axis {i}" for i in range(len(shape))))
+    picture = PruningFigure(theme=DARK)
+    canvas = FigureCanvasAgg(picture.figure)
+    for dim in range(len(shape)):
+        preview = preview_of(weights, amount=1, dim=dim)
+        for colour_range in VIEW_CHOICES["colour_range"]:
+            picture.update(preview, View(heatmap=heatmap, chart="norms", colour_range=colour_range))
+            place = picture.place_at(picture.heatmap, 0.0, 0.0)
+            assert place is not None
+            picture.point(place)
+        canvas.draw()
+
+
+def test_the_sentence_is_what_a_colleague_would_say() -> None:
+    weights = PrunableTensor("w", "Linear", torch.tensor([[3.0, 4.0], [0.0, 1.0]]), ("outputs", "inputs"))
+    assert sentence(preview_of(weights, amount=3)) == (
+        "3 of 4 weights pruned, L2 norms of the outputs 1 to 5, threshold 3."
+    )
+    assert sentence(preview_of(weights, method="random_structured", amount=1)) == (
+        "1 of 2 outputs pruned at random, L2 norms 1 to 5."
+    )
