@@ -146,3 +146,9 @@ def test_the_accuracy_has_its_interval_beside_it() -> None:
         assert f"{100 * low:.1f} % to {100 * high:.1f} %" in explorer._readout.numbers.value
     finally:
         explorer.close()
+
+
+def test_a_short_list_of_layers_needs_no_search(explorer: Explorer) -> None:
+    controls = explorer._controls
+    assert controls.layers.search.layout.display == "none"
+    assert controls.layer.layout.display is None

@@ -50,10 +50,11 @@ class LayerChoice:
     """
 
     def __init__(self) -> None:
-        layout = widgets.Layout(width="auto")
-        self.search = widgets.Text(description="Search", layout=layout, placeholder="words in a layer's name")
-        self.group = widgets.Dropdown(description="Group", layout=layout)
-        self.layer = widgets.Dropdown(description="Layer", layout=layout)
+        self.search = widgets.Text(description="Search", placeholder="words in a layer's name")
+        self.group = widgets.Dropdown(description="Group")
+        self.layer = widgets.Dropdown(description="Layer")
+        for control in (self.search, self.group, self.layer):
+            control.layout = widgets.Layout(width="auto")  # One each: the search is hidden, the layer not.
         self.found = widgets.HTML().add_class("ps-message")
         self._tensors: Mapping[str, PrunableTensor] = {}
         self._groups: dict[str, list[str]] = {}
