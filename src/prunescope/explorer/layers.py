@@ -50,11 +50,12 @@ class LayerChoice:
     """
 
     def __init__(self) -> None:
-        self.search = widgets.Text(description="Search", placeholder="words in a layer's name")
-        self.group = widgets.Dropdown(description="Group")
-        self.layer = widgets.Dropdown(description="Layer")
-        for control in (self.search, self.group, self.layer):
-            control.layout = widgets.Layout(width="auto")  # One each: the search is hidden, the layer not.
+        # A layout each: where the search is hidden, the layer is not.
+        self.search = widgets.Text(
+            description="Search", layout={"width": "auto"}, placeholder="words in a layer's name"
+        )
+        self.group = widgets.Dropdown(description="Group", layout={"width": "auto"})
+        self.layer = widgets.Dropdown(description="Layer", layout={"width": "auto"})
         self.found = widgets.HTML().add_class("ps-message")
         self._tensors: Mapping[str, PrunableTensor] = {}
         self._groups: dict[str, list[str]] = {}
