@@ -1,6 +1,7 @@
 """The picture under the hand and the ear, in both hosts: grabbed, read, stepped by keys, named, legible."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hosts
@@ -102,12 +103,23 @@ def test_in_jupyterlab_light_and_dark(page: Page, lab: OpenNotebook) -> None:
     assert lab(page, [NOTEBOOK]) == []
     hand = Hand(page)
     use_the_picture(hand)
-    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    paper = [int(DARK.paper[place : place + 2], 16) for place in (1, 3, 5)]
-    hosts.wait_until(page, lambda: hosts.canvas_pixels(page)[0, 0, :3].tolist() == paper)
-    page.get_by_role("button", name="View", exact=True).click()
-    page.get_by_label("Overlay", exact=True).wait_for()
-    assert serious(page) == []
+    with dark(page):
+        paper = [int(DARK.paper[place : place + 2], 16) for place in (1, 3, 5)]
+        hosts.wait_until(page, lambda: hosts.canvas_pixels(page)[0, 0, :3].tolist() == paper)
+        page.get_by_role("button", name="View", exact=True).click()
+        page.get_by_label("Overlay", exact=True).wait_for()
+        assert serious(page) == []
+
+
+@contextmanager
+def dark(page: Page) -> Iterator[None]:
+    """Show JupyterLab dark; it keeps its theme for every later page, so that it is light again afterwards."""
+    change = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
+    page.evaluate(change, "JupyterLab Dark")
+    try:
+        yield
+    finally:
+        page.evaluate(change, "JupyterLab Light")
 
 
 @pytest.mark.parametrize("width", [1400, 420])
