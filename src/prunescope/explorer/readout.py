@@ -31,10 +31,12 @@ def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("Model sparsity", percent(snapshot.model_sparsity)),
     ]
     if snapshot.has_data:
-        facts.append(("Held-out accuracy", _accuracy(snapshot)))
+        # In the name, so that the line is as long before it is known as after.
+        name = "Held-out accuracy"
         if snapshot.after is not None and not snapshot.evaluation_problem:
             low, high = snapshot.after.interval
-            facts.append(("95 % interval", f"{percent(low)} to {percent(high)}"))
+            name += f" (95 %: {percent(low)} to {percent(high)})"
+        facts.append((name, _accuracy(snapshot)))
     return facts
 
 
