@@ -1,0 +1,211 @@
+"""The explorer as a notebook's code sees it: the same state as attributes, the steps, and taking it home."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from prunescope.analysis import Accuracy
+from prunescope.explorer import acts
+from prunescope.explorer.state import ExplorerState
+from prunescope.figures import View
+from prunescope.history import History
+from prunescope.prune import Norm
+from prunescope.takeaway import code, plan, pruned_model, save
+
+
+class Attributes(ExplorerState):
+    """The state of an explorer, read and changed by attributes and methods that raise what is refused."""
+
+    def _set(self, **changes: Any) -> None:
+        self._raise(self.request(**changes))
+
+    @property
+    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """Return held-out accuracy before and after the preview, measured now if need be; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        if not self.snapshot.has_data:
+            return None
+        return self._session.accuracy(), self._session.accuracy(self.preview)
+
+    @property
+    def view(self) -> View:
+        """Return what the pictures show of the preview; set it to show something else."""
+        return self.snapshot.view
+
+    @view.setter
+    def view(self, view: View) -> None:
+        self._set(view=view)
+
+    @property
+    def model(self) -> str:
+        """Return the key of the model shown; set it to show another."""
+        return self.snapshot.model
+
+    @model.setter
+    def model(self, model: str) -> None:
+        self._set(model=model)
+
+    @property
+    def layer(self) -> str:
+        """Return the full name of the parameter shown; set it to show another (``"fc"`` means its weight)."""
+        return self.spec.layer
+
+    @layer.setter
+    def layer(self, layer: str) -> None:
+        self._set(layer=layer)
+
+    @property
+    def method(self) -> str:
+        """Return the pruning method, by torch's function name; set it to use another."""
+        return self.spec.method
+
+    @method.setter
+    def method(self, method: str) -> None:
+        self._set(method=method)
+
+    @property
+    def amount(self) -> int | float:
+        """Return how much to prune: a float is a fraction, an int a count; set it to prune more or less."""
+        return self.spec.amount
+
+    @amount.setter
+    def amount(self, amount: int | float) -> None:
+        self._set(amount=amount)
+
+    @property
+    def n(self) -> Norm:
+        """Return the order of the norm; set it to a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``."""
+        return self.spec.n
+
+    @n.setter
+    def n(self, n: Norm) -> None:
+        self._set(n=n)
+
+    @property
+    def dim(self) -> int:
+        """Return the axis that numbers the channels; set it to choose another."""
+        return self.spec.dim
+
+    @dim.setter
+    def dim(self, dim: int) -> None:
+        self._set(dim=dim)
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of the random methods; set it for another draw."""
+        return self.spec.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._set(seed=seed)
+
+    # Steps.
+
+    def apply(self) -> None:
+        """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
+
+        Raises:
+            RequestError: The amount prunes nothing.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.amount = 0.5
+            >>> explorer.apply()
+            >>> [step.share_after for step in explorer.history.done]
+            [0.5, 0.75]
+            >>> explorer.undo()
+            >>> explorer.amount, explorer.preview.pruned_weights
+            (0.5, 12)
+            >>> explorer.close()
+        """
+        self._raise(self._act(acts.apply, "steps"))
+
+    def undo(self) -> None:
+        """Take the last step back; what it asked is asked again, not yet applied.
+
+        Raises:
+            RequestError: There is no step to undo.
+        """
+        self._raise(self._act(acts.undo, "steps"))
+
+    def redo(self) -> None:
+        """Carry the step that was taken back last out again.
+
+        Raises:
+            RequestError: No step was taken back.
+        """
+        self._raise(self._act(acts.redo, "steps"))
+
+    def reset(self) -> None:
+        """Go back to the model as it was given; `redo` brings the steps back."""
+        self._raise(self._act(acts.reset, "steps"))
+
+    def jump(self, position: int) -> None:
+        """Go to where the first ``position`` steps are carried out.
+
+        Raises:
+            RequestError: There are not so many steps.
+        """
+        self._raise(self._act(partial(acts.jump, position=position), "steps"))
+
+    @property
+    def history(self) -> History:
+        """Return the steps, and how many of them are carried out."""
+        return self.snapshot.history
+
+    # Taking it home.
+
+    def pruned_model(self, *, permanent: bool = False) -> nn.Module:
+        """Return a copy of the model with the steps carried out.
+
+        Args:
+            permanent: Whether pruning is made permanent, as by ``prune.remove``; else each pruned parameter
+                is a ``_orig`` parameter with a ``_mask`` buffer.
+
+        Raises:
+            RequestError: The model cannot be copied or pruned, or has changed since.
+        """
+        with self._lock:
+            return pruned_model(self._session, permanent=permanent)
+
+    def plan(self) -> str:
+        """Return the steps as JSON, for `load_plan`."""
+        return plan(self._session)
+
+    def load_plan(self, text: str) -> None:
+        """Carry out the steps of a plan in place of the steps there are.
+
+        Raises:
+            RequestError: It is no plan, or is for another model; nothing has changed then.
+        """
+        self._raise(self._bring(text))
+
+    def code(self, engine: str = "torch") -> str:
+        """Return a script that does the steps again, by ``"torch"``'s functions or ``"prunescope"``'s."""
+        with self._lock:
+            return code(self._session, engine=engine)
+
+    def save(self, what: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write a file that the steps make, and return its path.
+
+        Args:
+            what: ``state_dict``, ``masks``, ``plan``, or code for ``torch`` or ``prunescope``.
+            path: Where to.
+            overwrite: Whether a file that is there may be replaced.
+
+        Raises:
+            RequestError: There is no such kind, the file is there already, or it cannot be written.
+        """
+        with self._lock:
+            return save(self._session, what, path, overwrite=overwrite)
