@@ -55,10 +55,7 @@ class Step:
     @property
     def title(self) -> str:
         """Return what was done, as code says it, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
-        fields = ("amount", "n", "dim", "seed")
-        uses = METHODS[self.spec.method].uses
-        values = ", ".join(f"{name}={getattr(self.spec, name)!r}" for name in fields if name in uses)
-        return f"{self.spec.method}({values})"
+        return call_text(self.spec)
 
     @property
     def where(self) -> str:
@@ -76,6 +73,19 @@ class Step:
         else:
             text += " still kept"
         return f"{text}; sparsity {percent(self.share_before)} → {percent(self.share_after)}"
+
+
+def call_text(spec: PruneSpec) -> str:
+    """Return what ``spec`` asks as code says it, without the layer.
+
+    Example:
+        >>> call_text(PruneSpec("fc.weight", "ln_structured", amount=3))
+        'ln_structured(amount=3, n=2, dim=0)'
+    """
+    fields = ("amount", "n", "dim", "seed")
+    uses = METHODS[spec.method].uses
+    values = ", ".join(f"{name}={getattr(spec, name)!r}" for name in fields if name in uses)
+    return f"{spec.method}({values})"
 
 
 def _pruned(mask: Tensor) -> int:

@@ -102,10 +102,10 @@ class Preview:
         """
         if self.method.structured and self.tensor.default_mask is None:
             return self.mask.movedim(self.spec.dim, 0).flatten(1)[:, 0].cpu().double()
-        kept = _kept(self.mask, self.spec.dim)
+        kept = kept_of_channels(self.mask, self.spec.dim)
         if self.tensor.default_mask is None:
             return kept / (self.mask.numel() // len(kept))
-        return kept / _kept(self.tensor.default_mask, self.spec.dim).clamp(min=1)
+        return kept / kept_of_channels(self.tensor.default_mask, self.spec.dim).clamp(min=1)
 
 
 def count_true(mask: Tensor) -> int:
@@ -113,8 +113,22 @@ def count_true(mask: Tensor) -> int:
     return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
 
 
-def _kept(mask: Tensor, dim: int) -> Tensor:
-    """Return how many weights of each channel ``mask`` keeps, on the CPU.
+def shortest_fraction(pruned: int, units: int) -> float:
+    """Return the fraction of fewest digits that prunes ``pruned`` of ``units``.
+
+    Example:
+        >>> shortest_fraction(19, 64), shortest_fraction(1, 3)
+        (0.3, 0.33)
+    """
+    if units == 0:
+        return 0.0
+    exact = pruned / units
+    short = (round(exact, digits) for digits in range(2, 17))
+    return next((fraction for fraction in short if round(fraction * units) == pruned), exact)
+
+
+def kept_of_channels(mask: Tensor, dim: int) -> Tensor:
+    """Return how many weights of each channel ``mask`` keeps, of shape ``(s_dim,)``, on the CPU.
 
     By NumPy: torch counts booleans along an axis some twenty times as slowly.
     """
@@ -146,7 +160,7 @@ def make_preview(
     return Preview(
         spec=spec,
         tensor=tensor,
-        mask=masks[tensor.name] if tensor.name in masks else _mask_so_far(tensor),
+        mask=masks[tensor.name] if tensor.name in masks else mask_so_far(tensor),
         norms=norms,
         units=ranking.units,
         pruned_units=pruned,
@@ -164,7 +178,8 @@ def _split(mask: Tensor, pool: Sequence[PrunableTensor]) -> dict[str, Tensor]:
     }
 
 
-def _mask_so_far(tensor: PrunableTensor) -> Tensor:
+def mask_so_far(tensor: PrunableTensor) -> Tensor:
+    """Return the boolean mask that earlier steps left of ``tensor``, True where kept."""
     if tensor.default_mask is not None:
         return tensor.default_mask
     return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.weight.device)
@@ -202,7 +217,7 @@ def rank_together(spec: PruneSpec, pool: Sequence[PrunableTensor]) -> Ranking:
     The order of ``prune.global_unstructured``: one threshold for all, whatever layer a weight is in.
     """
     flat = torch.cat([tensor.effective.reshape(-1) for tensor in pool])
-    kept = torch.cat([_mask_so_far(tensor).reshape(-1) for tensor in pool])
+    kept = torch.cat([mask_so_far(tensor).reshape(-1) for tensor in pool])
     return METHODS[spec.method].build(spec).rank(flat, default_mask=None if kept.all() else kept)
 
 

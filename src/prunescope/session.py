@@ -16,6 +16,7 @@ from torch import Tensor
 from prunescope.analysis import Accuracy, Twin
 from prunescope.errors import RequestError
 from prunescope.history import History, Step, Variant
+from prunescope.plans import Plans
 from prunescope.preview import (
     ChannelNorms,
     Preview,
@@ -29,6 +30,9 @@ from prunescope.prune import Ranking
 from prunescope.sources import Source
 from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.tensor import PrunableTensor
+
+MOST_PREVIEWS = 3
+"""Previews whose accuracy is remembered: what is shown, and the two that may be compared beside it."""
 
 
 class Session:
@@ -50,17 +54,19 @@ class Session:
     Attributes:
         source: The model and its data.
         history: The steps, and how many of them are carried out.
+        plans: Histories kept under names.
         parameters: How many numbers the model's parameters hold.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.history = History()
+        self.plans = Plans()
         self._weights = source.weights()
         self.parameters = self._weights.parameters
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
-        self._ranking: tuple[object, Ranking] | None = None
-        self._norms: tuple[object, ChannelNorms] | None = None
+        self._rankings: dict[int, tuple[object, Ranking]] = {}
+        self._norms: dict[int, tuple[object, ChannelNorms]] = {}
         self._twin: tuple[object, Twin] | None = None
         self._accuracies: dict[object, Accuracy] = {}
         self._measured_state: object = None
@@ -84,16 +90,16 @@ class Session:
         tensor = self._weights.current(layer)
         name, key = tensor.name, self._key(tensor.name)
         if name not in self._stepped or self._stepped[name][0] != key:
-            self._stepped[name] = (key, self._with_steps(tensor))
+            self._stepped[name] = (key, _with_steps(tensor, self.history))
         return self._stepped[name][1]
 
-    def _with_steps(self, tensor: PrunableTensor) -> PrunableTensor:
-        step = self.history.last(tensor.name)
-        if step is None:
-            return tensor
-        mask = step.masks[tensor.name].to(tensor.weight.device)
-        own = tensor.default_mask
-        return replace(tensor, default_mask=mask if own is None else mask & own)
+    def tensor_after(self, layer: object, history: History) -> PrunableTensor:
+        """Return the tensor ``layer`` names as it is with the steps of another history carried out.
+
+        Raises:
+            RequestError: ``layer`` names nothing that can be pruned.
+        """
+        return _with_steps(self._weights.current(layer), history)
 
     def _key(self, name: str) -> tuple[object, ...]:
         """Return what tells the tensor as it is now from what it was: the model's own, and the last step."""
@@ -129,8 +135,12 @@ class Session:
         units = sum(each.units(None) for each in self.pool()) if pooled else None
         return resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
 
-    def preview(self, resolved: Resolved) -> Preview:
+    def preview(self, resolved: Resolved, place: int = 0) -> Preview:
         """Return what ``resolved`` would do. Moving only ``amount`` re-selects from the last ranking.
+
+        Args:
+            resolved: What `resolve` returned.
+            place: Which of several previews that are looked at together this is: each has a last ranking.
 
         Raises:
             RequestError: The tensor's scores are not finite.
@@ -139,7 +149,8 @@ class Session:
         tensor = self.tensor(spec.layer)
         pool = self.pool() if METHODS[spec.method].pooled else []
         try:
-            ranking, norms = self._cached_ranking(spec, tensor, pool), self._cached_norms(spec, tensor)
+            ranking = self._cached_ranking(spec, tensor, pool, place)
+            norms = self._cached_norms(spec, tensor, place)
             return make_preview(resolved, tensor, ranking, norms, pool)
         except ValueError as error:
             reason = str(error).rstrip(".")
@@ -151,20 +162,28 @@ class Session:
         pool = self.pool() if preview.method.pooled else []
         return self._cached_ranking(spec, self.tensor(spec.layer), pool).units_up_to(score)
 
-    def _cached_ranking(self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor]) -> Ranking:
+    def forget_rankings(self, place: int) -> None:
+        """Free what `preview` keeps for a place that is not looked at any more."""
+        self._rankings.pop(place, None)
+        self._norms.pop(place, None)
+
+    def _cached_ranking(
+        self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor], place: int = 0
+    ) -> Ranking:
         used = METHODS[spec.method].uses - {"amount"}
         ranked = tuple(self._key(each.name) for each in pool or [tensor])
         key = (ranked, spec.method, *(getattr(spec, name) for name in sorted(used)))
-        if self._ranking is None or self._ranking[0] != key:
-            self._ranking = None  # Free the old one before the new one takes memory.
-            self._ranking = (key, rank_together(spec, pool) if pool else rank_tensor(spec, tensor))
-        return self._ranking[1]
+        if place not in self._rankings or self._rankings[place][0] != key:
+            self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
+            self._rankings[place] = (key, rank_together(spec, pool) if pool else rank_tensor(spec, tensor))
+        return self._rankings[place][1]
 
-    def _cached_norms(self, spec: PruneSpec, tensor: PrunableTensor) -> ChannelNorms:
+    def _cached_norms(self, spec: PruneSpec, tensor: PrunableTensor, place: int) -> ChannelNorms:
         key = (self._key(tensor.name), spec.n, spec.dim)
-        if self._norms is None or self._norms[0] != key:
-            self._norms = (key, tensor_norms(spec, tensor))
-        return self._norms[1]
+        if place not in self._norms or self._norms[place][0] != key:
+            known = (norms for other, norms in self._norms.values() if other == key)
+            self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor))
+        return self._norms[place][1]
 
     # Steps.
 
@@ -323,10 +342,10 @@ class Session:
             yield counted
 
     def _remember(self, key: object, state: object, accuracy: Accuracy) -> None:
-        """Keep an accuracy: of every state made of steps, but only of the latest preview, which is large."""
+        """Keep an accuracy: of every state made of steps, but of the latest previews only: they are large."""
         if self._measured_state != state:
             self._accuracies, self._measured_state = {}, state
-        for other in [other for other in self._accuracies if _is_preview(other)]:
+        for other in [other for other in self._accuracies if _is_preview(other)][: 1 - MOST_PREVIEWS]:
             del self._accuracies[other]
         self._accuracies[key] = accuracy
 
@@ -336,6 +355,15 @@ class Session:
             self._twin = None  # Free the old one before the new one takes memory.
             self._twin = (key, Twin(self.source.module))
         return self._twin[1]
+
+
+def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
+    step = history.last(tensor.name)
+    if step is None:
+        return tensor
+    mask = step.masks[tensor.name].to(tensor.weight.device)
+    own = tensor.default_mask
+    return replace(tensor, default_mask=mask if own is None else mask & own)
 
 
 def _is_preview(key: object) -> bool:

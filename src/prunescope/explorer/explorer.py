@@ -23,12 +23,11 @@ from prunescope.explorer.page import Page
 from prunescope.explorer.pointing import Pointing
 from prunescope.explorer.readout import Readout
 from prunescope.explorer.ruler import Ruler
-from prunescope.explorer.snapshot import shortest_fraction
 from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
 from prunescope.explorer.views import LargestWeight, ViewControls
 from prunescope.figures import DARK, LIGHT, View
-from prunescope.preview import Preview
+from prunescope.preview import Preview, shortest_fraction
 from prunescope.takeaway import FILES
 
 

@@ -9,7 +9,7 @@ from prunescope.analysis import Accuracy
 from prunescope.errors import RequestError
 from prunescope.figures import View
 from prunescope.history import History, Step
-from prunescope.preview import Preview
+from prunescope.preview import Preview, shortest_fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,17 +59,3 @@ class Snapshot:
     def amount_as_fraction(self) -> float:
         """Return the amount as the shortest fraction that prunes as many units as now."""
         return shortest_fraction(self.preview.pruned_units, self.preview.units)
-
-
-def shortest_fraction(pruned: int, units: int) -> float:
-    """Return the fraction of fewest digits that prunes ``pruned`` of ``units``.
-
-    Example:
-        >>> shortest_fraction(19, 64), shortest_fraction(1, 3)
-        (0.3, 0.33)
-    """
-    if units == 0:
-        return 0.0
-    exact = pruned / units
-    short = (round(exact, digits) for digits in range(2, 17))
-    return next((fraction for fraction in short if round(fraction * units) == pruned), exact)

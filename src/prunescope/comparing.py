@@ -1,0 +1,218 @@
+"""Comparing two states of a session's model on one layer: what is shown, another method, a kept plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prunescope.analysis import Comparison, Side
+from prunescope.errors import RequestError
+from prunescope.history import History, Variant, call_text
+from prunescope.preview import Preview, mask_so_far, shortest_fraction
+from prunescope.prune import Norm
+from prunescope.session import Session
+from prunescope.spec import FIELDS, METHODS, PruneSpec, Resolved, unit_name
+
+GIVEN = "The model as it was given"
+"""What the state without any step is called."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One side of a comparison: what is shown, changed in some fields but not in amount; or a kept plan.
+
+    Attributes:
+        method: Method instead of that of what is shown; None leaves it, as for the fields below.
+        n: Order of the norm.
+        dim: Axis that numbers the channels.
+        seed: Seed of a random method.
+        plan: Name of a kept plan; "" is the model as it was given. The other fields then have no say.
+
+    Example:
+        >>> Choice(method="random_unstructured").values
+        {'method': 'random_unstructured'}
+    """
+
+    method: str | None = None
+    n: Norm | None = None
+    dim: int | None = None
+    seed: int | None = None
+    plan: str | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the fields that are set, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def of(cls, what: object) -> Choice:
+        """Return the choice that a name, or a mapping of fields, stands for.
+
+        Args:
+            what: A choice; the key of a method or else the name of a plan; fields of a choice by name.
+
+        Raises:
+            RequestError: It stands for none.
+
+        Example:
+            >>> Choice.of("gentle"), Choice.of({"n": 1}).n
+            (Choice(method=None, n=None, dim=None, seed=None, plan='gentle'), 1)
+        """
+        if isinstance(what, Choice):
+            return what
+        if isinstance(what, str):
+            return cls(method=what) if what in METHODS else cls(plan=what)
+        if not isinstance(what, Mapping) or not set(what) <= set(cls.__dataclass_fields__):
+            allowed = ", ".join(cls.__dataclass_fields__)
+            raise RequestError("compare", f"`compare` takes a name, or some of {allowed}, got {what!r}.")
+        return cls(**what)
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """What is compared with what.
+
+    Attributes:
+        a: One side; what is shown unless told otherwise.
+        b: The other; None is chance: the random method like that of what is shown, or one that ranks where
+            that is random.
+        shown: Whether it is looked at now.
+    """
+
+    a: Choice = field(default_factory=Choice)
+    b: Choice | None = None
+    shown: bool = False
+
+    def other(self, preview: Preview) -> Choice:
+        """Return the second side, beside what ``preview`` shows."""
+        return counterpart(preview.spec.method) if self.b is None else self.b
+
+
+def counterpart(method: str) -> Choice:
+    """Return chance for a method that ranks, and ranking for one of chance; both prune units of one kind.
+
+    Example:
+        >>> counterpart("ln_structured").method, counterpart("random_unstructured").method
+        ('random_structured', 'l1_unstructured')
+    """
+    own = METHODS[method]
+    others = (
+        key
+        for key, other in METHODS.items()
+        if other.structured == own.structured and ("seed" in other.uses) != ("seed" in own.uses)
+    )
+    return Choice(method=next(others))
+
+
+def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Preview | History:
+    """Return the state of ``session``'s model that ``choice`` stands for.
+
+    Args:
+        session: The session.
+        choice: One side.
+        shown: What is shown: where the choice says nothing, it is as this is.
+        place: Where the session caches its ranking: see `Session.preview`.
+
+    Raises:
+        RequestError: There is no such plan, or the layer allows no such choice.
+    """
+    if choice.plan is not None:
+        return session.plans[choice.plan] if choice.plan != "" else History()
+    if choice == Choice():
+        return shown
+    spec = replace(shown.spec, **choice.values)
+    nothing = session.resolve(replace(spec, amount=0.0))
+    return session.preview(session.resolve(replace(nothing.spec, amount=_same_amount(shown, nothing))), place)
+
+
+def _same_amount(shown: Preview, other: Resolved) -> int | float:
+    """Return the amount of what is shown; as a share, where it counts units of another kind."""
+    amount = shown.spec.amount
+    kind = unit_name(METHODS[other.spec.method], shown.tensor, other.spec.dim)
+    counts_others = isinstance(amount, int) and (shown.unit_name, shown.units) != (kind, other.units)
+    if counts_others or "amount" not in shown.method.uses:
+        return shortest_fraction(shown.pruned_units, shown.units)
+    return amount
+
+
+def compare(
+    session: Session,
+    a: PruneSpec | Preview | History,
+    b: PruneSpec | Preview | History,
+    *,
+    at: PruneSpec | Preview | None = None,
+) -> Comparison:
+    """Return how two states of a session's model differ on one layer.
+
+    Args:
+        session: The session; left as it is.
+        a: A spec or a preview, carried out after the session's steps; or a history, such as a kept plan.
+        b: The same.
+        at: Tells the layer, and ``n`` and ``dim`` of its norms; the first spec of the two if None.
+
+    Raises:
+        RequestError: A spec cannot be met, none tells the layer, or they tell two.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(4, 3)))
+        >>> seen = compare(session, PruneSpec("weight", amount=0.5), PruneSpec("weight", amount=1.0))
+        >>> seen.only_b, seen.only_a, seen.agreement
+        (6, 0, 0.5)
+    """
+    states = [_state(session, a, 1), _state(session, b, 2)]
+    shown = None if at is None else _state(session, at, 0)
+    shown = shown or next((state for state in states if isinstance(state, Preview)), None)
+    if not isinstance(shown, Preview):
+        raise RequestError("at", "`at` must tell the layer where two plans are compared.")
+    for state in states:
+        if isinstance(state, Preview) and state.tensor.name != shown.tensor.name:
+            raise RequestError(
+                "layer", f"`layer` must be one for both, got {shown.tensor.name} and {state.tensor.name}."
+            )
+    sides = _told_apart([_side(session, state, shown) for state in states])
+    return Comparison(
+        tensor=shown.tensor,
+        n=shown.spec.n,
+        dim=shown.spec.dim,
+        norms=shown.norms.unpruned,
+        a=sides[0],
+        b=sides[1],
+        has_data=session.source.data is not None,
+    )
+
+
+def _state(session: Session, what: PruneSpec | Preview | History, place: int) -> Preview | History:
+    if not isinstance(what, PruneSpec):
+        return what
+    return session.preview(session.resolve(what, frozenset(FIELDS)), place)
+
+
+def _side(session: Session, state: Preview | History, shown: Preview) -> Side:
+    if isinstance(state, Preview):
+        variant, mask = session.with_preview(state), state.mask
+        title, what = state.method.title, call_text(state.spec)
+    else:
+        variant = Variant(state.masks(), state.done)
+        mask = mask_so_far(session.tensor_after(shown.tensor.name, state))
+        title, what = _plan_title(session, state), f"{len(state.done)} steps".replace("1 steps", "1 step")
+    if mask.shape != shown.tensor.shape:
+        raise RequestError(
+            "compare",
+            f"`compare`: {shown.tensor.name} is {shown.tensor.shape_text} now, not when it was pruned.",
+        )
+    return Side(title, what, mask, session.model_sparsity(variant), variant)
+
+
+def _plan_title(session: Session, history: History) -> str:
+    names = (name for name, kept in session.plans.items() if kept.done == history.done)
+    return next(names, "Steps") if history.done else GIVEN
+
+
+def _told_apart(sides: list[Side]) -> list[Side]:
+    """Return the sides; two of one title are named by what was called."""
+    if sides[0].title != sides[1].title:
+        return sides
+    return [replace(side, title=side.what) for side in sides]

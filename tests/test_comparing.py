@@ -1,0 +1,223 @@
+"""Two states side by side: laws of their agreement, and the same numbers as torch's."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.utils.prune as oracle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from prunescope.analysis import Comparison
+from prunescope.comparing import Choice, Comparing, chosen, compare, counterpart
+from prunescope.errors import RequestError
+from prunescope.preview import rank_tensor
+from prunescope.prune import Ranking
+from prunescope.session import Session
+from prunescope.sources import demo_source, module_source
+from prunescope.spec import METHODS, PruneSpec
+from prunescope.tensor import PrunableTensor
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+
+
+def session(steps: int = 0) -> Session:
+    session = Session(module_source(network()))
+    for seed in range(steps):
+        spec = PruneSpec("0.weight", "random_unstructured", amount=9, seed=seed)
+        session.apply(session.preview(session.resolve(spec)))
+    return session
+
+
+SPECS = st.builds(
+    PruneSpec,
+    layer=st.just("0.weight"),
+    method=st.sampled_from(list(METHODS)),
+    amount=st.floats(0, 1),
+    n=st.sampled_from([1, 2, float("inf")]),
+    dim=st.integers(0, 3),
+    seed=st.integers(0, 5),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(a=SPECS, b=SPECS, steps=st.integers(0, 2))
+def test_agreement_is_symmetric_and_counts_add_up(a: PruneSpec, b: PruneSpec, steps: int) -> None:
+    explored = session(steps)
+    seen, turned = compare(explored, a, b), compare(explored, b, a)
+    assert seen.kept_by_both + seen.pruned_by_both + seen.only_a + seen.only_b == seen.weights == 108
+    assert seen.pruned_by_both + seen.only_a == seen.a.pruned_weights
+    assert seen.pruned_by_both + seen.only_b == seen.b.pruned_weights
+    assert (seen.agreement, seen.jaccard) == (turned.agreement, turned.jaccard)
+    assert (seen.only_a, seen.only_b) == (turned.only_b, turned.only_a)
+    assert 0 <= seen.jaccard <= 1
+    assert 0 <= seen.agreement <= 1
+    kept = seen.kept_fractions
+    size = 108 // len(seen.norms)
+    assert float(kept[0].sum()) * size == pytest.approx(108 - seen.a.pruned_weights)
+    assert float(kept[1].sum()) * size == pytest.approx(108 - seen.b.pruned_weights)
+
+
+@settings(deadline=None, max_examples=30)
+@given(spec=SPECS)
+def test_whatever_is_compared_with_itself_agrees(spec: PruneSpec) -> None:
+    seen = compare(session(1), spec, spec)
+    assert (seen.agreement, seen.jaccard, seen.only_a, seen.only_b) == (1.0, 1.0, 0, 0)
+
+
+def test_the_counts_are_those_of_torch() -> None:
+    explored = session()
+    seen = compare(
+        explored,
+        PruneSpec("0.weight", "l1_unstructured", 0.3),
+        PruneSpec("0.weight", "ln_structured", 2, n=1, dim=0),
+    )
+    a, b = network(), network()
+    oracle.l1_unstructured(a[0], "weight", 0.3)
+    oracle.ln_structured(b[0], "weight", 2, n=1, dim=0)
+    a, b = a[0].weight_mask.bool(), b[0].weight_mask.bool()
+    assert torch.equal(seen.a.mask, a)
+    assert torch.equal(seen.b.mask, b)
+    assert seen.only_a == int((~a & b).sum())
+    assert seen.only_b == int((a & ~b).sum())
+    assert seen.agreement == float((a == b).double().mean())
+    assert seen.jaccard == int((~a & ~b).sum()) / int((~a | ~b).sum())
+    assert torch.allclose(seen.norms, network()[0].weight.detach().flatten(1).norm(2, dim=1))
+    assert [seen.a.title, seen.b.title] == ["L1 unstructured", "Ln structured"]
+    assert seen.b.what == "ln_structured(amount=2, n=1, dim=0)"
+
+
+def test_two_plans_on_a_layer() -> None:
+    explored = session(2)
+    explored.plans = explored.plans.keep("both", explored.history).keep("first", explored.history.at(1))
+    explored.undo()
+    before = explored.history
+    seen = compare(explored, explored.plans["first"], explored.plans["both"], at=PruneSpec("0.weight", dim=1))
+    assert (seen.a.title, seen.b.title) == ("first", "both")
+    assert (seen.a.what, seen.b.what) == ("1 step", "2 steps")
+    assert (seen.a.pruned_weights, seen.b.pruned_weights, seen.only_a, seen.only_b) == (9, 18, 0, 9)
+    assert seen.dim == 1
+    assert len(seen.norms) == 2
+    assert explored.history is before
+    elsewhere = compare(explored, explored.plans["both"], explored.history, at=PruneSpec("3.weight"))
+    assert elsewhere.agreement == 1
+    assert elsewhere.a.model_sparsity == 18 / explored.parameters
+
+
+def test_steps_before_are_pruned_by_both() -> None:
+    explored = session(1)
+    seen = compare(
+        explored, PruneSpec("0.weight", amount=0.5), PruneSpec("0.weight", "random_unstructured", 0.5)
+    )
+    earlier = ~explored.history.masks()["0.weight"]
+    assert not (seen.a.mask | seen.b.mask)[earlier].any()
+    assert seen.a.pruned_weights == seen.b.pruned_weights == 9 + 50
+
+
+def shown(explored: Session, **fields: object):
+    spec = replace(PruneSpec("0.weight"), **fields)
+    return explored.preview(explored.resolve(spec, frozenset(fields)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "choice", "amount"),
+    [
+        ({"amount": 0.3}, Choice(method="ln_structured"), 0.3),
+        ({"amount": 1.0}, Choice(method="random_unstructured"), 1.0),
+        ({"amount": 54}, Choice(method="random_unstructured"), 54),
+        ({"amount": 54}, Choice(method="ln_structured"), 0.5),
+        ({"amount": 3, "method": "ln_structured"}, Choice(method="l1_unstructured"), 0.5),
+        ({"amount": 3, "method": "ln_structured"}, Choice(n=1), 3),
+        ({"amount": 1, "method": "ln_structured", "dim": 1}, Choice(dim=0), 0.5),
+        ({"amount": 54}, Choice(method="global_unstructured"), 0.5),
+    ],
+)
+def test_a_side_has_the_same_amount(fields: dict[str, object], choice: Choice, amount: float) -> None:
+    explored = session()
+    state = chosen(explored, choice, shown(explored, **fields), 1)
+    assert (state.spec.amount, type(state.spec.amount)) == (amount, type(amount))
+
+
+def test_choices() -> None:
+    explored = session(1)
+    explored.plans = explored.plans.keep("mine", explored.history)
+    preview = shown(explored, amount=0.5)
+    assert chosen(explored, Choice(), preview, 1) is preview
+    assert chosen(explored, Choice(plan="mine"), preview, 1).done == explored.history.done
+    assert chosen(explored, Choice(plan=""), preview, 1).done == ()
+    assert Choice.of("random_structured") == Choice(method="random_structured")
+    assert Choice.of("mine") == Choice(plan="mine")
+    assert Choice.of({"n": 1, "dim": 1}) == Choice(n=1, dim=1)
+    for wrong in (7, None, {"amount": 1}, [1]):
+        with pytest.raises(RequestError, match="`compare` takes a name, or some of method, n, dim"):
+            Choice.of(wrong)
+    with pytest.raises(RequestError, match="has none named 'yours': there are 'mine'"):
+        chosen(explored, Choice(plan="yours"), preview, 1)
+    with pytest.raises(RequestError, match="`method` must be one of"):
+        chosen(explored, Choice(method="magic"), preview, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_other_side_is_chance_unless_told_otherwise(method: str) -> None:
+    other = METHODS[counterpart(method).method]
+    assert other.structured == METHODS[method].structured
+    assert ("seed" in other.uses) != ("seed" in METHODS[method].uses)
+    preview = shown(session(), method=method)
+    assert Comparing().other(preview) == counterpart(method)
+    assert Comparing(b=Choice(n=1)).other(preview) == Choice(n=1)
+
+
+def test_what_cannot_be_compared_gets_a_sentence() -> None:
+    explored = session(1)
+    with pytest.raises(RequestError, match="`at` must tell the layer"):
+        compare(explored, explored.history, explored.history)
+    with pytest.raises(RequestError, match="`layer` must be one for both, got 0.weight and 3.weight"):
+        compare(explored, PruneSpec("0.weight"), PruneSpec("3.weight"))
+    with pytest.raises(RequestError, match="`amount` must be"):
+        compare(explored, PruneSpec("0.weight", amount=2.0), PruneSpec("0.weight"))
+
+
+def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    explored = session()
+    ranked: list[str] = []
+
+    def counted(spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
+        ranked.append(spec.method)
+        return rank_tensor(spec, tensor)
+
+    monkeypatch.setattr("prunescope.session.rank_tensor", counted)
+    for amount in (0.1, 0.2, 0.3):
+        preview = shown(explored, amount=amount)
+        compare(explored, preview, chosen(explored, Choice(method="random_unstructured"), preview, 2))
+    assert ranked == ["l1_unstructured", "random_unstructured"]
+
+
+def test_accuracies_are_measured_for_both_sides_and_remembered() -> None:
+    explored = Session(demo_source("mlp"))
+    preview = explored.preview(explored.resolve(replace(explored.first_spec, amount=0.95)))
+    seen = compare(explored, preview, chosen(explored, counterpart(preview.spec.method), preview, 2))
+    measured = seen.measured(*(explored.accuracy(side.variant) for side in (seen.a, seen.b)))
+    assert explored.known_accuracy(preview) == measured.a.accuracy
+    assert measured.a.accuracy.fraction > measured.b.accuracy.fraction
+    assert explored.known_accuracy(seen.b.variant) == measured.b.accuracy
+    name, a, b = measured.rows[-1]
+    assert name == "Held-out accuracy (95 %)"
+    assert a.startswith(f"{100 * measured.a.accuracy.fraction:.1f} % (")
+    assert a != b
+    assert seen.rows[-1] == (name, "…", "…")
+    assert seen.measured(None, None, "no").rows[-1] == (name, "not measured", "not measured")
+
+
+def test_a_notebook_shows_a_table_without_a_name_breaking_out_of_it() -> None:
+    explored = session(1)
+    explored.plans = explored.plans.keep("<b>bold</b>", explored.history)
+    seen = compare(explored, explored.plans["<b>bold</b>"], PruneSpec("0.weight"))
+    html = seen._repr_html_()
+    assert isinstance(seen, Comparison)
+    assert "A · &lt;b&gt;bold&lt;/b&gt;" in html
+    assert "<b>" not in html
+    assert html.count("<tr>") == 1 + len(seen.rows)
