@@ -76,7 +76,7 @@ def test_a_count_stays_a_count_under_the_hand(explorer: Explorer) -> None:
 @pytest.mark.parametrize("method", ["l1_unstructured", "global_unstructured"])
 def test_a_click_in_the_histogram_sets_the_threshold(explorer: Explorer, method: str) -> None:
     explorer.method = method
-    send(explorer, "button_press", bars(explorer), 0.05, 2.0, buttons=1)
+    send(explorer, "button_press", explorer._canvas.picture.scores, 0.05, 2.0, buttons=1)
     weight = explorer.preview.tensor.weight
     assert explorer.preview.pruned_units == int((weight.abs() <= 0.05).sum())
     assert explorer.preview.mask.equal(weight.abs() > 0.05)
@@ -153,8 +153,9 @@ def test_the_view_is_state_like_any_other(explorer: Explorer) -> None:
     explorer.undo()
     with pytest.raises(RequestError, match="`view` must be a View, got 'mask'"):
         explorer.view = "mask"
-    assert not explorer._views.lists["order"].disabled
     explorer.method = "l1_unstructured"
+    assert not explorer._views.lists["order"].disabled
+    explorer.view = View(chart="histogram")
     assert explorer._views.lists["order"].disabled, "a histogram has no order"
 
 

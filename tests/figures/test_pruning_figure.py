@@ -35,7 +35,7 @@ def rgb(colour: str) -> list[int]:
 
 def heights(picture: PruningFigure) -> list[np.ndarray]:
     """Return the upper edges of the bars: of what is kept, pruned now, pruned earlier."""
-    return [columns.high for columns in picture._chart._columns]
+    return [columns.high for columns in picture._norms._columns]
 
 
 def test_the_heatmap_shows_the_mask() -> None:
@@ -83,8 +83,8 @@ def test_bars_are_the_norms_and_the_threshold_divides_them() -> None:
     assert np.allclose(pruned, norms)
     assert np.allclose(earlier, norms)
     assert np.allclose(kept, np.where(norms > preview.threshold, norms, 0))
-    assert picture._chart._threshold.get_visible()
-    assert picture._chart._threshold.get_ydata()[0] == pytest.approx(sorted(norms)[1])
+    assert picture._norms._threshold.get_visible()
+    assert picture._norms._threshold.get_ydata()[0] == pytest.approx(sorted(norms)[1])
     assert picture.bars.get_ylabel() == "L1 norm"
     assert picture.bars.get_xlabel() == "output channels, dim 0"
 
@@ -103,7 +103,7 @@ def test_bars_tell_how_much_of_a_channel_is_pruned() -> None:
     assert np.allclose(pruned, norms), "as the method sees them"
     assert np.allclose(kept, norms * share)
     assert np.allclose(earlier, weights.weight.norm(dim=1).numpy())
-    assert not picture._chart._threshold.get_visible()
+    assert not picture._norms._threshold.get_visible()
 
 
 def test_moving_amount_alone_needs_no_full_drawing() -> None:
@@ -115,7 +115,7 @@ def test_moving_amount_alone_needs_no_full_drawing() -> None:
 
     assert update(amount=0.2)
     assert not update(amount=0.7)
-    assert update(amount=0.7, method="random_unstructured", seed=3), "norms in place of the histogram"
+    assert update(amount=0.7, method="random_unstructured", seed=3), "no histogram beside the norms"
     assert not update(amount=0.2, method="random_unstructured", seed=4)
     assert update(amount=0.7, method="ln_structured"), "the legend gains a threshold"
     assert not update(amount=1, method="ln_structured")
@@ -136,7 +136,7 @@ def test_many_channels_become_means_of_groups() -> None:
     preview = preview_of(tensor(3 * MAX_BARS, 4), method="ln_structured", amount=0.5)
     picture = PruningFigure()
     picture.update(preview)
-    top = picture._chart._columns[2].high
+    top = picture._norms._columns[2].high
     assert np.allclose(top, preview.norms.now.reshape(MAX_BARS, 3).mean(1).numpy(), rtol=1e-5)
     assert picture.bars.get_xlabel() == "output channels, dim 0 (a bar is the mean of 3)"
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from prunescope.errors import RequestError
 from prunescope.figures import DARK, VIEW_CHOICES, PruningFigure, View, sentence
@@ -86,12 +87,12 @@ def test_scores_are_darker_the_higher_they_are() -> None:
 def test_random_scores_are_not_shown_as_if_they_meant_something() -> None:
     preview = preview_of(tensor(5, 4), method="random_unstructured", amount=0.5)
     assert (cells(drawn(preview, heatmap="scores")) == cells(drawn(preview))).all()
-    assert drawn(preview, chart="histogram").bars.get_ylabel() == "L2 norm"
+    assert not drawn(preview, chart="histogram").scores.get_visible()
 
 
 def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() -> None:
     preview = preview_of(tensor(20, 30), amount=0.4)
-    chart = drawn(preview)._chart
+    chart = drawn(preview)._histogram
     kept, pruned = chart._columns
     assert chart._counts.sum() == 600
     assert kept.high[chart._edges[:-1] > preview.threshold].sum() == pytest.approx(
@@ -102,18 +103,49 @@ def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() ->
     assert chart._threshold.get_xdata()[0] == preview.threshold
 
 
+def charts(picture: PruningFigure) -> list[str]:
+    return [name for name in ("bars", "scores") if getattr(picture, name).get_visible()]
+
+
+def test_where_weights_are_ranked_norms_and_scores_stand_side_by_side() -> None:
+    unstructured, structured = (
+        preview_of(tensor(6, 5), method=m) for m in ("l1_unstructured", "ln_structured")
+    )
+    assert charts(drawn(unstructured)) == ["bars", "scores"]
+    assert charts(drawn(structured)) == ["bars"]
+    assert charts(drawn(unstructured, chart="norms")) == ["bars"]
+    assert charts(drawn(structured, chart="histogram")) == ["scores"]
+    picture = drawn(unstructured)
+    beside, wide = picture.bars.get_position(), picture.heatmap.get_position()
+    assert beside.x1 < picture.scores.get_position().x0
+    assert beside.y0 == picture.scores.get_position().y0
+    picture.update(structured, View())
+    assert picture.bars.get_position().width == pytest.approx(wide.width)
+
+
+def test_on_a_narrow_page_they_stand_one_above_the_other() -> None:
+    picture = PruningFigure(Figure(figsize=(4.0, 6.9)))
+    picture.update(preview_of(tensor(6, 5), method="l1_unstructured"))
+    assert picture.height_at(400) == 690
+    above, below = picture.bars.get_position(), picture.scores.get_position()
+    assert above.y0 > below.y1
+    assert above.width == pytest.approx(below.width)
+    picture.update(preview_of(tensor(6, 5), method="ln_structured"))
+    assert picture.height_at(400) == 500
+
+
 def test_a_histogram_leaves_out_what_earlier_steps_pruned() -> None:
     mask = torch.ones(6, 8, dtype=torch.bool)
     mask[:2] = False
-    assert drawn(preview_of(tensor(6, 8, mask=mask), amount=0.5))._chart._counts.sum() == 32
+    assert drawn(preview_of(tensor(6, 8, mask=mask), amount=0.5))._histogram._counts.sum() == 32
     structured = preview_of(tensor(6, 8, mask=mask), method="ln_structured", amount=0.5)
-    assert drawn(structured, chart="histogram")._chart._counts.sum() == 4
+    assert drawn(structured, chart="histogram")._histogram._counts.sum() == 4
 
 
 def test_bars_sorted_by_norm_rise_and_still_name_their_channels() -> None:
     preview = preview_of(tensor(9, 5), method="ln_structured", amount=3)
     picture = drawn(preview, order="norm")
-    assert np.all(np.diff(picture._chart._columns[2].high) >= 0)
+    assert np.all(np.diff(picture._norms._columns[2].high) >= 0)
     lowest = int(preview.norms.now.argmin())
     place = picture.place_at(picture.bars, 0.2, 0.1)
     assert place is not None
@@ -123,7 +155,7 @@ def test_bars_sorted_by_norm_rise_and_still_name_their_channels() -> None:
 def test_norms_are_divided_by_channel_size_and_so_is_the_threshold() -> None:
     preview = preview_of(tensor(6, 5, 2, 2), method="ln_structured", amount=2)
     picture = drawn(preview, norms="per_weight")
-    chart = picture._chart
+    chart = picture._norms
     assert chart._columns[2].high == pytest.approx(preview.norms.now.numpy() / 20)
     assert chart._threshold.get_ydata()[0] == pytest.approx(preview.threshold / 20)
     assert picture.score_at(picture.bars, 0, preview.threshold / 20) == pytest.approx(preview.threshold)
@@ -131,8 +163,8 @@ def test_norms_are_divided_by_channel_size_and_so_is_the_threshold() -> None:
 
 def test_l1_and_l2_lie_over_the_bars_on_request() -> None:
     preview = preview_of(tensor(6, 5), method="ln_structured", amount=2, n=float("inf"))
-    assert not any(line.get_visible() for line in drawn(preview)._chart._overlay)
-    for line, n in zip(drawn(preview, overlay="l1_l2")._chart._overlay, (1, 2), strict=True):
+    assert not any(line.get_visible() for line in drawn(preview)._norms._overlay)
+    for line, n in zip(drawn(preview, overlay="l1_l2")._norms._overlay, (1, 2), strict=True):
         norms = preview.tensor.weight.norm(p=n, dim=1).numpy()
         assert line.get_visible()
         assert line.get_ydata() / max(line.get_ydata()) == pytest.approx(norms / norms.max(), rel=1e-5)
@@ -141,10 +173,11 @@ def test_l1_and_l2_lie_over_the_bars_on_request() -> None:
 @pytest.mark.parametrize("chart", ["norms", "histogram"])
 def test_a_log_scale_shows_every_bar(chart: str) -> None:
     picture = drawn(preview_of(tensor(6, 5), method="ln_structured", amount=2), chart=chart, scale="log")
-    assert picture.bars.get_yscale() == "log"
-    assert picture.bars.get_ylim()[0] > 0
+    axes = picture.bars if chart == "norms" else picture.scores
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[0] > 0
     picture.update(picture.shown[0], View(chart=chart))
-    assert picture.bars.get_yscale() == "linear"
+    assert axes.get_yscale() == "linear"
 
 
 def numbers(picture: PruningFigure) -> list[str]:
@@ -183,9 +216,9 @@ def test_what_is_under_the_pointer_is_framed_in_both_pictures_and_read_out() -> 
     assert place.index == (2, 1, 1, 1), "a kernel is one unit wide"
     picture.point(place)
     assert picture._heat._band.get_visible()
-    assert picture._chart._light.get_visible()
+    assert picture._norms._light.get_visible()
     assert picture._heat._band.get_bbox().ymin == pytest.approx(1.5, abs=0.2)
-    above, below = (line.get_text() for line in picture._lines)
+    above, below, _ = (line.get_text() for line in picture._lines)
     weight = f"{float(preview.tensor.weight[2, 1, 1, 1]):.3g}".replace("-", "−")
     norms = preview.norms.now
     rank = int((norms < norms[2]).sum()) + 1

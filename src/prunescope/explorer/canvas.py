@@ -71,7 +71,7 @@ class LiveCanvas:
     """
 
     def __init__(self, lock: AbstractContextManager[object]) -> None:
-        self.picture = PruningFigure(Figure(figsize=_inches(900), dpi=DPI))
+        self.picture = PruningFigure(Figure(figsize=(9, 6), dpi=DPI))
         self.widget = WholeFrames(self.picture.figure, lock)
         # Until a page is there ipympl would keep every picture as a PNG in its state, and in a form the page
         # cannot read; the page asks for its first picture itself.
@@ -86,13 +86,14 @@ class LiveCanvas:
         self.widget.mpl_connect("draw_event", self._on_draw)
         self.widget.on_msg(self._on_message)
         self._background: Any = None
+        self._width = round(DPI * self.picture.figure.get_figwidth())
 
     def draw(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> None:
         """Show ``preview``; see `PruningFigure.update`."""
-        if self.picture.update(preview, view, largest_weight):
-            self._draw_whole()
-        else:
+        if not self.picture.update(preview, view, largest_weight):
             self._draw_step()
+        elif not self._fit():
+            self._draw_whole()
 
     def point(self, place: Place | None) -> None:
         """Frame and read out what is under the pointer."""
@@ -130,15 +131,21 @@ class LiveCanvas:
 
     def set_width(self, pixels: int) -> None:
         """Make the picture ``pixels`` wide (CSS pixels), within what is legible."""
-        figure = self.picture.figure
-        size = _inches(pixels)
+        self._width = min(max(pixels, MIN_WIDTH), MAX_WIDTH)
+        self._fit()
+
+    def _fit(self) -> bool:
+        """Give the figure the size that what is shown needs; return whether that was another one."""
+        figure, width = self.picture.figure, self._width
+        size = width / DPI, self.picture.height_at(width) / DPI
         if tuple(figure.get_size_inches()) == size:
-            return
+            return False
         figure.set_size_inches(size, forward=False)
         self.picture.fit()
         self._background = None
         self._manager.resize(*figure.bbox.size, forward=False)
         self._draw_whole()
+        return True
 
     def _on_draw(self, event: Event) -> None:
         if self.picture.figure.canvas.is_saving():
@@ -166,9 +173,3 @@ class LiveCanvas:
 def _pixel_ratio(told: object) -> float:
     """Return the page's device pixels a CSS pixel, within what a picture may cost; pages may say anything."""
     return min(MAX_PIXEL_RATIO, max(1.0, float(told))) if isinstance(told, int | float) else 1.0
-
-
-def _inches(width: int) -> tuple[float, float]:
-    """Return the figure's size for ``width`` CSS pixels; a narrow page scrolls, so it is less high."""
-    width = min(max(width, MIN_WIDTH), MAX_WIDTH)
-    return width / DPI, (600 if width >= 640 else 500) / DPI

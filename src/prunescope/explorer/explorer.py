@@ -162,7 +162,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
         preview, view = snapshot.preview, snapshot.view
-        self._views.render(view, view.draws_histogram(preview))
+        self._views.render(view, view.charts(preview))
         if (preview, view) != self._drawn:
             self._canvas.draw(preview, view, self._model_range(view))
             self._ruler.describe(preview)

@@ -83,12 +83,12 @@ class ViewControls:
         with self._lock:
             self._save(self.format.value)
 
-    def render(self, view: View, histogram: bool) -> None:
+    def render(self, view: View, charts: Sequence[str]) -> None:
         """Show ``view``; what has no say in it is greyed out.
 
         Args:
             view: What the pictures show.
-            histogram: Whether the lower one is a histogram.
+            charts: What stands below the heatmap.
         """
         self._view = view
         self._rendering = True
@@ -97,7 +97,7 @@ class ViewControls:
                 dropdown.value = getattr(view, name)
             self.lists["colour_range"].disabled = view.heatmap != "weights"
             for name in ("order", "norms", "overlay"):
-                self.lists[name].disabled = histogram
+                self.lists[name].disabled = "norms" not in charts
         finally:
             self._rendering = False
 

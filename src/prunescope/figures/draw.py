@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from prunescope.errors import RequestError
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
+from prunescope.figures.legend import legend_handles, state_handles
 from prunescope.figures.norms import NormChart
-from prunescope.figures.pruning import legend_handles, state_handles
 from prunescope.figures.style import rc_theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview

@@ -191,10 +191,6 @@ class Heatmap:
         number.set_animated(self._image.get_animated())
         return number
 
-    def forget_numbers(self) -> None:
-        """Forget the numbers' artists, which have been taken off the axes."""
-        self._numbers = []
-
     def light(self, preview: Preview, channel: int | None) -> None:
         """Frame the band of ``channel``; of none if None."""
         self._band.set_visible(channel is not None)

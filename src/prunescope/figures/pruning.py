@@ -1,4 +1,4 @@
-"""The picture of one preview: a heatmap above, norms or a histogram below, on one figure.
+"""The picture of one preview: a heatmap above, norms and a histogram of scores below, on one figure.
 
 Everything that depends on ``amount`` alone is an *animated* artist, updated in place: a canvas that can blit
 draws the rest once (`PruningFigure.update` tells when it must) and then only those artists, step by step.
@@ -14,21 +14,26 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from prunescope.figures.heatmap import Heatmap, colour_limits
+from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
+from prunescope.figures.legend import entries, legend_handles
 from prunescope.figures.norms import NormChart
 from prunescope.figures.reading import channel_reading, weight_reading
-from prunescope.figures.style import DASHES, LIGHT, Theme
+from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.percent import percent
 from prunescope.preview import Preview
 
 _LEFT, _RIGHT, _TOP, _BETWEEN, _BOTTOM = 76, 14, 46, 98, 84
 """Pixels around and between the axes, at 100 dots an inch."""
+
+_HEATMAP, _NORMS = 0.575, 0.6
+"""The heatmap's share of the height of all axes, and the norms' of the width that two charts share."""
+
+_NARROW = 640
+"""Pixels of width below which two charts stand one above the other, on a higher figure."""
 
 _LEGEND_ROW, _LEGEND_INCHES, _TOOLBAR = 20, 6.4, 36
 """Pixels of a row of the legend; the width below which ipympl's toolbar needs its own strip; that strip."""
@@ -59,7 +64,8 @@ class PruningFigure:
         figure: The figure.
         theme: The colours.
         heatmap: Axes of the heatmap: one row and column per weight, or cells of many.
-        bars: Axes of the chart below: channel norms along ``dim``, or a histogram of scores.
+        bars: Axes of the channel norms along ``dim``.
+        scores: Axes of the histogram of scores.
 
     Example:
         >>> import torch
@@ -79,54 +85,58 @@ class PruningFigure:
         self.figure = Figure(figsize=(9.6, 6.0), dpi=100) if figure is None else figure
         self.theme = theme
         self._shown: tuple[Preview, View, float | None] | None = None
-        self._reading: tuple[str, str] = ("", "")
+        self._reading = ("", "", "")
         self._build()
 
     def _build(self) -> None:
         """Make the axes and the artists; whatever was there goes."""
         self.figure.clear()
         self.figure.set_facecolor(self.theme.paper)
-        grid = self.figure.add_gridspec(2, 1, height_ratios=(1.35, 1))
-        self.heatmap: Axes = self.figure.add_subplot(grid[0])
-        self.bars: Axes = self.figure.add_subplot(grid[1])
+        self.heatmap, self.bars, self.scores = (self._add_axes() for _ in range(3))
         self._heat = Heatmap(self.heatmap, self.theme)
-        self._chart: NormChart | ScoreHistogram = NormChart(self.bars, self.theme)
-        self._dress(self.heatmap)
-        self._dress_chart()
+        self._norms = NormChart(self.bars, self.theme)
+        self._histogram = ScoreHistogram(self.scores, self.theme)
+        self._names = [_title(each, 20, self.theme.ink, 10, "bold") for each in self.figure.axes]
+        self._lines = [_title(each, 6, self.theme.faint, 9, "normal") for each in self.figure.axes]
+        for axes in (self.bars, self.scores):
+            self._dress_chart(axes)
         self._animate()
         self._lay_out()
 
-    def _dress(self, axes: Axes) -> None:
+    def _add_axes(self) -> Axes:
+        axes: Axes = self.figure.add_axes((0, 0, 1, 1), label=str(len(self.figure.axes)))
         axes.tick_params(colors=self.theme.faint, labelsize=9, length=3, which="both")
         for spine in axes.spines.values():
             spine.set_color(self.theme.grid)
+        return axes
 
-    def _dress_chart(self) -> None:
-        theme, axes = self.theme, (self.heatmap, self.bars)
-        self._dress(self.bars)
-        self.bars.set_facecolor(theme.paper)
-        self.bars.grid(axis="y", color=theme.grid, linewidth=0.8)
-        self.bars.set_axisbelow(True)
+    def _dress_chart(self, axes: Axes) -> None:
+        axes.set_facecolor(self.theme.paper)
+        axes.grid(axis="y", color=self.theme.grid, linewidth=0.8)
+        axes.set_axisbelow(True)
         for side in ("top", "right"):
-            self.bars.spines[side].set_visible(False)
-        for text in self.heatmap.texts[:]:
-            text.remove()
-        self._heat.forget_numbers()
-        self._names = [_title(each, 20, theme.ink, 10, "bold") for each in axes]
-        self._lines = [_title(each, 6, theme.faint, 9, "normal") for each in axes]
+            axes.spines[side].set_visible(False)
 
     def _animate(self) -> None:
         for artist in self.animated:
             artist.set_animated(True)
 
     @property
+    def _charts(self) -> Sequence[NormChart | ScoreHistogram]:
+        """Return the charts that are shown below the heatmap."""
+        names = ("norms",) if self._shown is None else self._shown[1].charts(self._shown[0])
+        both: dict[str, NormChart | ScoreHistogram] = {"norms": self._norms, "histogram": self._histogram}
+        return [both[name] for name in names]
+
+    @property
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
-        return [*self._heat.animated, *self._chart.animated, *self._lines]
+        charts = [artist for chart in self._charts for artist in chart.animated]
+        return [*self._heat.animated, *charts, *(line for line in self._lines if line.axes.get_visible())]
 
     def axes_of(self, artist: Artist) -> Axes:
         """Return the axes that draw ``artist``."""
-        return self.bars if artist.axes is self.bars else self.heatmap
+        return next((axes for axes in (self.bars, self.scores) if axes is artist.axes), self.heatmap)
 
     def set_theme(self, theme: Theme) -> None:
         """Take the colours of ``theme``; the whole figure must be drawn again."""
@@ -148,18 +158,36 @@ class PruningFigure:
     def _lay_out(self) -> None:
         """Give the axes their places, with margins in pixels that text needs."""
         width, height = self.figure.get_size_inches() * 100
+        charts = [chart.axes for chart in self._charts]
+        stacked = len(charts) if width < _NARROW else 1
         bottom = _BOTTOM + _LEGEND_ROW * (self._legend_rows() - 1) + self._strip
-        mean_axes_height = (height - _TOP - _BETWEEN - bottom) / 2
-        self.figure.subplots_adjust(
-            left=_LEFT / width,
-            right=1 - _RIGHT / width,
-            top=1 - _TOP / height,
-            bottom=bottom / height,
-            hspace=_BETWEEN / mean_axes_height,
-        )
-        for axes in (self.heatmap, self.bars):
-            beside = blended_transform_factory(self.figure.transFigure, axes.transAxes)
-            axes.yaxis.set_label_coords(20 / width, 0.5, beside)
+        free = height - _TOP - bottom - stacked * _BETWEEN
+        tall, low = (free * _HEATMAP, free * (1 - _HEATMAP)) if stacked == 1 else (free / 3, free / 3)
+        across = width - _LEFT - _RIGHT
+        self._place(self.heatmap, (_LEFT, height - _TOP - tall, across, tall))
+        if stacked == len(charts):
+            for row, axes in enumerate(reversed(charts)):
+                self._place(axes, (_LEFT, bottom + row * (low + _BETWEEN), across, low))
+        else:
+            gap = _LEFT + _RIGHT
+            share = (across - gap) * _NORMS
+            self._place(charts[0], (_LEFT, bottom, share, low))
+            self._place(charts[1], (_LEFT + share + gap, bottom, across - gap - share, low))
+        for axes in (self.bars, self.scores):
+            axes.set_visible(axes in charts)
+
+    def _place(self, axes: Axes, box: tuple[float, float, float, float]) -> None:
+        """Put ``axes`` at ``box``: left, bottom, width and height in pixels."""
+        width, height = self.figure.get_size_inches() * 100
+        axes.set_position((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+        beside = blended_transform_factory(self.figure.transFigure, axes.transAxes)
+        axes.yaxis.set_label_coords((box[0] - _LEFT + 20) / width, 0.5, beside)
+
+    def height_at(self, width: int) -> int:
+        """Return how many pixels high the figure should be to be ``width`` pixels wide."""
+        if width >= _NARROW:
+            return 600
+        return 500 if len(self._charts) == 1 else 690
 
     def update(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> bool:
         """Show ``preview``.
@@ -174,7 +202,7 @@ class PruningFigure:
         """
         shown = preview, view or View(), largest_weight
         changed = self._shown is None or _still(*shown) != _still(*self._shown)
-        self._shown, self._reading = shown, ("", "")
+        self._shown, self._reading = shown, ("", "", "")
         if changed:
             self._draw_still(*shown)
         self._draw_moving(*shown)
@@ -198,17 +226,20 @@ class PruningFigure:
         if self._shown is None or axes is None:
             return None
         preview = self._shown[0]
+        if axes is self.scores:
+            return None
         if axes is self.bars:
-            channel = self._chart.channel_at(x)
+            channel = self._norms.channel_at(x)
             return None if channel is None else Place(channel, None)
         index = self._heat.index_at(preview, x, y)
         return None if index is None else Place(index[preview.spec.dim], index)
 
     def score_at(self, axes: Axes | None, x: float, y: float) -> float | None:
         """Return the score of a threshold drawn through ``(x, y)`` of ``axes``; None where there is none."""
-        if self._shown is None or axes is not self.bars:
+        if self._shown is None or axes is self.heatmap:
             return None
-        return self._chart.score_at(*self._shown[:2], x, y)
+        chart = next((chart for chart in self._charts if chart.axes is axes), None)
+        return None if chart is None else chart.score_at(*self._shown[:2], x, y)
 
     def point(self, place: Place | None) -> None:
         """Frame the channel at ``place`` in both axes and read it out above them; nothing if None."""
@@ -217,54 +248,60 @@ class PruningFigure:
         preview = self._shown[0]
         channel = None if place is None else place.channel
         self._heat.light(preview, channel)
-        self._chart.light(channel)
+        self._norms.light(channel)
         index = None if place is None else place.index
         self._reading = (
             "" if index is None else weight_reading(preview, index),
             "" if channel is None else channel_reading(preview, channel),
+            "",
         )
         self._write_lines(preview)
 
     def _draw_still(self, preview: Preview, view: View, largest_weight: float | None) -> None:
-        kind = ScoreHistogram if view.draws_histogram(preview) else NormChart
-        if type(self._chart) is not kind:
-            self.bars.clear()
-            self._chart = kind(self.bars, self.theme)
-            self._dress_chart()
         self._lay_out()
         self._heat.fit(preview)
-        self._chart.fit(preview, view)
+        for chart in self._charts:
+            chart.fit(preview, view)
         self._write_titles(preview)
         self._draw_legend(preview, view, largest_weight)
 
     def _draw_moving(self, preview: Preview, view: View, largest_weight: float | None) -> None:
         self._heat.update(preview, view, largest_weight)
-        self._chart.update(preview, view)
+        for chart in self._charts:
+            chart.update(preview, view)
         self._heat.light(preview, None)
-        self._chart.light(None)
+        self._norms.light(None)
         self._write_lines(preview)
         self._animate()
 
     # Words.
 
-    def _room(self, letter: float) -> int:
-        """Return how many letters of ``letter`` pixels each stand over the axes, at 100 dots an inch."""
-        return int(self.heatmap.bbox.width * 100 / self.figure.dpi / letter)
+    def _room(self, axes: Axes, letter: float) -> int:
+        """Return how many letters of ``letter`` pixels each stand over ``axes``, at 100 dots an inch."""
+        return int(axes.bbox.width * 100 / self.figure.dpi / letter)
 
     def _write_titles(self, preview: Preview) -> None:
         """Write what is shown over each axes, as far as there is room for it."""
         tensor = preview.tensor
-        room = self._room(_BOLD_PIXELS)
+        room = self._room(self.heatmap, _BOLD_PIXELS)
         full = f"{tensor.name}  ({tensor.layer_type} {tensor.shape_text})"
         self._names[0].set_text(full if len(full) <= room else _ending(tensor.name, room))
-        self._names[1].set_text(_beginning(self._chart.title(preview), room))
+        charts: tuple[NormChart | ScoreHistogram, ...] = self._norms, self._histogram
+        for name, chart in zip(self._names[1:], charts, strict=True):
+            room = self._room(chart.axes, _BOLD_PIXELS)
+            name.set_text(_beginning(chart.title(preview), room))
 
     def _write_lines(self, preview: Preview) -> None:
-        room = self._room(_LETTER_PIXELS)
-        usual = _mask_line(preview), self._chart.line(preview)
+        usual = self._mask_line(preview), self._norms.line(preview), self._histogram.line(preview)
         for line, text, reading in zip(self._lines, usual, self._reading, strict=True):
-            line.set_text(_beginning(reading or text, room))
+            line.set_text(_beginning(reading or text, self._room(line.axes, _LETTER_PIXELS)))
             line.set_color(self.theme.ink if reading else self.theme.faint)
+
+    def _mask_line(self, preview: Preview) -> str:
+        text = f"{preview.method.title} · {percent(preview.sparsity)} pruned"
+        if preview.threshold is None or preview.method.structured or self.scores.get_visible():
+            return text
+        return f"{text} · |w| ≤ {preview.threshold:.3g}"
 
     def _draw_legend(self, preview: Preview, view: View, largest_weight: float | None) -> None:
         for legend in self.figure.legends[:]:
@@ -272,7 +309,7 @@ class PruningFigure:
         above = self._strip / 100 / self.figure.get_figheight()
         self.figure.legend(
             handles=legend_handles(preview, view, self.theme, largest_weight), loc="lower left",
-            ncols=-(-_entries(preview, view) // self._legend_rows()), frameon=False, fontsize=9,
+            ncols=-(-entries(preview, view) // self._legend_rows()), frameon=False, fontsize=9,
             labelcolor=self.theme.ink, bbox_to_anchor=(0.0, above), handlelength=2.1, columnspacing=1.2,
         )  # fmt: skip
 
@@ -283,49 +320,8 @@ class PruningFigure:
 
     def _legend_rows(self) -> int:
         """Return how many rows the legend has; a narrow page needs a further one."""
-        entries = 4 if self._shown is None else _entries(*self._shown[:2])
-        return -(-entries // max(2, int(self.figure.get_figwidth() * 100 / _ENTRY)))
-
-
-def state_handles(
-    preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
-) -> list[Artist]:
-    """Return what a legend says of the heatmap: the states of weights, and their colours."""
-    handles: list[Artist] = []
-    if view.heatmap == "weights":
-        limits = colour_limits(preview, view, largest_weight)
-        one = len(limits) == 1
-        low, high = (f"−{limits[0]:.2g}", f"{limits[0]:.2g}") if one else ("negative", "positive")
-        handles = [
-            Patch(color=theme.negative, label=low),
-            Patch(facecolor=theme.zero, edgecolor=theme.faint, linewidth=0.6, label="0"),
-            Patch(color=theme.positive, label=high),
-        ]
-    handles += [Patch(color=theme.kept, label="kept")] if view.heatmap != "weights" else []
-    handles.append(Patch(color=theme.pruned, label="pruned"))
-    if preview.tensor.default_mask is not None:
-        handles.append(Patch(color=theme.earlier, label="pruned earlier"))
-    return handles
-
-
-def legend_handles(
-    preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
-) -> list[Artist]:
-    """Return what the legend of both pictures says: the states, the threshold, the lines."""
-    handles = state_handles(preview, view, theme, largest_weight)
-    if view.heatmap == "weights":
-        handles.insert(3, Patch(color=theme.kept, label="kept"))
-    if preview.method.norm_scores or view.draws_histogram(preview):
-        handles.append(Line2D([], [], color=theme.threshold, linestyle=DASHES, label="threshold"))
-    if view.overlay == "l1_l2" and not view.draws_histogram(preview):
-        line: Any = {"color": theme.ink, "linewidth": 1.1}
-        handles.append(Line2D([], [], linestyle="-", label="L1, stretched", **line))
-        handles.append(Line2D([], [], linestyle=":", label="L2, stretched", **line))
-    return handles
-
-
-def _entries(preview: Preview, view: View) -> int:
-    return len(legend_handles(preview, view, LIGHT))
+        count = 4 if self._shown is None else entries(*self._shown[:2])
+        return -(-count // max(2, int(self.figure.get_figwidth() * 100 / _ENTRY)))
 
 
 def _title(axes: Axes, points: float, colour: str, size: float, weight: str) -> Any:
@@ -349,10 +345,3 @@ def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[
     spec, method = preview.spec, preview.method
     ranked = method.norm_scores, method.structured, preview.has_scores, preview.unit_name
     return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, *ranked, view, largest_weight)
-
-
-def _mask_line(preview: Preview) -> str:
-    text = f"{preview.method.title} · {percent(preview.sparsity)} pruned"
-    if preview.threshold is not None and not preview.method.structured:
-        text += f" · |w| ≤ {preview.threshold:.3g}"
-    return text

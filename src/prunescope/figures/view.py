@@ -11,7 +11,11 @@ from prunescope.preview import Preview
 VIEW_CHOICES: Mapping[str, Mapping[str, str]] = {
     "heatmap": {"mask": "mask", "weights": "weights", "scores": "scores"},
     "colour_range": {"layer": "of the layer", "channel": "of each channel", "model": "of the whole model"},
-    "chart": {"auto": "what the method ranks", "norms": "channel norms", "histogram": "histogram of scores"},
+    "chart": {
+        "auto": "norms, and scores if ranked",
+        "norms": "channel norms",
+        "histogram": "histogram of scores",
+    },
     "order": {"index": "by index", "norm": "by norm"},
     "scale": {"linear": "linear", "log": "logarithmic"},
     "norms": {"raw": "as they are", "per_weight": "divided by channel size"},
@@ -28,7 +32,8 @@ class View:
         heatmap: The ``"mask"``, the ``"weights"`` (zero is white) or the ``"scores"``.
         colour_range: Whose largest weight has the full colour: of the ``"layer"``, of each ``"channel"``, of
             the whole ``"model"``.
-        chart: Channel ``"norms"``, a ``"histogram"`` of scores, or by what the method ranks (``"auto"``).
+        chart: Channel ``"norms"``, a ``"histogram"`` of scores, or norms and, where the method ranks single
+            weights, the histogram beside them (``"auto"``).
         order: Bars by ``"index"`` or sorted by ``"norm"``.
         scale: ``"linear"`` or ``"log"``.
         norms: ``"raw"``, or ``"per_weight"``: divided by the number of weights in a channel.
@@ -60,8 +65,13 @@ class View:
                 allowed = ", ".join(choices)
                 raise RequestError("view", f"`{name}` of a view must be one of {allowed}, got {value!r}.")
 
-    def draws_histogram(self, preview: Preview) -> bool:
-        """Return whether the lower chart is a histogram: random scores are not worth one."""
+    def charts(self, preview: Preview) -> tuple[str, ...]:
+        """Return what stands below the heatmap: ``"norms"``, ``"histogram"`` or both.
+
+        Random scores are not worth a histogram; where channels are ranked, norms say it all.
+        """
         if not preview.has_scores or self.chart == "norms":
-            return False
-        return self.chart == "histogram" or not preview.method.structured
+            return ("norms",)
+        if self.chart == "histogram":
+            return ("histogram",)
+        return ("norms",) if preview.method.structured else ("norms", "histogram")

@@ -1,0 +1,57 @@
+"""What the legend says: the states of weights and their colours, the threshold, the lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from prunescope.figures.heatmap import colour_limits
+from prunescope.figures.style import DASHES, LIGHT, Theme
+from prunescope.figures.view import View
+from prunescope.preview import Preview
+
+
+def state_handles(
+    preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
+) -> list[Artist]:
+    """Return what a legend says of the heatmap: the states of weights, and their colours."""
+    handles: list[Artist] = []
+    if view.heatmap == "weights":
+        limits = colour_limits(preview, view, largest_weight)
+        one = len(limits) == 1
+        low, high = (f"−{limits[0]:.2g}", f"{limits[0]:.2g}") if one else ("negative", "positive")
+        handles = [
+            Patch(color=theme.negative, label=low),
+            Patch(facecolor=theme.zero, edgecolor=theme.faint, linewidth=0.6, label="0"),
+            Patch(color=theme.positive, label=high),
+        ]
+    handles += [Patch(color=theme.kept, label="kept")] if view.heatmap != "weights" else []
+    handles.append(Patch(color=theme.pruned, label="pruned"))
+    if preview.tensor.default_mask is not None:
+        handles.append(Patch(color=theme.earlier, label="pruned earlier"))
+    return handles
+
+
+def legend_handles(
+    preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
+) -> list[Artist]:
+    """Return what the legend of both pictures says: the states, the threshold, the lines."""
+    handles = state_handles(preview, view, theme, largest_weight)
+    if view.heatmap == "weights":
+        handles.insert(3, Patch(color=theme.kept, label="kept"))
+    charts = view.charts(preview)
+    if preview.method.norm_scores or "histogram" in charts:
+        handles.append(Line2D([], [], color=theme.threshold, linestyle=DASHES, label="threshold"))
+    if view.overlay == "l1_l2" and "norms" in charts:
+        line: Any = {"color": theme.ink, "linewidth": 1.1}
+        handles.append(Line2D([], [], linestyle="-", label="L1, stretched", **line))
+        handles.append(Line2D([], [], linestyle=":", label="L2, stretched", **line))
+    return handles
+
+
+def entries(preview: Preview, view: View) -> int:
+    """Return how many entries that legend has."""
+    return len(legend_handles(preview, view, LIGHT))
