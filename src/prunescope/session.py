@@ -7,8 +7,9 @@ pruned tensors passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,7 @@ class Session:
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
         self._rankings: dict[int, tuple[object, Ranking]] = {}
         self._norms: dict[int, tuple[object, ChannelNorms]] = {}
+        self._findings: tuple[object, dict[Hashable, Any]] = (None, {})
         self._twin: tuple[object, Twin] | None = None
         self._accuracies: dict[object, Accuracy] = {}
         self._measured_state: object = None
@@ -250,7 +252,8 @@ class Session:
             return self.applied
         return Variant({**self.history.masks(), **preview.masks}, (*self.history.done, preview))
 
-    def _variant(self, what: Preview | Variant | None) -> Variant:
+    def variant(self, what: Preview | Variant | None) -> Variant:
+        """Return the state of the model that ``what`` stands for; None is the model as it was given."""
         if isinstance(what, Preview):
             return self.with_preview(what)
         return Variant() if what is None else what
@@ -262,13 +265,13 @@ class Session:
             for name, mask in variant.masks.items()
         }
 
+    def masks(self, what: Preview | Variant | None = None) -> dict[str, Tensor]:
+        """Return all masks of a state of the model by plain name, those it carries of its own included."""
+        return {**self._weights.own_masks(), **self.variant(what).masks}
+
     def pruned_weights(self, what: Preview | Variant | None = None) -> int:
         """Return how many weights are pruned in a state of the model, its own earlier pruning included."""
-        masks = self._variant(what).masks
-        pruned = 0
-        for mask in {**self._weights.own_masks(), **masks}.values():
-            pruned += mask.numel() - count_true(mask)
-        return pruned
+        return sum(mask.numel() - count_true(mask) for mask in self.masks(what).values())
 
     def model_sparsity(self, what: Preview | Variant | None = None) -> float:
         """Return the fraction of all the model's parameters that is pruned, in [0, 1].
@@ -314,7 +317,15 @@ class Session:
     def _known_accuracy(self, what: Preview | Variant | None) -> Accuracy | None:
         if self._measured_state != self._state():
             return None
-        return self._accuracies.get(self._variant(what).key)
+        return self._accuracies.get(self.variant(what).key)
+
+    @property
+    def findings(self) -> dict[Hashable, Any]:
+        """Return where to keep what was found out about the model; empty again once the model has changed."""
+        state = self._state()
+        if self._findings[0] != state:
+            self._findings = (state, {})
+        return self._findings[1]
 
     def _state(self) -> tuple[object, ...]:
         """Return what changes whenever the user's model does."""
@@ -333,8 +344,8 @@ class Session:
             return
         if isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor:
             raise _changed()
-        variant, start = self._variant(what), self._state()
-        for counted in self._current_twin().evaluate(*self.source.data, self.weights(variant)):
+        variant, start = self.variant(what), self._state()
+        for counted in self.twin().evaluate(*self.source.data, self.weights(variant)):
             if self._state() != start:
                 raise _changed()
             if counted.total == len(self.source.data[1]):
@@ -349,7 +360,12 @@ class Session:
             del self._accuracies[other]
         self._accuracies[key] = accuracy
 
-    def _current_twin(self) -> Twin:
+    def twin(self) -> Twin:
+        """Return a copy of the network as it is now, to run in its place.
+
+        Raises:
+            RequestError: The model is a checkpoint, or cannot be copied.
+        """
         key = self._state()
         if self._twin is None or self._twin[0] != key:
             self._twin = None  # Free the old one before the new one takes memory.

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,13 +77,16 @@ class Twin:
     Args:
         model: Any module; read, never written.
 
+    Attributes:
+        model: The copy.
+
     Raises:
         RequestError: The model cannot be copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
         try:
-            self._model = copy_of(model).eval()
+            self.model = copy_of(model).eval()
         except Exception as error:
             raise _unmeasured(error) from error
 
@@ -124,11 +128,11 @@ class Twin:
     @contextmanager
     def _standing_in(self, name: str, masked: Tensor) -> Iterator[dict[str, Tensor]]:
         stored = f"{name}_orig"
-        if stored not in dict(self._model.named_parameters(remove_duplicate=False)):
+        if stored not in dict(self.model.named_parameters(remove_duplicate=False)):
             yield {name: masked}
             return
         prefix, _, plain = name.rpartition(".")
-        attributes = vars(self._model.get_submodule(prefix))
+        attributes = vars(self.model.get_submodule(prefix))
         before = attributes.get(plain)
         if before is not None:
             attributes[plain] = masked  # Read by whoever uses the weight without calling its layer.
@@ -138,11 +142,30 @@ class Twin:
             if before is not None:
                 attributes[plain] = before
 
+    def run(self, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor] | None = None) -> Any:
+        """Return what the model answers, without gradients; the global random states are left as they were.
+
+        Args:
+            inputs: What it is called with.
+            weights: Tensors that stand in for the model's own, by plain name; None runs it as it is.
+
+        Raises:
+            RequestError: The model cannot be run on ``inputs``.
+        """
+        with self.using(weights or {}) as state:
+            try:
+                return self._call(state, inputs)
+            except Exception as error:
+                raise _unmeasured(error) from error
+
+    def _call(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
+        with _untouched_randomness(), torch.no_grad():
+            # A tied weight is pruned in one of its layers, as torch does it.
+            return functional_call(self.model, state, inputs, tie_weights=False)
+
     def _answer(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         try:
-            with _untouched_randomness(), torch.no_grad():
-                # A tied weight is pruned in one of its layers, as torch does it.
-                scores = functional_call(self._model, state, inputs, tie_weights=False)
+            scores = self._call(state, inputs)
             if not isinstance(scores, Tensor) or scores.ndim != 2 or scores.shape[:1] != targets.shape:
                 got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
                 raise ValueError(f"the model must answer with scores of shape (N, classes), got {got}")

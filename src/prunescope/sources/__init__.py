@@ -1,6 +1,6 @@
 """Where weights come from: a module in memory, a checkpoint file, or one of the shipped demos."""
 
-from prunescope.sources.checkpoint import Checkpoint, offered, save_pruned
+from prunescope.sources.checkpoint import Checkpoint, Entry, file_parts, file_size, offered, save_pruned
 from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
 from prunescope.sources.source import (
     MODELS_VARIABLE,
@@ -17,11 +17,14 @@ __all__ = [
     "MODELS_VARIABLE",
     "OPEN_VARIABLE",
     "Checkpoint",
+    "Entry",
     "Inputs",
     "Source",
     "Weights",
     "checkpoint_source",
     "demo_source",
+    "file_parts",
+    "file_size",
     "find_tensor",
     "fingerprint",
     "module_source",

@@ -33,6 +33,7 @@ class Source:
             shape ``(N,)``; the model must answer ``inputs`` with scores of shape ``(N, classes)``.
         layer: Full name of the parameter to open with; None for the first.
         note: One sentence about the model that stands beside it, or "".
+        example: What the model is called with where there is no data: at least one example, or None.
     """
 
     model: nn.Module | Checkpoint
@@ -40,6 +41,13 @@ class Source:
     data: tuple[Inputs, Tensor] | None = None
     layer: str | None = None
     note: str = ""
+    example: Inputs | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...] | None:
+        """Return what the model is called with, one tensor per argument; axis 0 counts examples. Or None."""
+        given = self.example if self.data is None else self.data[0]
+        return given if given is None or isinstance(given, tuple) else (given,)
 
     @property
     def module(self) -> nn.Module:

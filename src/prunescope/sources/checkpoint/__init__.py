@@ -6,6 +6,16 @@ looked at, and the last one read is the only one kept.
 
 from prunescope.sources.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.checkpoint.layout import SUFFIXES, offered
+from prunescope.sources.checkpoint.stream import Entry, file_parts, file_size
 from prunescope.sources.checkpoint.write import save_pruned
 
-__all__ = ["SUFFIXES", "Checkpoint", "offered", "open_checkpoint", "save_pruned"]
+__all__ = [
+    "SUFFIXES",
+    "Checkpoint",
+    "Entry",
+    "file_parts",
+    "file_size",
+    "offered",
+    "open_checkpoint",
+    "save_pruned",
+]

@@ -21,7 +21,7 @@ from prunescope.sources.checkpoint.stored import ChangedFile, StoredTensor, Zero
 MAX_HEADER_BYTES = 1 << 25
 """Longest header that is read: some 300,000 tensors; the library itself would read 100 MB."""
 
-_DTYPES = {
+DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
     "I8": torch.int8,
@@ -41,6 +41,8 @@ _DTYPES = {
     "F8_E5M2": torch.float8_e5m2,
     "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
 }
+"""Torch's types by the names that the format gives them."""
+
 _COPY_BYTES = 1 << 22
 
 
@@ -150,7 +152,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
 
 def _described(name: str, stored: Any) -> StoredTensor:
-    dtype = _DTYPES.get(stored.get_dtype())
+    dtype = DTYPES.get(stored.get_dtype())
     known = stored.get_dtype() if dtype is None else str(dtype).removeprefix("torch.")
     return StoredTensor(name, tuple(stored.get_shape()), dtype, known)
 

@@ -1,0 +1,128 @@
+"""What a state of the model costs: numbers, bytes, operations. A mask alone makes none of them less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from prunescope.analysis import Flops, compress, count_flops, dense_file, masked_file, permanent_file
+from prunescope.errors import RequestError
+from prunescope.history import Step, Variant
+from prunescope.preview import Preview
+from prunescope.session import Session
+from prunescope.sources import file_size
+
+
+@dataclass(frozen=True)
+class FileSizes:
+    """Bytes of the model's state as a safetensors file.
+
+    Attributes:
+        dense: As it was given, without any pruning.
+        masked: With pruning in place: every pruned tensor whole, and a mask of its size beside it.
+        permanent: After ``remove``: plain tensors, with zeros that take as much room as any number.
+    """
+
+    dense: int
+    masked: int
+    permanent: int
+
+
+def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileSizes:
+    """Return the size of the model's file in one of its states; computed, to the byte.
+
+    Args:
+        session: The session.
+        what: A preview, as if it were carried out after the steps; a variant; None is the model as given.
+
+    Raises:
+        RequestError: The model is a checkpoint.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(100, 10)))
+        >>> file_sizes(session, session.preview(session.resolve(session.first_spec)))
+        FileSizes(dense=4208, masked=8288, permanent=4208)
+    """
+    model, masks, known = session.source.module, session.masks(what), session.findings
+    if "dense" not in known:
+        known["dense"] = file_size(dense_file(model))
+    return FileSizes(known["dense"], file_size(masked_file(model, masks)), known["dense"])
+
+
+def compressed_sizes(session: Session, what: Preview | Variant | None = None) -> Iterator[FileSizes | None]:
+    """Yield None after each bit of work, then how large the three files are once zlib has compressed them.
+
+    They are made and compressed for it, in pieces. States that are made of steps are measured once.
+
+    Args:
+        session: The session.
+        what: As for `file_sizes`.
+
+    Raises:
+        RequestError: The model is a checkpoint.
+    """
+    model, masks, known = session.source.module, session.masks(what), session.findings
+    key = ("compressed", session.variant(what).key)
+    if key not in known:
+        sizes = []
+        for file in (dense_file(model), masked_file(model, masks), permanent_file(model, masks)):
+            size = 0
+            for size in compress(file):  # noqa: B007  # the last one counts
+                yield None
+            sizes.append(size)
+        if not _is_of_steps(key[1]):
+            yield FileSizes(*sizes)  # Not kept: previews are many, and large.
+            return
+        known[key] = FileSizes(*sizes)
+    yield known[key]
+
+
+def _is_of_steps(key: object) -> bool:
+    return isinstance(key, tuple) and all(isinstance(part, Step) for part in key)
+
+
+def nonzero(session: Session, what: Preview | Variant | None = None) -> int:
+    """Return how many of the model's parameters are not zero in one of its states: counted, all of them.
+
+    Args:
+        session: The session.
+        what: As for `file_sizes`.
+
+    Raises:
+        RequestError: The model is a checkpoint.
+    """
+    masks, known = session.masks(what), session.findings
+    if "nonzero" not in known:
+        parameters = session.source.module.named_parameters()
+        known["nonzero"] = {name.removesuffix("_orig"): _nonzero(value) for name, value in parameters}
+    counts: dict[str, int] = dict(known["nonzero"])
+    for name, weight in session.weights(Variant(masks)).items():
+        counts[name] = _nonzero(weight)
+    return sum(counts.values())
+
+
+def _nonzero(tensor: Tensor) -> int:
+    return int(torch.count_nonzero(tensor))
+
+
+def flops(session: Session) -> Flops:
+    """Return torch's count of the operations that one example takes; the same with masks and without.
+
+    Args:
+        session: The session; its model is run once on one example.
+
+    Raises:
+        RequestError: There is no example to run the model on, or it cannot be run.
+    """
+    inputs, known = session.source.inputs, session.findings
+    if inputs is None:
+        raise RequestError("data", "`data` or `example` must be given: operations are counted in a run.")
+    if "flops" not in known:
+        known["flops"] = count_flops(session.twin(), inputs)
+    return cast(Flops, known["flops"])

@@ -1,0 +1,90 @@
+"""The bytes of a safetensors file of tensors in memory, piece by piece, as the library would write them.
+
+The library's writer makes the whole file at once. Made in pieces, a file can be measured or compressed while
+only one of its tensors is in memory twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunescope.sources.checkpoint.safetensors_file import DTYPES
+
+_WIDEST_FIRST = (
+    *("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"),
+    *("F8_E5M2FNUZ", "F8_E4M3FNUZ", "F8_E4M3", "F8_E5M2", "I8", "U8", "BOOL"),
+)
+"""The order in which the library lays tensors out, so that each is aligned; within a type, by name."""
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One tensor of a file.
+
+    Attributes:
+        name: Its name.
+        shape: Its shape.
+        dtype: The type of its numbers.
+        numbers: Makes the tensor, when its bytes are wanted.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    numbers: Callable[[], Tensor]
+
+    @property
+    def bytes(self) -> int:
+        """Return how many bytes its numbers take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def file_size(entries: Iterable[Entry]) -> int:
+    """Return how many bytes a safetensors file of ``entries`` has; no tensor is made for it.
+
+    Example:
+        >>> file_size([Entry("w", (2, 3), torch.float32, lambda: torch.zeros(2, 3))])
+        120
+    """
+    ordered = _ordered(entries)
+    return len(_header(ordered)) + sum(entry.bytes for entry in ordered)
+
+
+def file_parts(entries: Iterable[Entry]) -> Iterator[memoryview]:
+    """Yield the bytes of a safetensors file of ``entries``: its header, then one tensor after the other.
+
+    The file is to the byte what ``safetensors.torch.save(tensors, {"format": "pt"})`` makes.
+    """
+    ordered = _ordered(entries)
+    yield memoryview(_header(ordered))
+    for entry in ordered:
+        flat = entry.numbers().detach().cpu().contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().data
+
+
+def _ordered(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (_WIDEST_FIRST.index(_NAMES[entry.dtype]), entry.name))
+
+
+def _header(ordered: list[Entry]) -> bytes:
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for entry in ordered:
+        start, end = end, end + entry.bytes
+        header[entry.name] = {
+            "dtype": _NAMES[entry.dtype],
+            "shape": list(entry.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text + b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(padded)) + padded
