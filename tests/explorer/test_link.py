@@ -161,6 +161,25 @@ def test_a_teacher_hides_and_locks() -> None:
         explorer.close()
 
 
+def test_what_is_hidden_leaves_no_frame_behind() -> None:
+    explorer = explore(network(), hide=("steps",))
+    try:
+        assert explorer._sections.titles == ("Take it home",)
+        assert explorer.open_link("hide=layer,method,n,dim,seed,view,steps,takeaway") is None
+        assert all(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
+        assert explorer.open_link("hide=layer,method,n,dim,seed") is None
+        assert explorer._sections.titles == ("Steps", "Take it home")
+        assert explorer._sections.children == (explorer._steps.widget, explorer._taking.widget)
+        assert not any(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
+    finally:
+        explorer.close()
+
+
+def test_what_cannot_be_locked_is_said() -> None:
+    with pytest.raises(RequestError, match="`lock` must list some of model, .* steps, got 'view'"):
+        explore(network(), lock=["view"])
+
+
 def test_what_cannot_be_hidden_is_said() -> None:
     with pytest.raises(RequestError, match="`hide` must list some of model, layer, .* got 'picture'"):
         explore(network(), hide=["picture"])

@@ -123,13 +123,14 @@ def test_moving_amount_alone_needs_no_full_drawing() -> None:
     assert update(amount=0.7, method="ln_structured", dim=1, n=1)
 
 
-def test_channel_ticks_are_whole_numbers() -> None:
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_channel_ticks_are_whole_numbers(inputs: int) -> None:
     picture = PruningFigure()
-    picture.update(preview_of(tensor(3, 2, 3, 3), method="ln_structured", amount=0.5))
+    picture.update(preview_of(tensor(3, inputs, 3, 3), method="ln_structured", amount=0.5))
     FigureCanvasAgg(picture.figure).draw()
     for axis in (picture.bars.xaxis, picture.heatmap.xaxis, picture.heatmap.yaxis):
         assert all(float(tick).is_integer() for tick in axis.get_ticklocs())
-    assert picture.heatmap.get_xlim() == (-0.5, 1.5), "one input channel is one unit wide"
+    assert picture.heatmap.get_xlim() == (-0.5, inputs - 0.5), "one input channel is one unit wide"
 
 
 def test_many_channels_become_means_of_groups() -> None:

@@ -19,6 +19,7 @@ from prunescope.explorer.canvas import LiveCanvas
 from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.controls import Controls
+from prunescope.explorer.link import CONTROLS
 from prunescope.explorer.page import Page
 from prunescope.explorer.pointing import Pointing
 from prunescope.explorer.readout import Readout
@@ -40,7 +41,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     Args:
         catalogue: What can be explored.
-        hide: Controls that are not shown, some of `prunescope.explorer.link.CONTROLS`.
+        hide: What is not shown, some of `prunescope.explorer.link.HIDEABLE`.
         lock: Controls that are shown and cannot be moved by hand.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 
@@ -85,6 +86,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._taking = TakingPanel(self._take, self._bring, self._lock)
         self._page = Page()
         self._addressed = False
+        self._beside = {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(titles) == 1 else set())
         self._ruler = Ruler()
         self._ruler.observe(self._on_page, names=["width", "dark"])
         self._caption = widgets.HTML().add_class("ps-caption")
@@ -96,13 +98,12 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             readout.problem,
             self._canvas.widget,
         ]
-        panels = {"Steps": self._steps.widget, "Take it home": self._taking.widget}
-        sections = widgets.Tab(list(panels.values()), titles=tuple(panels)).add_class("ps-sections")
-        picture = widgets.VBox([self._ruler, *answers, readout.honesty, sections, self._page])
-        controls = widgets.VBox([self._controls.widget, self._views.widget, self._caption])
-        body = widgets.Box([controls.add_class("ps-side"), picture.add_class("ps-picture")]).add_class(
-            "ps-body"
-        )
+        self._sections = widgets.Tab().add_class("ps-sections")
+        self._put_away = widgets.VBox().add_class("ps-hidden")
+        below = [readout.honesty, self._sections, self._put_away, self._page]
+        picture = widgets.VBox([self._ruler, *answers, *below]).add_class("ps-picture")
+        self._side = widgets.VBox([self._controls.widget, self._views.widget, self._caption])
+        body = widgets.Box([self._side.add_class("ps-side"), picture]).add_class("ps-body")
         self.children = [body]
         self.add_class("prunescope")
         self._restrict()
@@ -144,7 +145,18 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
     def _restrict(self) -> None:
         self._controls.restrict(self._hide, self._locked)
         self._steps.restrict("steps" in self._hide, "steps" in self._locked)
+        _show(self._views.widget, "view" not in self._hide)
+        self._show_sections()
         self._render()
+
+    def _show_sections(self) -> None:
+        """Have a tab for each section that is not hidden; the others stay in the tree, to be closed with it."""
+        sections = {"steps": ("Steps", self._steps.widget), "takeaway": ("Take it home", self._taking.widget)}
+        shown = [section for name, section in sections.items() if name not in self._hide]
+        self._put_away.children = [widget for name, (_, widget) in sections.items() if name in self._hide]
+        self._sections.children = [widget for _, widget in shown]
+        self._sections.titles = tuple(title for title, _ in shown)
+        _show(self._sections, bool(shown))
 
     def _carry_state_in_address(self) -> None:
         """From now on keep the state in the address of the page, which shows nothing but this explorer."""
@@ -161,6 +173,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
+        _show(self._side, bool(note) or not self._hide.issuperset(self._beside))
         preview, view = snapshot.preview, snapshot.view
         self._views.render(view, view.charts(preview))
         if (preview, view) != self._drawn:
@@ -187,3 +200,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._accuracy.close()
             self._canvas.close()
             close_tree(self)
+
+
+def _show(widget: widgets.Widget, shown: bool) -> None:
+    (widget.remove_class if shown else widget.add_class)("ps-hidden")

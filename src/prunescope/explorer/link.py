@@ -21,6 +21,9 @@ from prunescope.takeaway.plan import spec_of, step_values
 CONTROLS = ("model", "layer", "method", "amount", "n", "dim", "seed", "steps")
 """What a link may set, hide or lock."""
 
+HIDEABLE = (*CONTROLS, "view", "takeaway")
+"""What can be hidden: the controls, those of the pictures, and what can be taken home."""
+
 LIMIT = 100_000
 """Characters of a query, and of what it may unpack to."""
 
@@ -32,7 +35,7 @@ class Link:
     Attributes:
         changes: Fields of `PruneSpec`, and ``model``, as `Explorer.request` takes them.
         steps: What the steps ask, oldest first; None when the link says nothing of steps.
-        hide: Controls that are not to be shown.
+        hide: What is not to be shown, some of `HIDEABLE`.
         lock: Controls that are shown and cannot be moved.
     """
 
@@ -91,15 +94,20 @@ def from_query(query: str) -> Link:
 def controls(parameter: str, names: object) -> frozenset[str]:
     """Return the controls that ``names`` lists: a sequence of names, or one string with commas.
 
+    Args:
+        parameter: ``"hide"`` or ``"lock"``.
+        names: Some of `HIDEABLE` or of `CONTROLS`.
+
     Raises:
-        RequestError: One of them is no control.
+        RequestError: One of them is not.
     """
+    allowed = HIDEABLE if parameter == "hide" else CONTROLS
     listed = names.split(",") if isinstance(names, str) else list(names)  # type: ignore[call-overload]
     found = {name.strip() if isinstance(name, str) else name for name in listed} - {""}
     for name in found:
-        if name not in CONTROLS:
+        if name not in allowed:
             raise RequestError(
-                parameter, f"`{parameter}` must list some of {', '.join(CONTROLS)}, got {name!r}."
+                parameter, f"`{parameter}` must list some of {', '.join(allowed)}, got {name!r}."
             )
     return frozenset(found)
 

@@ -35,7 +35,7 @@ class ExplorerState(traitlets.HasTraits):
 
     Args:
         catalogue: What can be explored.
-        hide: Controls that are not shown, some of `prunescope.explorer.link.CONTROLS`.
+        hide: What is not shown, some of `prunescope.explorer.link.HIDEABLE`.
         lock: Controls that are shown and cannot be moved by hand.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 

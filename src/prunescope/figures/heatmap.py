@@ -254,7 +254,7 @@ def colour_limits(preview: Preview, view: View, largest_weight: float | None) ->
 
 def across_locator(axes: Axes) -> MaxNLocator:
     """Return what places whole numbers along a horizontal axis, about one in a hundred pixels."""
-    return MaxNLocator(max(3, round(axes.bbox.width / axes.figure.dpi)), integer=True)
+    return MaxNLocator(max(3, round(axes.bbox.width / axes.figure.dpi)), integer=True, min_n_ticks=1)
 
 
 def frame(box: Rectangle, axes: Axes, across: tuple[float, float], down: tuple[float, float]) -> None:
