@@ -34,7 +34,8 @@ def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
-            ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``.
+            ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
+            ``"steps"``, ``"view"`` and ``"takeaway"`` can be hidden as well.
 
     Raises:
         TypeError: An unknown keyword.
