@@ -150,7 +150,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._render()
 
     def _show_sections(self) -> None:
-        """Have a tab for each section that is not hidden; the others stay in the tree, to be closed with it."""
+        """Have a tab for each section that is not hidden; the others stay in the tree, and close with it."""
         sections = {"steps": ("Steps", self._steps.widget), "takeaway": ("Take it home", self._taking.widget)}
         shown = [section for name, section in sections.items() if name not in self._hide]
         self._put_away.children = [widget for name, (_, widget) in sections.items() if name in self._hide]
