@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from prunescope.analysis import Flops, compress, count_flops, dense_file, masked_file, permanent_file
+from prunescope.analysis import (
+    Cut,
+    Emission,
+    Flops,
+    compress,
+    count_flops,
+    cut_out,
+    dense_file,
+    masked_file,
+    measure_emissions,
+    permanent_file,
+)
 from prunescope.errors import RequestError
 from prunescope.history import Step, Variant
 from prunescope.preview import Preview
@@ -126,3 +137,80 @@ def flops(session: Session) -> Flops:
     if "flops" not in known:
         known["flops"] = count_flops(session.twin(), inputs)
     return cast(Flops, known["flops"])
+
+
+def emissions(
+    session: Session, what: Preview | Variant | None = None
+) -> Iterator[tuple[Emission, ...] | None]:
+    """Yield None after each bit of work, then what the pruned output channels of each layer still put out.
+
+    Args:
+        session: The session; its model is run on some of its examples.
+        what: As for `file_sizes`.
+
+    Raises:
+        RequestError: There is no example to run the model on, or it cannot be run.
+    """
+    masks, inputs = session.masks(what), session.source.inputs
+    if inputs is None:
+        raise RequestError("data", "`data` or `example` must be given: what channels put out shows in a run.")
+    yield from measure_emissions(session.twin(), masks, session.weights(Variant(masks)), inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What a state of a model costs; what is not measured (yet) is None.
+
+    Attributes:
+        parameters: How many numbers its parameters hold.
+        files: Bytes of its file, computed.
+        nonzero: How many of its parameters are not zero.
+        compressed: Bytes of its file compressed by zlib.
+        flops: Operations that one example takes; masks do not change them.
+        emissions: What the pruned output channels of its layers still put out.
+        cut: What these channels would save if they were cut out.
+        problems: Why something is not measured, by the name of its attribute.
+    """
+
+    parameters: int
+    files: FileSizes | None = None
+    nonzero: int | None = None
+    compressed: FileSizes | None = None
+    flops: Flops | None = None
+    emissions: tuple[Emission, ...] | None = None
+    cut: Cut | None = None
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+def measure(session: Session, what: Preview | Variant | None = None) -> Iterator[Costs]:
+    """Yield what is known so far of a state's costs after each bit of work; the last one is the whole.
+
+    Args:
+        session: The session; left as it is.
+        what: As for `file_sizes`.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> *_, costs = measure(Session(module_source(nn.Linear(4, 3))))
+        >>> costs.parameters, costs.nonzero, costs.problems["flops"]
+        (15, 15, '`data` or `example` must be given: operations are counted in a run.')
+    """
+    costs = Costs(session.parameters)
+    parts: dict[str, Callable[[], Iterator[Any]]] = {
+        "files": lambda: iter([file_sizes(session, what)]),
+        "nonzero": lambda: iter([nonzero(session, what)]),
+        "flops": lambda: iter([flops(session)]),
+        "emissions": lambda: emissions(session, what),
+        "cut": lambda: iter([cut_out(session.source.module, session.masks(what), costs.flops)]),
+        "compressed": lambda: compressed_sizes(session, what),
+    }
+    for name, part in parts.items():
+        try:
+            for found in part():
+                if found is not None:
+                    costs = replace(costs, **{name: found})
+                yield costs
+        except RequestError as problem:
+            costs = replace(costs, problems={**costs.problems, name: str(problem)})
+            yield costs

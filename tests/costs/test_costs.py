@@ -13,8 +13,8 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import nn
 
-from prunescope.analysis import copy_of
-from prunescope.costs import FileSizes, compressed_sizes, file_sizes, flops, nonzero
+from prunescope.analysis import Cut, copy_of
+from prunescope.costs import FileSizes, compressed_sizes, file_sizes, flops, measure, nonzero
 from prunescope.errors import RequestError
 from prunescope.session import Session
 from prunescope.sources import Entry, Source, demo_source, file_parts, module_source
@@ -199,3 +199,31 @@ def test_counting_does_not_load_torchs_compiler() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == [str(OPERATIONS["mlp"]), "False"]
+
+
+def test_all_costs_of_a_state_bit_by_bit() -> None:
+    session = Session(demo_source("cnn"))
+    step(session, layer="block2.conv1", method="ln_structured", amount=16)
+    known = list(measure(session, session.applied))
+    assert known[0].files is not None
+    assert known[0].compressed is None
+    costs = known[-1]
+    assert costs.nonzero == costs.parameters - 16 * 32 * 9
+    assert costs.files == file_sizes(session, session.applied)
+    assert costs.compressed == measured(session, session.applied)
+    assert costs.flops == flops(session)
+    assert costs.cut == Cut(("block2.conv1",), 16 * 32 * 9, 2 * 16 * 16 * 32 * 9)
+    (emission,) = costs.emissions
+    assert (emission.at_layer, emission.norm, len(emission.channels)) == (0.0, "block2.norm1", 16)
+    assert emission.after_norm > 0
+    assert costs.problems == {}
+
+
+def test_what_cannot_be_measured_leaves_the_rest() -> None:
+    *_, costs = measure(Session(module_source(network())))
+    assert set(costs.problems) == {"flops", "emissions"}
+    assert costs.compressed is not None
+    broken = Source(network(), "broken", example=torch.zeros(2, 5))
+    *_, costs = measure(Session(broken))
+    assert costs.problems["flops"].startswith("`data` could not be evaluated: ")
+    assert costs.nonzero == 202

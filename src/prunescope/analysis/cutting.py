@@ -1,0 +1,69 @@
+"""What pruned channels would save if they were cut out of their layers instead of masked; arithmetic only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from prunescope.analysis.emission import CONVOLUTIONS, TRANSPOSED
+from prunescope.analysis.flops import Flops
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What smaller layers would save: those that lose channels, counted alone.
+
+    Layers that read what is cut out shrink too, so the whole saves more. Where outputs are added to others,
+    as in a residual block, the same channels must go there too.
+
+    Attributes:
+        layers: Names of the layers that would be smaller.
+        parameters: How many numbers they would hold less.
+        flops: How many operations they would take less for one example; None where they are not counted.
+    """
+
+    layers: tuple[str, ...]
+    parameters: int
+    flops: int | None
+
+
+def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None = None) -> Cut:
+    """Return what the whole channels that ``masks`` prune would save if their layers were made smaller.
+
+    Args:
+        model: The network. Read, never written.
+        masks: Boolean masks by plain name, True where kept.
+        flops: Its operations, if they are counted.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.ones(4, 3, dtype=torch.bool)
+        >>> mask[0] = mask[:, 1] = False
+        >>> cut_out(nn.Linear(3, 4), {"weight": mask})  # 3·4 + 4 numbers now, 2·3 + 3 then
+        Cut(layers=('',), parameters=7, flops=None)
+    """
+    layers, parameters, operations = [], 0, 0
+    for name, mask in masks.items():
+        layer, _, own = name.rpartition(".")
+        module = model.get_submodule(layer)
+        if own != "weight" or not _can_be_cut(module):
+            continue
+        kept = mask.flatten(2).any(2) if mask.ndim > 2 else mask
+        rows, columns = int(kept.any(1).sum()), int(kept.any(0).sum())
+        smaller = rows * columns * (mask.numel() // kept.numel())
+        if smaller == mask.numel():
+            continue
+        outputs = kept.shape[1] - columns if isinstance(module, TRANSPOSED) else len(kept) - rows
+        layers.append(layer)
+        parameters += mask.numel() - smaller + (outputs if module.bias is not None else 0)
+        if flops is not None:
+            operations += round(flops.layers.get(layer, 0) * (1 - smaller / mask.numel()))
+    return Cut(tuple(layers), parameters, operations if flops is not None else None)
+
+
+def _can_be_cut(module: nn.Module) -> bool:
+    """Return whether rows and columns of the layer's weight are channels that can go one by one."""
+    grouped = getattr(module, "groups", 1) > 1
+    return isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) and not grouped
