@@ -12,7 +12,7 @@ from prunescope.history import History, Variant, call_text
 from prunescope.preview import Preview, mask_so_far, shortest_fraction
 from prunescope.prune import Norm
 from prunescope.session import Session
-from prunescope.spec import FIELDS, METHODS, PruneSpec, Resolved, unit_name
+from prunescope.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
 
 GIVEN = "The model as it was given"
 """What the state without any step is called."""
@@ -66,7 +66,10 @@ class Choice:
         if not isinstance(what, Mapping) or not set(what) <= set(cls.__dataclass_fields__):
             allowed = ", ".join(cls.__dataclass_fields__)
             raise RequestError("compare", f"`compare` takes a name, or some of {allowed}, got {what!r}.")
-        return cls(**what)
+        values = dict(what)
+        if values.get("n") is not None:
+            values["n"] = parse_norm(values["n"])
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,14 @@ class Comparing:
     def other(self, preview: Preview) -> Choice:
         """Return the second side, beside what ``preview`` shows."""
         return counterpart(preview.spec.method) if self.b is None else self.b
+
+    def renamed(self, old: str, new: str | None) -> Comparing:
+        """Return it with the plan ``old`` called ``new``; with the sides that were it reset if None."""
+        a, b = (
+            side if side is None or side.plan != old else (None if new is None else Choice(plan=new))
+            for side in (self.a, self.b)
+        )
+        return replace(self, a=a or Choice(), b=b)
 
 
 def counterpart(method: str) -> Choice:
@@ -207,8 +218,8 @@ def _side(session: Session, state: Preview | History, shown: Preview) -> Side:
 
 
 def _plan_title(session: Session, history: History) -> str:
-    names = (name for name, kept in session.plans.items() if kept.done == history.done)
-    return next(names, "Steps") if history.done else GIVEN
+    names = (name for name, kept in session.plans.items() if kept is history)
+    return next(names, "Steps" if history.done else GIVEN)
 
 
 def _told_apart(sides: list[Side]) -> list[Side]:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunescope import Explorer, explore
+from prunescope.comparing import Choice, Comparing
 from prunescope.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.link import CONTROLS, from_query
+from prunescope.figures import View
 
 
 def network() -> nn.Sequential:
@@ -38,14 +40,26 @@ STATES = [
     {"layer": "0.weight", "method": "ln_structured", "n": "nuc"},
     {"method": "random_unstructured", "seed": 2**53 - 1},
     {"method": "global_unstructured", "amount": 90},
+    {"view": View(heatmap="weights", scale="log")},
+    {"comparing": Comparing(shown=True)},
+    {"comparing": Comparing(Choice(plan="first"), Choice(method="ln_structured", n=-math.inf), shown=True)},
+    {"comparing": Comparing(Choice(plan=""), Choice(plan="& = ? <é>"), shown=True)},
 ]
+
+
+def compared(explorer: Explorer) -> object:
+    seen = explorer.snapshot.comparison
+    return seen and (seen.rows, seen.sentence)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: dict[str, object]) -> None:
     explorer.apply()
+    explorer.keep_plan("first")
     explorer.request(layer="3.weight", method="random_structured", dim=1, seed=8, amount=1)
     explorer.apply()
+    explorer.keep_plan("& = ? <é>")
+    explorer.request(layer="0.weight", method="l1_unstructured", amount=0.5)
     assert explorer.request(**state) is None
     other = explore(network())
     try:
@@ -55,6 +69,13 @@ def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: di
         masks, theirs = explorer._session.history.masks(), other._session.history.masks()
         assert masks.keys() == theirs.keys()
         assert all(torch.equal(masks[name], theirs[name]) for name in masks)
+        assert other.view == explorer.view
+        assert other.snapshot.comparing == explorer.snapshot.comparing
+        assert compared(other) == compared(explorer)
+        assert list(other.plans) == list(explorer.plans)
+        for name, kept in explorer.plans.items():
+            mine, theirs = kept.masks(), other.plans[name].masks()
+            assert all(torch.equal(mine[layer], theirs[layer]) for layer in mine)
         assert other.query == explorer.query
     finally:
         other.close()
@@ -79,6 +100,20 @@ def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: di
         ('steps=[{"layer":"0.weight","amount":7.5}]', "step 1 cannot be carried out: `amount` must be"),
         ("steps=[1]", "has a step that is none"),
         ('steps=[{"layer":["0"]}]', "`layer` must be one of"),
+        ("view=heatmap", "`heatmap` of a view must be one of mask, weights, scores, got ''."),
+        ("view=colour:red", "`view` must list some of heatmap, "),
+        ("compare=7", "`compare` must be a JSON list of two sides."),
+        ("compare=[null,null]", "`compare` must be a JSON list of two sides."),
+        ("compare=" + "[" * 50_000, "`compare` must be a JSON list of two sides."),
+        ('compare=[{},{"amount":1}]', "`compare` takes a name, or some of method, n, dim, seed, plan"),
+        ('compare=[{},{"plan":"mine"}]', "`plans` has none named 'mine': there are none yet."),
+        ('compare=[{},{"method":["l1"]}]', "`method` must be one of"),
+        ('compare=[{"n":"many"},{}]', "`n` must be"),
+        ("plans=[]", "`plans` must be a JSON object with a list of steps for each name."),
+        ('plans={"a":7}', "`plans` must be a JSON object with a list of steps for each name."),
+        ('plans={"a":[]}', "`plans` keep steps, and none is carried out"),
+        ('plans={"":[{"layer":"0.weight"}]}', "`plans` have names of 1 to 60 letters"),
+        ('plans={"a":[{"layer":"9"}]}', "step 1 cannot be carried out: `layer` must be one of"),
         ("amount=" + "9" * 200_000, "`link` must be at most 100,000 characters, got 200,007."),
         ("amount=" + "9" * 5_000, "must be"),
     ],
@@ -107,11 +142,31 @@ VALUES = st.one_of(
         st.dictionaries(st.sampled_from(["layer", "method", "amount", "n", "dim", "seed", "x"]), st.text()),
         max_size=2,
     ).map(json.dumps),
+    st.lists(
+        st.none()
+        | st.dictionaries(
+            st.sampled_from(["method", "n", "dim", "seed", "plan", "x"]),
+            st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+            max_size=2,
+        ),
+        max_size=2,
+    ).map(json.dumps),
+    st.dictionaries(
+        st.text(max_size=5),
+        st.just([{"layer": "0.weight", "amount": 2}]) | st.lists(st.integers(), max_size=2),
+    ).map(json.dumps),
+    st.dictionaries(st.sampled_from(["heatmap", "scale", "x"]), st.sampled_from(["weights", "log", "x"])).map(
+        lambda fields: ",".join(f"{name}:{value}" for name, value in fields.items())
+    ),
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(values=st.dictionaries(st.sampled_from([*CONTROLS, "hide", "lock", "token", "x"]), VALUES))
+@given(
+    values=st.dictionaries(
+        st.sampled_from([*CONTROLS, "view", "compare", "plans", "hide", "lock", "token", "x"]), VALUES
+    )
+)
 def test_no_link_does_harm(values: dict[str, str]) -> None:
     explorer = SHARED.setdefault("explorer", explore(network()))
     problem = explorer.open_link(urlencode(values))

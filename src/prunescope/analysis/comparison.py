@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from prunescope.analysis.accuracy import Accuracy
+from prunescope.errors import RequestError
 from prunescope.percent import percent
 from prunescope.preview import count_true, kept_of_channels
 from prunescope.prune import Norm
@@ -33,7 +35,7 @@ class Side:
     what: str
     mask: Tensor
     model_sparsity: float
-    variant: object = None
+    variant: Any = None
     accuracy: Accuracy | None = None
 
     @cached_property
@@ -135,6 +137,13 @@ class Comparison:
         size = self.weights // len(self.norms)
         a, b = self.a.mask, self.b.mask
         return kept_of_channels(a, self.dim) / size, kept_of_channels(b, self.dim) / size
+
+    def measured_by(self, accuracy: Callable[[Any], Accuracy]) -> Comparison:
+        """Return the comparison with what ``accuracy`` says of the variants of both, or why it does not."""
+        try:
+            return self.measured(accuracy(self.a.variant), accuracy(self.b.variant))
+        except RequestError as problem:
+            return self.measured(None, None, str(problem))
 
     def measured(self, a: Accuracy | None, b: Accuracy | None, problem: str = "") -> Comparison:
         """Return the comparison with the accuracies of both."""

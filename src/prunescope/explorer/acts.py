@@ -1,4 +1,4 @@
-"""The acts on the steps: each changes a session's history, and says what is to be asked from there."""
+"""The acts on steps and plans: each changes a session, and says what is to be asked from there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prunescope.spec import PruneSpec
 from prunescope.takeaway import load_plan
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
-"""Changes a session's history, given what is shown, and returns the fields of the spec to ask next."""
+"""Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""
 
 
 def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -51,6 +51,30 @@ def bring(session: Session, preview: Preview, text: str) -> Mapping[str, Any]:
     """Carry out the steps of a plan in place of those there are."""
     load_plan(session, text)
     return _after(session) if session.history.done else {"amount": _nothing(preview.spec)}
+
+
+def keep(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
+    """Keep the steps under a name."""
+    session.plans = session.plans.keep(name, session.history)
+    return {}
+
+
+def rename(session: Session, _preview: Preview, old: str, new: str) -> Mapping[str, Any]:
+    """Give a kept plan another name."""
+    session.plans = session.plans.rename(old, new)
+    return {}
+
+
+def remove(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
+    """Forget a kept plan."""
+    session.plans = session.plans.remove(name)
+    return {}
+
+
+def carry_out(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
+    """Carry out the steps of a kept plan in place of those there are."""
+    session.history = session.plans[name]
+    return _after(session)
 
 
 def _after(session: Session) -> Mapping[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from prunescope.analysis import Accuracy
+from prunescope.analysis import Accuracy, Comparison
+from prunescope.comparing import Choice, Comparing, chosen, compare
 from prunescope.explorer import acts
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
@@ -164,6 +166,89 @@ class Attributes(ExplorerState):
         """Return the steps, and how many of them are carried out."""
         return self.snapshot.history
 
+    # Plans.
+
+    @property
+    def plans(self) -> Mapping[str, History]:
+        """Return the histories that are kept, by name."""
+        return self.snapshot.plans
+
+    def keep_plan(self, name: str) -> None:
+        """Keep the steps that are carried out under ``name``, to come back to them and to compare them.
+
+        Raises:
+            RequestError: There are no steps, or the name is none or is taken.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.keep_plan("half")
+            >>> explorer.reset()
+            >>> explorer.carry_out("half")
+            >>> explorer.preview.sparsity
+            0.5
+            >>> explorer.close()
+        """
+        self._raise(self._keep_plan(name))
+
+    def rename_plan(self, old: str, new: str) -> None:
+        """Give the plan ``old`` the name ``new``.
+
+        Raises:
+            RequestError: There is no such plan, or ``new`` is none or is taken.
+        """
+        self._raise(self._rename_plan(old, new))
+
+    def remove_plan(self, name: str) -> None:
+        """Forget the plan ``name``.
+
+        Raises:
+            RequestError: There is none.
+        """
+        self._raise(self._remove_plan(name))
+
+    def carry_out(self, name: str) -> None:
+        """Carry out the steps of the plan ``name`` in place of the steps there are.
+
+        Raises:
+            RequestError: There is no such plan.
+        """
+        self._raise(self._carry_out(name))
+
+    def compare(self, b: object = None, a: object = None) -> Comparison:
+        """Return how two states of the model differ on the layer shown, at the same amount.
+
+        Args:
+            b: A method's key, the name of a plan, or a `prunescope.comparing.Choice` (its fields may be given
+                as a mapping, such as ``{"n": 1}``); None: chance, or, if chance is shown, what ranks.
+            a: The same; None: what is shown.
+
+        Returns:
+            The comparison, with the accuracy of both if there is data.
+
+        Raises:
+            RequestError: There is no such method or plan, or the layer does not allow it.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), method="ln_structured", amount=2)
+            >>> seen = explorer.compare("random_structured")
+            >>> seen.a.pruned_weights, seen.b.pruned_weights
+            (8, 8)
+            >>> explorer.close()
+        """
+        first, second = (None if each is None else Choice.of(each) for each in (a, b))
+        comparing = Comparing(first or Choice(), second)
+        with self._lock:
+            session, shown = self._session, self.preview
+            sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
+            session.forget_rankings(3)
+            seen = compare(session, *sides, at=shown)
+            return seen.measured_by(session.accuracy) if seen.has_data else seen
+
     # Taking it home.
 
     def pruned_model(self, *, permanent: bool = False) -> nn.Module:
@@ -179,9 +264,13 @@ class Attributes(ExplorerState):
         with self._lock:
             return pruned_model(self._session, permanent=permanent)
 
-    def plan(self) -> str:
-        """Return the steps as JSON, for `load_plan`."""
-        return plan(self._session)
+    def plan(self, name: str | None = None) -> str:
+        """Return the steps, or those of the kept plan ``name``, as JSON for `load_plan`.
+
+        Raises:
+            RequestError: There is no such plan.
+        """
+        return plan(self._session, None if name is None else self._session.plans[name])
 
     def load_plan(self, text: str) -> None:
         """Carry out the steps of a plan in place of the steps there are.

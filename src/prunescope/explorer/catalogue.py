@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prunescope.comparing import Comparing, chosen, compare
 from prunescope.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.figures import View
 from prunescope.session import Session
 from prunescope.sources import Source
 from prunescope.spec import Resolved
@@ -65,19 +67,60 @@ class Catalogue:
         raise problems[0]
 
     def answer(self, shown: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
-        """Return what is shown once ``changes`` to fields of the spec, or to ``model``, are carried out.
+        """Return what is shown once ``changes`` are carried out.
+
+        Args:
+            shown: What is shown now.
+            changes: Fields of the spec; ``model``; a `View` as ``view``; a `Comparing` as ``comparing``.
 
         Raises:
             RequestError: A change cannot be met.
         """
         wanted = dict(changes)
-        model = wanted.pop("model", shown.model)
+        model, view = wanted.pop("model", shown.model), wanted.pop("view", shown.view)
+        comparing = wanted.pop("comparing", shown.comparing)
+        if not isinstance(view, View):
+            raise RequestError("view", f"`view` must be a View, got {view!r}.")
+        if not isinstance(comparing, Comparing):
+            raise RequestError("compare", f"`comparing` must be a Comparing, got {comparing!r}.")
         session = self.session(model)
+        if (
+            not wanted
+            and model == shown.model
+            and session.history is shown.history
+            and (session.plans is shown.plans)
+        ):
+            same = replace(shown, view=view, problem=None)
+            return same if comparing == shown.comparing else self._compared(same, comparing, shown)
         start = shown.preview.spec
         if model != shown.model:
             start = replace(start, layer=session.first_spec.layer)
         resolved = session.resolve(replace(start, **wanted), frozenset(wanted), shown.preview.units)
-        return replace(self._snapshot(model, resolved), view=shown.view)
+        if model != shown.model and "comparing" not in changes:
+            comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
+        return self._compared(replace(self._snapshot(model, resolved), view=view), comparing, shown)
+
+    def _compared(self, answer: Snapshot, comparing: Comparing, before: Snapshot) -> Snapshot:
+        """Return ``answer`` with what is compared in it.
+
+        Raises:
+            RequestError: A side that is not as it was ``before`` cannot be; any other is a sentence.
+        """
+        session, preview = self.session(answer.model), answer.preview
+        comparison, sentence = None, ""
+        if comparing.shown:
+            try:
+                a = chosen(session, comparing.a, preview, 1)
+                b = chosen(session, comparing.other(preview), preview, 2)
+                comparison = compare(session, a, b, at=preview)
+            except RequestError as problem:
+                if (comparing.a, comparing.b) != (before.comparing.a, before.comparing.b):
+                    raise RequestError("compare", str(problem)) from problem
+                sentence = str(problem)
+        else:
+            for place in (1, 2):
+                session.forget_rankings(place)
+        return replace(answer, comparing=comparing, comparison=comparison, comparing_problem=sentence)
 
     def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
         session = self.session(model)
@@ -87,6 +130,7 @@ class Catalogue:
             preview=preview,
             model_sparsity=session.model_sparsity(preview),
             history=session.history,
+            plans=session.plans,
             step_accuracies=session.step_accuracies(),
             notes=resolved.notes,
             has_data=session.source.data is not None,

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from prunescope.comparing import Choice, Comparing
 from prunescope.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.figures import VIEW_CHOICES, View
+from prunescope.history import History
 from prunescope.spec import FIELDS, PruneSpec, parse_norm
 from prunescope.takeaway.plan import spec_of, step_values
 
 CONTROLS = ("model", "layer", "method", "amount", "n", "dim", "seed", "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "takeaway")
-"""What can be hidden: the controls, those of the pictures, and what can be taken home."""
+HIDEABLE = (*CONTROLS, "view", "compare", "takeaway")
+"""What can be hidden: the controls, those of the pictures, what is compared, what can be taken home."""
 
 LIMIT = 100_000
 """Characters of a query, and of what it may unpack to."""
@@ -33,14 +36,16 @@ class Link:
     """What a link asks for.
 
     Attributes:
-        changes: Fields of `PruneSpec`, and ``model``, as `Explorer.request` takes them.
+        changes: What `Explorer.request` takes.
         steps: What the steps ask, oldest first; None when the link says nothing of steps.
+        plans: What the steps of each kept plan ask; None likewise.
         hide: What is not to be shown, some of `HIDEABLE`.
         lock: Controls that are shown and cannot be moved.
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     steps: list[PruneSpec] | None = None
+    plans: Mapping[str, list[PruneSpec]] | None = None
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 
@@ -54,10 +59,39 @@ def to_query(snapshot: Snapshot, hide: frozenset[str], lock: frozenset[str]) -> 
     values: dict[str, str] = {"model": snapshot.model}
     values |= {name: _text(getattr(spec, name)) for name in FIELDS}
     if snapshot.history.done:
-        steps = [step_values(step) for step in snapshot.history.done]
-        values["steps"] = json.dumps(steps, separators=(",", ":"), allow_nan=False)
+        values["steps"] = _json(_step_values(snapshot.history))
+    if snapshot.plans:
+        values["plans"] = _json({name: _step_values(kept) for name, kept in snapshot.plans.items()})
+    if snapshot.view != View():
+        values["view"] = _view_text(snapshot.view)
+    if snapshot.comparing.shown:
+        comparing = snapshot.comparing
+        sides = [None if side is None else _side_values(side) for side in (comparing.a, comparing.b)]
+        values["compare"] = _json(sides)
     values |= {name: ",".join(sorted(these)) for name, these in {"hide": hide, "lock": lock}.items() if these}
     return urlencode(values)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _step_values(history: History) -> list[dict[str, Any]]:
+    return [step_values(step) for step in history.done]
+
+
+def _side_values(side: Choice) -> dict[str, Any]:
+    """Return the fields of one side; JSON has no infinity, so that a norm may be text."""
+    values = side.values
+    if isinstance(values.get("n"), float) and math.isinf(values["n"]):
+        values["n"] = str(values["n"])
+    return values
+
+
+def _view_text(view: View) -> str:
+    """Return what of ``view`` is not as it is at first, such as ``"heatmap:weights,scale:log"``."""
+    usual = vars(View())
+    return ",".join(f"{name}:{value}" for name, value in vars(view).items() if value != usual[name])
 
 
 def _text(value: object) -> str:
@@ -82,10 +116,11 @@ def from_query(query: str) -> Link:
     if len(query) > LIMIT:
         raise RequestError("link", f"`link` must be at most {LIMIT:,} characters, got {len(query):,}.")
     values = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100))
-    changes = {name: _READ[name](name, values[name]) for name in _READ if name in values}
+    changes = {_CHANGES.get(name, name): _READ[name](name, values[name]) for name in _READ if name in values}
     return Link(
         changes,
         _steps(values["steps"]) if "steps" in values else None,
+        _plans(values["plans"]) if "plans" in values else None,
         controls("hide", values.get("hide", "")),
         controls("lock", values.get("lock", "")),
     )
@@ -140,6 +175,21 @@ def _order(_parameter: str, text: str) -> object:
     return parse_norm(text)
 
 
+def _view(parameter: str, text: str) -> View:
+    fields = dict(part.partition(":")[::2] for part in text.split(",") if part)
+    if not fields.keys() <= VIEW_CHOICES.keys():
+        allowed = ", ".join(VIEW_CHOICES)
+        raise RequestError(parameter, f"`view` must list some of {allowed} with values, got {text[:40]!r}.")
+    return View(**fields)
+
+
+def _comparing(parameter: str, text: str) -> Comparing:
+    sides = _unpacked(text)
+    if not isinstance(sides, list) or len(sides) != 2 or sides[0] is None:
+        raise RequestError(parameter, "`compare` must be a JSON list of two sides.")
+    return Comparing(Choice.of(sides[0]), None if sides[1] is None else Choice.of(sides[1]), shown=True)
+
+
 _READ = {
     "model": _name,
     "layer": _name,
@@ -148,14 +198,31 @@ _READ = {
     "n": _order,
     "dim": _whole,
     "seed": _whole,
+    "view": _view,
+    "compare": _comparing,
 }
+
+_CHANGES = {"compare": "comparing"}
+"""What a parameter of a link is called as a change, where that is another name."""
 
 
 def _steps(text: str) -> list[PruneSpec]:
-    try:
-        listed = json.loads(text)
-    except (ValueError, RecursionError):
-        listed = None
+    listed = _unpacked(text)
     if not isinstance(listed, list):
         raise RequestError("steps", "`steps` must be a JSON list of steps.")
     return [spec_of(values) for values in listed]
+
+
+def _plans(text: str) -> dict[str, list[PruneSpec]]:
+    listed = _unpacked(text)
+    if not isinstance(listed, dict) or not all(isinstance(steps, list) for steps in listed.values()):
+        raise RequestError("plans", "`plans` must be a JSON object with a list of steps for each name.")
+    return {name: [spec_of(values) for values in steps] for name, steps in listed.items()}
+
+
+def _unpacked(text: str) -> Any:
+    """Return what the JSON ``text`` holds; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunescope.analysis import Accuracy
+from prunescope.analysis import Accuracy, Comparison
+from prunescope.comparing import Comparing
 from prunescope.errors import RequestError
 from prunescope.figures import View
 from prunescope.history import History, Step
+from prunescope.plans import Plans
 from prunescope.preview import Preview, shortest_fraction
 
 
@@ -29,6 +31,10 @@ class Snapshot:
         after: Accuracy with the steps and the preview carried out; None likewise.
         evaluation_problem: Why accuracy could not be measured, or "".
         view: What the pictures show of the preview.
+        plans: Histories kept under names.
+        comparing: What is compared with what, if it is looked at.
+        comparison: The two side by side; None unless it is looked at, and where they cannot be compared.
+        comparing_problem: Why they cannot, or "".
     """
 
     model: str
@@ -43,6 +49,10 @@ class Snapshot:
     after: Accuracy | None = None
     evaluation_problem: str = ""
     view: View = field(default_factory=View)
+    plans: Plans = field(default_factory=Plans)
+    comparing: Comparing = field(default_factory=Comparing)
+    comparison: Comparison | None = None
+    comparing_problem: str = ""
 
     def message(self, parameter: str) -> str:
         """Return the sentence that belongs beside the control of ``parameter``, or ""."""

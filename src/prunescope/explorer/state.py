@@ -21,7 +21,7 @@ from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.evaluation import LiveAccuracy, Measured
 from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.figures import View
+from prunescope.plans import Plans
 from prunescope.preview import Preview
 from prunescope.session import Session
 from prunescope.spec import FIELDS, PruneSpec
@@ -67,8 +67,9 @@ class ExplorerState(traitlets.HasTraits):
         """Ask for changes, all of them or none; what the controls do, and the attributes.
 
         Args:
-            **changes: Fields of `PruneSpec`, ``model`` where there is a choice of models, and ``view``, a
-                `prunescope.figures.View` of what the pictures show.
+            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
+                `prunescope.figures.View` of what the pictures show; ``comparing``, a
+                `prunescope.comparing.Comparing` of what is compared with what.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.
@@ -86,24 +87,25 @@ class ExplorerState(traitlets.HasTraits):
             0.3
             >>> explorer.close()
         """
-        _refuse_unknown(changes, (*FIELDS, "model", "view"))
+        _refuse_unknown(changes, (*FIELDS, "model", "view", "comparing"))
         with self._lock:
-            view = changes.pop("view", self.snapshot.view)
-            if not isinstance(view, View):
-                return self._refuse(RequestError("view", f"`view` must be a View, got {view!r}."))
-            if not changes and view != self.snapshot.view:
-                self.snapshot = replace(self.snapshot, view=view, problem=None)
-                return None
             try:
-                answer = replace(self._catalogue.answer(self.snapshot, changes), view=view)
+                answer = self._catalogue.answer(self.snapshot, changes)
             except RequestError as problem:
                 return self._refuse(problem)
             except Exception as error:
                 _log.exception("request %r failed", changes)
                 return self._refuse(RequestError(next(iter(changes), "layer"), f"That did not work: {error}"))
-            self.snapshot = answer
-            self._measure()
+            self._show(answer)
             return None
+
+    def _show(self, answer: Snapshot) -> None:
+        """Show ``answer``, and measure what of it is not known."""
+        before, self.snapshot = self.snapshot, answer
+        if answer.preview is not before.preview:
+            self._measure()
+        elif answer.comparison is not before.comparison:
+            self._measure_sides()
 
     def _refuse(self, problem: RequestError) -> RequestError:
         self.snapshot = replace(self.snapshot, problem=problem, notes={})
@@ -127,26 +129,40 @@ class ExplorerState(traitlets.HasTraits):
     def _session(self) -> Session:
         return self._catalogue.session(self.snapshot.model)
 
-    # The door for what changes the history.
+    # The door for what changes the history and the plans.
 
-    def _act(self, act: acts.Act, parameter: str) -> RequestError | None:
-        """Let ``act`` change the session's history, then show what it says is to be asked from there."""
+    def _act(self, act: acts.Act, parameter: str, **changes: Any) -> RequestError | None:
+        """Let ``act`` change the session, then show what it says to ask from there, and ``changes``."""
         with self._lock:
             session = self._session
-            before = session.history
+            before = session.history, session.plans
             try:
                 asked = act(session, self.preview)
-                spec = {name: getattr(self.spec, name) for name in FIELDS} | dict(asked)
-                self.snapshot = self._catalogue.answer(self.snapshot, spec)
+                spec = {name: getattr(self.spec, name) for name in FIELDS} | dict(asked) | changes
+                answer = self._catalogue.answer(self.snapshot, spec)
             except RequestError as problem:
-                session.history = before
+                session.history, session.plans = before
                 return self._refuse(problem)
             except Exception as error:
                 _log.exception("%s failed", parameter)
-                session.history = before
+                session.history, session.plans = before
                 return self._refuse(RequestError(parameter, f"That did not work: {error}"))
-            self._measure()
+            self._show(answer)
             return None
+
+    def _keep_plan(self, name: str) -> RequestError | None:
+        return self._act(partial(acts.keep, name=name), "plans")
+
+    def _rename_plan(self, old: str, new: str) -> RequestError | None:
+        comparing = self.snapshot.comparing.renamed(old, str(new).strip())
+        return self._act(partial(acts.rename, old=old, new=new), "plans", comparing=comparing)
+
+    def _remove_plan(self, name: str) -> RequestError | None:
+        comparing = self.snapshot.comparing.renamed(name, None)
+        return self._act(partial(acts.remove, name=name), "plans", comparing=comparing)
+
+    def _carry_out(self, name: str) -> RequestError | None:
+        return self._act(partial(acts.carry_out, name=name), "plans")
 
     def _bring(self, text: str) -> RequestError | None:
         return self._act(partial(acts.bring, text=text), "plan")
@@ -168,28 +184,36 @@ class ExplorerState(traitlets.HasTraits):
             None, or why it was refused; then all is as it was, and the sentence is shown.
         """
         with self._lock:
-            before = self._session.history, self.snapshot
             try:
                 link = from_query(query)
-                self._follow(link)
+                answer = self._follow(link)
             except RequestError as problem:
-                self._session.history, self.snapshot = before
                 return self._refuse(RequestError("link", f"The link could not be opened: {problem}"))
             self._hide, self._locked = link.hide, link.lock
+            self._show(answer)
             self._restrict()
-            self._measure()
             return None
 
-    def _follow(self, link: Link) -> None:
+    def _follow(self, link: Link) -> Snapshot:
+        """Return what the link shows; if that cannot be, the session is as it was."""
         session = self._catalogue.session(link.changes.get("model", self.snapshot.model))
-        history = session.history
+        before = session.history, session.plans
         try:
+            if link.plans is not None:
+                self._make_plans(session, link.plans)
+                session.history = before[0]
             if link.steps is not None:
                 carry_out_specs(session, link.steps)
-            self.snapshot = self._catalogue.answer(self.snapshot, link.changes)
+            return self._catalogue.answer(self.snapshot, link.changes)
         except RequestError:
-            session.history = history
+            session.history, session.plans = before
             raise
+
+    def _make_plans(self, session: Session, plans: Mapping[str, list[PruneSpec]]) -> None:
+        session.plans = Plans()
+        for name, steps in plans.items():
+            carry_out_specs(session, steps)
+            session.plans = session.plans.keep(name, session.history)
 
     def _restrict(self) -> None:
         """Show no more than `_hide` and `_locked` leave; called when they have changed."""
@@ -201,6 +225,9 @@ class ExplorerState(traitlets.HasTraits):
             self._accuracy.start(self._session, self.snapshot.preview)
         else:
             self._accuracy.close()
+
+    def _measure_sides(self) -> None:
+        """Measure both sides of what is compared, once what is shown has been measured."""
 
     def _publish_accuracy(self, measured: Measured) -> None:
         with self._lock:
