@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 
 import ipywidgets as widgets
 
+from prunescope.errors import RequestError
+from prunescope.lessons.answers import as_channels
 from prunescope.lessons.cells import SIGNS, legend, matrix_of, surveyable
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.prediction import ChannelQuestion, without_channels
-from prunescope.lessons.writing import signed
+from prunescope.lessons.writing import shortened, signed
 
 
 class Bands:
@@ -18,7 +20,7 @@ class Bands:
 
     Args:
         question: Which channels go, along which dim.
-        dims: The dims to choose from.
+        dims: The dims to choose from, the right one among them.
         lock: Held while a press is acted on.
 
     Attributes:
@@ -27,6 +29,7 @@ class Bands:
         changed: Called after each press.
 
     Raises:
+        RequestError: ``dims`` are not axes of the tensor, or lack the right one.
         ValueError: The tensor has more than `MAX_CELLS` weights.
     """
 
@@ -38,6 +41,7 @@ class Bands:
         self._lock = lock
         self._tensor = question.preview.tensor
         surveyable(self._tensor.weight)
+        _check_dims(dims, question)
         self._table = widgets.HTML()
         self.buttons: Mapping[int, list[widgets.ToggleButton]] = {dim: self._row(dim) for dim in dims}
         rows = [
@@ -84,8 +88,16 @@ class Bands:
             for dim, buttons in self.buttons.items()
         }
 
-    def predict(self, chosen: Mapping[int, Set[int]]) -> None:
-        """Press the buttons of the channels ``chosen`` along each dim, and no others."""
+    def predict(self, chosen: object) -> None:
+        """Press the buttons of the channels ``chosen`` along each dim, and no others.
+
+        Args:
+            chosen: A mapping from a dim to its channels, such as ``{0: {2, 3}}``.
+
+        Raises:
+            RequestError: It is anything else; nothing is pressed.
+        """
+        chosen = as_channels(chosen, self._tensor.weight.shape, tuple(self.buttons))
         for dim, buttons in self.buttons.items():
             for index, button in enumerate(buttons):
                 button.value = index in chosen.get(dim, ())
@@ -134,6 +146,13 @@ class Bands:
             )
             lines.append(f'<tr><th scope="row">{row}</th>{cells}</tr>')
         return f'<div class="ps-scroll"><table class="ps-table">{"".join(lines)}</table></div>'
+
+
+def _check_dims(dims: object, question: ChannelQuestion) -> None:
+    axes, dim = range(question.preview.mask.ndim), question.preview.spec.dim
+    if not (isinstance(dims, tuple) and dim in dims and all(each in axes for each in dims)):
+        said = f"`dims` must be a tuple of dims from {axes[0]} to {axes[-1]}, {dim} among them"
+        raise RequestError("dims", f"{said}, got {shortened(dims)}.")
 
 
 def _cell(number: str, state: str, first: bool) -> str:

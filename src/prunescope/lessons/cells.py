@@ -14,6 +14,7 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from prunescope.lessons.answers import as_mask
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.prediction import MaskQuestion
 from prunescope.lessons.writing import signed
@@ -125,9 +126,17 @@ class Cells:
         """Return the state of each cell in index order: ``""`` or a key of `SIGNS`."""
         return tuple(self._states)
 
-    def predict(self, mask: Tensor) -> None:
-        """Press the buttons as ``mask`` says: boolean, of the weight's shape, True where a weight stays."""
-        for button, stays, free in zip(self.buttons, mask.flatten().tolist(), self._candidates, strict=True):
+    def predict(self, mask: object) -> None:
+        """Press the buttons as ``mask`` says.
+
+        Args:
+            mask: Tensor or nested lists of the weight's shape, True or 1 where a weight stays.
+
+        Raises:
+            RequestError: It is anything else; nothing is pressed.
+        """
+        stay = as_mask(mask, self._question.mask.shape).flatten().tolist()
+        for button, stays, free in zip(self.buttons, stay, self._candidates, strict=True):
             button.value = bool(free and not stays)
 
     @property

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
 
 import ipywidgets as widgets
 
+from prunescope.errors import RequestError
 from prunescope.lessons.feedback import Feedback
-from prunescope.lessons.writing import as_html
+from prunescope.lessons.writing import as_html, shortened
 
 _CSS = (Path(__file__).parent / "lessons.css").read_text(encoding="utf-8")
 
@@ -34,6 +36,36 @@ class Body(Protocol):
 B = TypeVar("B", bound=Body)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """What an exercise says; ``code`` in backticks.
+
+    Attributes:
+        question: What is asked.
+        hints: Sentences given one by one, on request.
+        why: What is said once it is solved or revealed.
+
+    Raises:
+        RequestError: One of them is no text.
+
+    Example:
+        >>> Texts("Which?", hints="By size.")
+        Traceback (most recent call last):
+        prunescope.errors.RequestError: `hints` must be a list of sentences, got 'By size.'.
+    """
+
+    question: str
+    hints: Sequence[str] = ()
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("question", "why"):
+            if not isinstance(text := getattr(self, name), str):
+                raise RequestError(name, f"`{name}` must be a text, got {shortened(text)}.")
+        if not isinstance(self.hints, list | tuple) or not all(isinstance(hint, str) for hint in self.hints):
+            raise RequestError("hints", f"`hints` must be a list of sentences, got {shortened(self.hints)}.")
+
+
 class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
     """A question with a check that tells right from wrong and why; in a notebook it shows itself.
 
@@ -42,35 +74,31 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
     since is marked as such: in the browser, a press of `Check` can overtake the change made just before it.
 
     Args:
-        question: What is asked; ``code`` in backticks.
+        texts: What is asked, and the hints.
         body: Where the person answers.
         lock: Held while a message of the page is acted on.
-        hints: Sentences given one by one, on request.
-        why: What is said once it is solved or revealed.
 
     Attributes:
         body: Where the person answers.
         feedback: The answer to the last check, or None.
     """
 
-    def __init__(
-        self, question: str, body: B, lock: Any = None, *, hints: Sequence[str] = (), why: str = ""
-    ) -> None:
+    def __init__(self, texts: Texts, body: B, lock: Any = None) -> None:
         super().__init__()
         self._lock = lock or RLock()
         self.body = body
         self.feedback: Feedback | None = None
-        self._hints, self._hinted, self._why = tuple(hints), 0, why
+        self._hints, self._hinted, self._why = tuple(texts.hints), 0, texts.why
         self._check = widgets.Button(description="Check", button_style="primary")
-        self._hint = widgets.Button(description="Hint", disabled=not hints)
+        self._hint = widgets.Button(description="Hint", disabled=not texts.hints)
         self._reveal = widgets.Button(description="Show the answer")
-        self._said, self._hint_text = widgets.HTML(), widgets.HTML()
+        self._said, self._hint_text = widgets.HTML(), widgets.HTML(layout={"display": "none"})
         self._check.on_click(lambda _: self.check())
         self._hint.on_click(lambda _: self.hint())
         self._reveal.on_click(lambda _: self.reveal())
         self._say("", "")
         body.changed = self._age
-        asked = widgets.HTML(f"<style>{_CSS}</style><p class='ps-question'>{as_html(question)}</p>")
+        asked = widgets.HTML(f"<style>{_CSS}</style><p class='ps-question'>{as_html(texts.question)}</p>")
         buttons = widgets.HBox([self._check, self._hint, self._reveal]).add_class("ps-buttons")
         self.children = [asked, body.widget, buttons, self._hint_text, self._said]
         self.add_class("ps-exercise")
@@ -93,6 +121,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
             self._hinted = min(self._hinted + 1, len(self._hints))
             self._hint.disabled = self._hinted == len(self._hints)
             shown = "".join(f"<li>{as_html(hint)}</li>" for hint in self._hints[: self._hinted])
+            self._hint_text.layout.display = None
             self._hint_text.value = f'<ul role="note" class="ps-hints">{shown}</ul>'
             return self._hints[self._hinted - 1]
 

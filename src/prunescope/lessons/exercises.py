@@ -10,7 +10,7 @@ from torch import nn
 
 from prunescope.lessons.bands import Bands
 from prunescope.lessons.cells import Cells
-from prunescope.lessons.exercise import Exercise
+from prunescope.lessons.exercise import Exercise, Texts
 from prunescope.lessons.feedback import ChoiceQuestion, NumberQuestion
 from prunescope.lessons.fields import ChoiceField, NumberField
 from prunescope.lessons.prediction import ChannelQuestion, MaskQuestion, preview_layer
@@ -30,7 +30,7 @@ def predict_mask(
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: A value of the spec cannot be met by the layer.
+        RequestError: There is no weight, a value cannot be met by it, or a text is none.
         ValueError: The layer has too many weights to show.
 
     Example:
@@ -38,9 +38,9 @@ def predict_mask(
         >>> exercise.check().text
         'Nothing is marked yet: mark what will be pruned, then check.'
     """
-    lock = RLock()
+    texts, lock = Texts(question, hints, why), RLock()
     body = Cells(MaskQuestion(preview_layer(layer, **spec)), lock)
-    return Exercise(question, body, lock, hints=hints, why=why)
+    return Exercise(texts, body, lock)
 
 
 def predict_channels(
@@ -64,7 +64,7 @@ def predict_channels(
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: A value of the spec cannot be met by the layer.
+        RequestError: There is no weight, a value cannot be met by it, or a text is none.
         ValueError: The method is not structured, or the layer has too many weights to show.
 
     Example:
@@ -72,9 +72,9 @@ def predict_channels(
         >>> predict_channels("Which goes?", nn.Linear(3, 2), **ask).check().right
         False
     """
-    lock = RLock()
+    texts, lock = Texts(question, hints, why), RLock()
     body = Bands(ChannelQuestion(preview_layer(layer, **spec)), dims, lock)
-    return Exercise(question, body, lock, hints=hints, why=why)
+    return Exercise(texts, body, lock)
 
 
 def ask_number(
@@ -96,14 +96,18 @@ def ask_number(
         hints: Sentences given one by one, on request.
         why: What is said once it is solved.
 
+    Raises:
+        RequestError: A number is not finite, or a text is none.
+
     Example:
         >>> exercise = ask_number("How many of 5 go at 0.5?", round(0.5 * 5), {3: "Half goes to the even."})
         >>> exercise.body.predict("3")
         >>> exercise.check().text
         'Not yet. Half goes to the even.'
     """
+    texts = Texts(question, hints, why)
     body = NumberField(NumberQuestion(answer, mistakes or {}, tolerance))
-    return Exercise(question, body, hints=hints, why=why)
+    return Exercise(texts, body)
 
 
 def ask_choice(
@@ -126,12 +130,13 @@ def ask_choice(
         why: What is said once it is solved.
 
     Raises:
-        ValueError: ``answer`` is not among ``choices``.
+        RequestError: ``answer`` is not among ``choices``, or a text is none.
 
     Example:
         >>> exercise = ask_choice("Which dim runs down?", ["0", "1"], "0")
         >>> exercise.check().text
         'Please choose one of the answers.'
     """
+    texts = Texts(question, hints, why)
     body = ChoiceField(ChoiceQuestion(choices, answer, mistakes or {}))
-    return Exercise(question, body, hints=hints, why=why)
+    return Exercise(texts, body)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
+
+from prunescope.errors import RequestError
+from prunescope.lessons.writing import shortened
 
 LONGEST_ANSWER = 40
 """Characters of a typed answer that are read; a page may send any number of them."""
@@ -29,6 +35,9 @@ class NumberQuestion:
             happens to be the right number is passed over.
         tolerance: How far from ``answer`` still counts as right, ``>= 0``.
 
+    Raises:
+        RequestError: One of them is no finite number, or the tolerance is negative.
+
     Example:
         >>> question = NumberQuestion(2, {3: "Half is rounded to the even number."})
         >>> question.grade("2").right, question.grade("3").text
@@ -41,9 +50,18 @@ class NumberQuestion:
     mistakes: Mapping[float, str] = field(default_factory=dict)
     tolerance: float = 1e-9
 
-    def grade(self, text: str) -> Feedback:
-        """Return whether the number that ``text`` spells is the answer."""
-        number = read_number(text)
+    def __post_init__(self) -> None:
+        if not isinstance(self.mistakes, Mapping):
+            given = shortened(self.mistakes)
+            raise RequestError("mistakes", f"`mistakes` must map wrong numbers to sentences, got {given}.")
+        _check_number("answer", self.answer)
+        _check_number("tolerance", self.tolerance, least=0.0)
+        for mistake in self.mistakes:
+            _check_number("mistakes", mistake)
+
+    def grade(self, answer: object) -> Feedback:
+        """Return whether ``answer``, a number or a text that spells one, is right."""
+        number = read_number(answer)
         if number is None:
             return Feedback(False, "Please answer with a number, such as 12, 0.75, 75 % or 3/4.")
         if self._near(number, self.answer):
@@ -57,16 +75,33 @@ class NumberQuestion:
         return abs(number - other) <= self.tolerance
 
 
-def read_number(text: str) -> float | None:
-    """Return the number that a person typed, or None; a finite one, with ``%``, ``/`` or ``,`` understood.
+def _check_number(name: str, value: object, least: float = -sys.float_info.max) -> None:
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not (real and least <= value <= sys.float_info.max):  # type: ignore[operator]
+        bound = "" if least < 0 else ", 0 or more"
+        raise RequestError(name, f"`{name}` must be a finite number{bound}, got {shortened(value)}.")
+
+
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+
+
+def read_number(answer: object) -> float | None:
+    """Return the number that a person typed, or None; a finite one, with ``%`` and ``/`` understood.
+
+    A comma parts thousands where it can (1,024), else it is a decimal comma (0,75).
 
     Example:
-        >>> read_number("1,024"), read_number(" 75 % "), read_number("3/4"), read_number("nan")
-        (1024.0, 0.75, 0.75, None)
+        >>> read_number("1,024"), read_number("0,75"), read_number(" 75 % "), read_number("3/4")
+        (1024.0, 0.75, 0.75, 0.75)
+        >>> read_number("nan"), read_number(None)
+        (None, None)
     """
-    plain = text.strip().replace(",", "").replace("−", "-")
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        return None
+    plain = str(answer)[: 2 * LONGEST_ANSWER].strip().replace("−", "-")
     share = plain.endswith("%")
     plain = plain.removesuffix("%").strip()
+    plain = plain.replace(",", "" if _THOUSANDS.fullmatch(plain) else ".")
     if not plain or len(plain) > LONGEST_ANSWER:
         return None
     try:
@@ -88,7 +123,7 @@ class ChoiceQuestion:
         mistakes: For the wrong ones, the sentence that names the misconception.
 
     Raises:
-        ValueError: ``answer`` is not among ``choices``.
+        RequestError: The choices are not two different texts or more, or ``answer`` is not among them.
 
     Example:
         >>> question = ChoiceQuestion(("rows", "columns"), "rows", {"columns": "Dim 0 runs down."})
@@ -101,16 +136,27 @@ class ChoiceQuestion:
     mistakes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        listed = isinstance(self.choices, list | tuple)
+        texts = {each for each in self.choices if isinstance(each, str)} if listed else set()
+        if len(texts) < 2 or len(texts) != len(self.choices):
+            given = shortened(self.choices)
+            raise RequestError("choices", f"`choices` must list two different texts or more, got {given}.")
         for name, each in (("answer", self.answer), *(("mistakes", wrong) for wrong in self.mistakes)):
-            if each not in self.choices:
+            if not self.offers(each):
                 allowed = ", ".join(map(repr, self.choices))
-                raise ValueError(f"`{name}` must be among the choices {allowed}, got {each!r}")
+                raise RequestError(
+                    name, f"`{name}` must be among the choices {allowed}, got {shortened(each)}."
+                )
 
-    def grade(self, chosen: str | None) -> Feedback:
+    def offers(self, chosen: object) -> bool:
+        """Return whether ``chosen`` is one of the choices."""
+        return isinstance(chosen, str) and chosen in self.choices
+
+    def grade(self, chosen: object) -> Feedback:
         """Return whether ``chosen`` is the answer; None is no choice yet."""
-        if chosen is None:
+        if not self.offers(chosen):
             return Feedback(False, "Please choose one of the answers.")
         if chosen == self.answer:
             return Feedback(True, "Right.")
-        hint = self.mistakes.get(chosen, "")
+        hint = self.mistakes.get(str(chosen), "")
         return Feedback(False, f"Not yet. {hint}" if hint else "Not yet.")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
+from prunescope.errors import RequestError
 from prunescope.lessons.feedback import ChoiceQuestion, Feedback, NumberQuestion
-from prunescope.lessons.writing import signed
+from prunescope.lessons.writing import shortened, signed
 
 
 class NumberField:
@@ -19,9 +20,9 @@ class NumberField:
         self.widget = widgets.Text(description="Your answer", placeholder="a number").add_class("ps-number")
         self.widget.observe(lambda _: self.changed(), names="value")
 
-    def predict(self, text: str) -> None:
-        """Type ``text``."""
-        self.widget.value = text
+    def predict(self, answer: object) -> None:
+        """Type ``answer``."""
+        self.widget.value = str(answer)
 
     def grade(self) -> Feedback:
         """Return the answer to what was typed."""
@@ -46,8 +47,15 @@ class ChoiceField:
         ).add_class("ps-choice")
         self.widget.observe(lambda _: self.changed(), names="value")
 
-    def predict(self, choice: str) -> None:
-        """Choose ``choice``."""
+    def predict(self, choice: object) -> None:
+        """Choose ``choice``; None is none.
+
+        Raises:
+            RequestError: It is not among the choices.
+        """
+        if choice is not None and not self._question.offers(choice):
+            offered = ", ".join(map(repr, self._question.choices))
+            raise RequestError("choice", f"`choice` must be one of {offered}, got {shortened(choice)}.")
         self.widget.value = choice
 
     def grade(self) -> Feedback:

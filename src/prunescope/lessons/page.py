@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -11,7 +12,7 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from prunescope.lessons.writing import signed
+from prunescope.lessons.writing import shortened, signed
 
 
 def say(text: str) -> None:
@@ -26,21 +27,36 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         headings: One per column; the first column is aligned left, the others right.
         rows: Each as long as ``headings``.
 
+    Raises:
+        ValueError: A row is shorter or longer.
+
     Example:
-        >>> print(table(["method", "right"], [["l1", 590]]))
-        | method | right |
+        >>> print(table(["method", "points"], [["l1", "-0.5"]]))
+        | method | points |
         | :-- | --: |
-        | l1 | 590 |
+        | l1 | −0.5 |
     """
-    lines = [headings, [":--", *["--:"] * (len(headings) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    lines = [[_cell(each) for each in line] for line in (headings, *rows)]
+    for line in lines:
+        if len(line) != len(headings):
+            raise ValueError(f"`rows` must be {len(headings)} long, as `headings` is, got {line}")
+    lines.insert(1, [":--", *["--:"] * (len(headings) - 1)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(content: object) -> str:
+    """Return it as it stands in a table: with real minus signs, and no bar that ends the cell."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", str(content)).replace("|", "\\|")
 
 
 def grid(tensor: Tensor) -> str:
     """Return a matrix, or a vector as one row, as a table in Markdown with its indices.
 
     Args:
-        tensor: Tensor of one or two axes.
+        tensor: Tensor of one or two axes, none of size 0.
+
+    Raises:
+        ValueError: It is anything else.
 
     Example:
         >>> print(grid(Tensor([[0.5, -2.0]])))
@@ -48,6 +64,8 @@ def grid(tensor: Tensor) -> str:
         | :-- | --: | --: |
         | **0** | 0.5 | −2 |
     """
+    if not isinstance(tensor, Tensor) or tensor.ndim not in (1, 2) or not tensor.numel():
+        raise ValueError(f"`tensor` must be a tensor of one or two axes, got {shortened(tensor)}")
     rows = tensor.detach().reshape(-1, tensor.shape[-1]).tolist()
     body = [[f"**{index}**", *map(signed, row)] for index, row in enumerate(rows)]
     return table(["", *map(str, range(tensor.shape[-1]))], body)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from prunescope.errors import RequestError
+from prunescope.lessons.answers import as_channels, as_mask
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.mistakes import plausible_mistakes
+from prunescope.lessons.writing import shortened
 from prunescope.preview import Preview, preview_tensor
 from prunescope.sources import find_tensor, prunable_tensors
 from prunescope.spec import PruneSpec, resolve
@@ -24,7 +27,7 @@ def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: The layer has no weight to prune, or a value cannot be met.
+        RequestError: There is no weight to prune, or a value cannot be met.
 
     Example:
         >>> layer = nn.Linear(2, 1)
@@ -32,6 +35,10 @@ def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
         >>> preview_layer(layer, amount=1).mask
         tensor([[ True, False]])
     """
+    if not (isinstance(layer, nn.Module) and isinstance(getattr(layer, "weight", None), Tensor)):
+        raise RequestError(
+            "layer", f"`layer` must be a torch.nn.Module with a weight, got {shortened(layer)}."
+        )
     tensor = find_tensor(layer, prunable_tensors(layer), "weight")
     return preview_tensor(resolve(PruneSpec(tensor.name, **spec), tensor, asked=frozenset(spec)), tensor)
 
@@ -65,12 +72,16 @@ class MaskQuestion:
             each for each in plausible_mistakes(preview) if not torch.equal(each.mask, self.mask)
         ]
 
-    def grade(self, predicted: Tensor) -> Feedback:
+    def grade(self, predicted: object) -> Feedback:
         """Return whether ``predicted`` is the mask.
 
         Args:
-            predicted: Boolean tensor of the weight's shape, True where the weight is expected to stay.
+            predicted: What `as_mask` reads: True where the weight is expected to stay.
+
+        Raises:
+            RequestError: It is no mask of the weight's shape.
         """
+        predicted = as_mask(predicted, self.mask.shape)
         goes = self._gone(self.mask)
         said = self._gone(predicted)
         if said == goes and torch.equal(predicted & self.candidates, self.mask):
@@ -126,8 +137,16 @@ class ChannelQuestion:
         gone = pruned.movedim(preview.spec.dim, 0).flatten(1).any(dim=1)
         self.channels = frozenset(gone.nonzero().flatten().tolist())
 
-    def grade(self, chosen: Mapping[int, Set[int]]) -> Feedback:
-        """Return whether ``chosen``, the channels marked along each dim, are the ones that go."""
+    def grade(self, chosen: object) -> Feedback:
+        """Return whether ``chosen``, the channels marked along each dim, are the ones that go.
+
+        Args:
+            chosen: What `as_channels` reads.
+
+        Raises:
+            RequestError: It names what this tensor does not have.
+        """
+        chosen = as_channels(chosen, self.preview.mask.shape)
         dims = [dim for dim, channels in chosen.items() if channels]
         tensor, dim = self.preview.tensor, self.preview.spec.dim
         if not dims:

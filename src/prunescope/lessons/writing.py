@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html import escape
 
+from torch import Tensor
+
 
 def signed(value: float) -> str:
     """Return a weight as it stands in a cell, with a real minus sign.
@@ -14,6 +16,19 @@ def signed(value: float) -> str:
         ('−0.25', '3', '0')
     """
     return f"{value + 0.0:.4g}".replace("-", "−")
+
+
+def shortened(value: object) -> str:
+    """Return what came instead of what was asked for, short enough for a sentence.
+
+    Example:
+        >>> shortened(Tensor(2, 3)), shortened("x" * 99)
+        ('a tensor of shape (2, 3)', "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…")
+    """
+    if isinstance(value, Tensor) and value.ndim:
+        return f"a tensor of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 41 else f"{text[:40]}…"
 
 
 def as_html(text: str) -> str:
