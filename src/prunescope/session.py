@@ -7,14 +7,14 @@ pruned tensors passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prunescope.analysis import Accuracy, Twin
+from prunescope.analysis import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated
 from prunescope.errors import RequestError
 from prunescope.history import History, Step, Variant
 from prunescope.plans import Plans
@@ -31,9 +31,6 @@ from prunescope.prune import Ranking
 from prunescope.sources import Source
 from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.tensor import PrunableTensor
-
-MOST_PREVIEWS = 3
-"""Previews whose accuracy is remembered: what is shown, and the two that may be compared beside it."""
 
 
 class Session:
@@ -69,9 +66,7 @@ class Session:
         self._rankings: dict[int, tuple[object, Ranking]] = {}
         self._norms: dict[int, tuple[object, ChannelNorms]] = {}
         self._findings: tuple[object, dict[Hashable, Any]] = (None, {})
-        self._twin: tuple[object, Twin] | None = None
-        self._accuracies: dict[object, Accuracy] = {}
-        self._measured_state: object = None
+        self._known = Known(lambda: source.module, self._weights.state_of_all)
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
@@ -198,10 +193,10 @@ class Session:
         if self.tensor(preview.tensor.name) is not preview.tensor:
             raise RequestError("steps", "`steps`: the model has changed since this preview. Move a control.")
         step = Step.of(preview)
-        measured = self._known_accuracy(preview)
+        measured = self.known_accuracy(preview) or self.known_numbers(preview)
         self.history = self.history.then(step)
         if measured is not None:
-            self._accuracies[self.applied.key] = measured
+            self._known.remember(self.applied.key, self._known.state(), measured)
         return step
 
     def jump(self, position: int) -> None:
@@ -292,44 +287,45 @@ class Session:
         Raises:
             RequestError: There is no data, or the model cannot be run on it.
         """
-        known = self._known_accuracy(what)
+        known = self.known_accuracy(what)
         if known is not None:
             return known
         for _ in self.evaluate(what):
             pass
-        known = self._known_accuracy(what)
+        known = self.known_accuracy(what)
         if known is None:
             raise RequestError("data", "`data` must be given to measure accuracy.")
         return known
 
     def known_accuracy(self, what: Preview | Variant | None = None) -> Accuracy | None:
         """Return the accuracy of a state of the model if it has been measured, else None."""
-        return self._known_accuracy(what)
+        return self._known.get(self.variant(what).key, Accuracy)
 
     def step_accuracies(self) -> dict[Step, Accuracy]:
         """Return, for each step that was measured, the accuracy with it and all before it carried out."""
-        if self._measured_state != self._state():
-            return {}
-        steps = self.history.steps
-        known = ((step, self._accuracies.get(steps[: number + 1])) for number, step in enumerate(steps))
-        return {step: accuracy for step, accuracy in known if accuracy is not None}
+        return self._of_steps(Accuracy)
 
-    def _known_accuracy(self, what: Preview | Variant | None) -> Accuracy | None:
-        if self._measured_state != self._state():
-            return None
-        return self._accuracies.get(self.variant(what).key)
+    def _of_steps(self, kind: type[Measure]) -> dict[Step, Measure]:
+        steps = self.history.steps
+        known = self._known.current
+        found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
+        return {step: measure for step, measure in found if isinstance(measure, kind)}
 
     @property
     def findings(self) -> dict[Hashable, Any]:
         """Return where to keep what was found out about the model; empty again once the model has changed."""
-        state = self._state()
+        state = self._known.state()
         if self._findings[0] != state:
             self._findings = (state, {})
         return self._findings[1]
 
-    def _state(self) -> tuple[object, ...]:
-        """Return what changes whenever the user's model does."""
-        return self._weights.state_of_all()
+    def twin(self) -> Twin:
+        """Return a copy of the network as it is now, to run in its place.
+
+        Raises:
+            RequestError: The model is a checkpoint, or cannot be copied.
+        """
+        return self._known.twin()
 
     def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy]:
         """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
@@ -340,37 +336,74 @@ class Session:
         Raises:
             RequestError: The model cannot be run on the data, answers in another form, or changed meanwhile.
         """
-        if self.source.data is None or self._known_accuracy(what) is not None:
+        if self.source.data is None or self.known_accuracy(what) is not None:
             return
-        if isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor:
-            raise _changed()
-        variant, start = self.variant(what), self._state()
+        self._refuse_old(what)
+        variant, start = self.variant(what), self._known.state()
         for counted in self.twin().evaluate(*self.source.data, self.weights(variant)):
-            if self._state() != start:
-                raise _changed()
+            if self._known.state() != start:
+                raise _changed("data")
             if counted.total == len(self.source.data[1]):
-                self._remember(variant.key, start, counted)
+                self._known.remember(variant.key, start, counted)
             yield counted
 
-    def _remember(self, key: object, state: object, accuracy: Accuracy) -> None:
-        """Keep an accuracy: of every state made of steps, but of the latest previews only: they are large."""
-        if self._measured_state != state:
-            self._accuracies, self._measured_state = {}, state
-        for other in [other for other in self._accuracies if _is_preview(other)][: 1 - MOST_PREVIEWS]:
-            del self._accuracies[other]
-        self._accuracies[key] = accuracy
+    def _refuse_old(self, what: Preview | Variant | None) -> None:
+        if isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor:
+            raise _changed("data" if self.source.evaluate is None else "evaluate")
 
-    def twin(self) -> Twin:
-        """Return a copy of the network as it is now, to run in its place.
+    def effect(self, what: Preview | Variant | None = None) -> Effect | None:
+        """Return what a state of the model changes in its answers to the data, if both were measured."""
+        before, after = self.known_accuracy(), self.known_accuracy(what)
+        if self.source.data is None or before is None or after is None:
+            return None
+        return Effect(*self.source.data, before, after, self.source.classes)
+
+    # The person's own measure.
+
+    def known_numbers(self, what: Preview | Variant | None = None) -> Numbers | None:
+        """Return what `Source.evaluate` said of a state of the model if it was asked, else None."""
+        return self._known.get(self.variant(what).key, Numbers)
+
+    def step_numbers(self) -> dict[Step, Numbers]:
+        """Return, for each step of which it was asked, what `Source.evaluate` said with all before it."""
+        return self._of_steps(Numbers)
+
+    def question(self, what: Preview | Variant | None = None) -> Question:
+        """Return a call of `Source.evaluate` on a copy of the model in a state of it.
 
         Raises:
-            RequestError: The model is a checkpoint, or cannot be copied.
+            RequestError: There is no such function, the model cannot be copied, or has changed.
         """
-        key = self._state()
-        if self._twin is None or self._twin[0] != key:
-            self._twin = None  # Free the old one before the new one takes memory.
-            self._twin = (key, Twin(self.source.module))
-        return self._twin[1]
+        evaluate = self.source.evaluate
+        if evaluate is None:
+            raise RequestError("evaluate", "`evaluate` must be given to be asked.")
+        self._refuse_old(what)
+        variant, start = self.variant(what), self._known.state()
+        try:
+            twin = self.twin()
+        except RequestError as problem:
+            reason = str(problem.__cause__ or problem).splitlines()[0]
+            raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from problem
+
+        def keep(numbers: Numbers) -> None:
+            if self._known.state() != start:
+                raise _changed("evaluate")
+            self._known.remember(variant.key, start, numbers)
+
+        return Question(lambda: evaluated(evaluate, twin.pruned(variant.masks)), keep)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person's function is asked.
+
+    Attributes:
+        ask: Calls it and returns its answer, or raises a `RequestError`; may be run in any thread.
+        keep: Takes the answer down, in the thread of the session; raises if the model has changed since.
+    """
+
+    ask: Callable[[], Numbers]
+    keep: Callable[[Numbers], None]
 
 
 def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
@@ -382,9 +415,5 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
     return replace(tensor, default_mask=mask if own is None else mask & own)
 
 
-def _is_preview(key: object) -> bool:
-    return isinstance(key, tuple) and any(isinstance(part, Preview) for part in key)
-
-
-def _changed() -> RequestError:
-    return RequestError("data", "`data` was not evaluated: the model has changed since. Move a control.")
+def _changed(blame: str) -> RequestError:
+    return RequestError(blame, f"`{blame}` was not evaluated: the model has changed since. Move a control.")

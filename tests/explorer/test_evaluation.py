@@ -69,7 +69,7 @@ def test_closing_gives_up_what_is_measured() -> None:
     async def scene() -> None:
         explorer = explored()
         await asyncio.sleep(0)
-        task = explorer._accuracy._task
+        task = explorer._live._task
         explorer.close()
         with pytest.raises(asyncio.CancelledError):
             await task

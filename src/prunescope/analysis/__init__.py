@@ -3,16 +3,28 @@
 from prunescope.analysis.accuracy import Accuracy, Twin, copy_of
 from prunescope.analysis.comparison import Comparison, Row, Side
 from prunescope.analysis.cutting import Cut, cut_out
+from prunescope.analysis.effect import ClassEffect, Effect, Example
 from prunescope.analysis.emission import Emission, measure_emissions
 from prunescope.analysis.files import compress, dense_file, masked_file, permanent_file
 from prunescope.analysis.flops import Flops, count_flops
+from prunescope.analysis.known import Known, Measure
+from prunescope.analysis.numbers import Evaluate, Numbers, evaluated, name_of, number
+from prunescope.analysis.randomness import Randomness
 
 __all__ = [
     "Accuracy",
+    "ClassEffect",
     "Comparison",
     "Cut",
+    "Effect",
     "Emission",
+    "Evaluate",
+    "Example",
     "Flops",
+    "Known",
+    "Measure",
+    "Numbers",
+    "Randomness",
     "Row",
     "Side",
     "Twin",
@@ -21,7 +33,10 @@ __all__ = [
     "count_flops",
     "cut_out",
     "dense_file",
+    "evaluated",
     "masked_file",
     "measure_emissions",
+    "name_of",
+    "number",
     "permanent_file",
 ]

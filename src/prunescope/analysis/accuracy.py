@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from prunescope.analysis.randomness import untouched_randomness
 from prunescope.errors import RequestError
+from prunescope.percent import percent
 from prunescope.sources import Inputs
 
 BATCH = 128
@@ -57,6 +57,18 @@ class Accuracy:
         reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return max(0.0, middle - reach), min(1.0, middle + reach)
 
+    @property
+    def in_words(self) -> str:
+        """Return the accuracy with its counts and its interval.
+
+        Example:
+            >>> Accuracy(9, 10).in_words
+            '90.0 % (9 of 10; 59.6 to 98.2 %)'
+        """
+        low, high = self.interval
+        counts = f"{self.right:,} of {self.total:,}"
+        return f"{percent(self.fraction)} ({counts}; {100 * low:.1f} to {percent(high)})"
+
 
 def copy_of(model: nn.Module) -> nn.Module:
     """Return a deep copy of ``model``, pruned or not."""
@@ -89,6 +101,19 @@ class Twin:
             self.model = copy_of(model).eval()
         except Exception as error:
             raise _unmeasured(error) from error
+
+    def pruned(self, masks: Mapping[str, Tensor]) -> nn.Module:
+        """Return a copy in eval mode with zeros in place of what is pruned, to be given away.
+
+        The twin is only read, so that this may be called from any thread.
+
+        Args:
+            masks: Boolean masks by plain name, True where kept.
+        """
+        model = copy_of(self.model)
+        for name, mask in masks.items():
+            _fill(model, name, mask)
+        return model
 
     def evaluate(
         self, inputs: Inputs, targets: Tensor, weights: Mapping[str, Tensor] | None = None
@@ -159,7 +184,7 @@ class Twin:
                 raise _unmeasured(error) from error
 
     def _call(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
-        with _untouched_randomness(), torch.no_grad():
+        with untouched_randomness(), torch.no_grad():
             # A tied weight is pruned in one of its layers, as torch does it.
             return functional_call(self.model, state, inputs, tie_weights=False)
 
@@ -176,17 +201,18 @@ class Twin:
             raise _unmeasured(error) from error
 
 
+def _fill(model: nn.Module, name: str, mask: Tensor) -> None:
+    """Put zeros where ``mask`` prunes the parameter ``name``, in its own layer alone if it is tied."""
+    prefix, _, plain = name.rpartition(".")
+    module = model.get_submodule(prefix)
+    stored = plain if plain in module._parameters else f"{plain}_orig"
+    parameter = module.get_parameter(stored)
+    masked = torch.where(mask.to(parameter.device), parameter.detach(), 0)
+    setattr(module, stored, nn.Parameter(masked, parameter.requires_grad))
+    if plain in vars(module):
+        vars(module)[plain] = masked  # Read by whoever uses the weight without calling its layer.
+
+
 def _unmeasured(error: Exception) -> RequestError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return RequestError("data", f"`data` could not be evaluated: {reason}")
-
-
-@contextmanager
-def _untouched_randomness() -> Iterator[None]:
-    python, legacy_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy_numpy)  # noqa: NPY002

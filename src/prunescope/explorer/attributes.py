@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.analysis import Accuracy, Comparison
+from prunescope.analysis import Accuracy, Comparison, Effect
 from prunescope.comparing import Choice, Comparing, chosen, compare
 from prunescope.explorer import acts
 from prunescope.explorer.state import ExplorerState
@@ -36,6 +36,15 @@ class Attributes(ExplorerState):
         if not self.snapshot.has_data:
             return None
         return self._session.accuracy(), self._session.accuracy(self.preview)
+
+    @property
+    def effect(self) -> Effect | None:
+        """Return what the steps and the preview change in the answers to the data; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        return None if self.accuracy is None else self._session.effect(self.preview)
 
     @property
     def view(self) -> View:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prunescope.analysis import name_of
 from prunescope.comparing import Comparing, chosen, compare
 from prunescope.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
@@ -135,4 +136,7 @@ class Catalogue:
             notes=resolved.notes,
             has_data=session.source.data is not None,
             before=session.known_accuracy(),
+            evaluates="" if session.source.evaluate is None else name_of(session.source.evaluate),
+            numbers_before=session.known_numbers(),
+            step_numbers=session.step_numbers(),
         )

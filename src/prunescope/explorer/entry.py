@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from prunescope.explorer.explorer import Explorer
 from prunescope.sources import (
     MODELS_VARIABLE,
     OPEN_VARIABLE,
-    Source,
     checkpoint_source,
     demo_source,
     module_source,
@@ -24,7 +24,14 @@ from prunescope.sources import (
 from prunescope.sources.demos import DEMOS
 
 
-def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **spec: Any) -> Explorer:
+def explore(
+    model: nn.Module | Path | str | None = None,
+    *,
+    data: Any = None,
+    classes: Sequence[str] | None = None,
+    evaluate: Callable[[nn.Module], object] | None = None,
+    **spec: Any,
+) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
 
     Args:
@@ -33,6 +40,10 @@ def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **
             opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices.
+        classes: Names of those classes, by index; None if they go by number.
+        evaluate: A measure of your own in place of ``data``: a function that takes the model and returns a
+            number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
+            model in eval mode that has zeros in place of what is pruned, and not again before it returns.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
             ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
             ``"steps"``, ``"view"`` and ``"takeaway"`` can be hidden as well.
@@ -40,7 +51,7 @@ def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **
     Raises:
         TypeError: An unknown keyword.
         RequestError: A file cannot be read or trusted, the model has nothing to prune, has lazy parameters,
-            or a value cannot be met.
+            both ``data`` and ``evaluate`` are given, or a value cannot be met.
 
     Example:
         >>> explorer = explore(nn.Conv2d(3, 8, 5), method="ln_structured", amount=2, n=1)
@@ -48,20 +59,18 @@ def explore(model: nn.Module | Path | str | None = None, *, data: Any = None, **
         'output channels'
         >>> explorer.close()
     """
+    measures = {"data": data, "classes": classes, "evaluate": evaluate}
+    given = [name for name, value in measures.items() if value is not None]
     if model is None:
-        if data is not None:
-            raise RequestError("data", "`data` goes with a model of your own: pass `model` too.")
+        if given:
+            raise RequestError(given[0], f"`{given[0]}` goes with a model of your own: pass `model` too.")
         return Explorer(Catalogue(_demos()), **spec)
-    source = _source(model, data)
+    if given and isinstance(model, str | Path):
+        raise RequestError(
+            given[0], f"`{given[0]}` goes with a module: a checkpoint has weights, and cannot be run."
+        )
+    source = checkpoint_source(model) if isinstance(model, str | Path) else module_source(model, **measures)
     return Explorer(Catalogue({source.title: Entry(source.title, lambda: source)}), **spec)
-
-
-def _source(model: nn.Module | Path | str, data: Any) -> Source:
-    if not isinstance(model, str | Path):
-        return module_source(model, data)
-    if data is not None:
-        raise RequestError("data", "`data` goes with a module: a checkpoint has weights, and cannot be run.")
-    return checkpoint_source(model)
 
 
 def _demos() -> dict[str, Entry]:

@@ -1,8 +1,9 @@
-"""Live accuracy: the picture first, then the numbers, given up as soon as they are out of date.
+"""Live measures: the picture first, then the numbers, given up as soon as they are out of date.
 
-Evaluation runs on the event loop that runs the person's cells, one batch at a time: a slider's next move is
-never more than a batch away, and nothing draws from the global random state or touches the model beside a
-cell that does. Without such a loop it runs to the end at once.
+Accuracy is measured on the event loop that runs the person's cells, one batch at a time: a slider's next move
+is never more than a batch away, and nothing draws from the global random state or touches the model beside a
+cell that does. A person's own `evaluate` runs in a thread, since nobody knows how long it takes; see
+`prunescope.explorer.calling`. Without an event loop both run to the end at once.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from prunescope.analysis import Accuracy
+from prunescope.analysis import Accuracy, Effect, Numbers
 from prunescope.errors import RequestError
+from prunescope.explorer.calling import Calls
 from prunescope.preview import Preview
 from prunescope.session import Session
 
@@ -22,30 +25,50 @@ REST_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """What an evaluation found out.
+    """What an evaluation found out, as far as it has come.
 
     Attributes:
         preview: What was measured.
-        before: Accuracy without the preview; None if it could not be measured.
-        after: Accuracy with it; None likewise.
-        problem: Why it could not be measured, or "".
+        before: Accuracy of the model as it was given; None if it is not known.
+        after: Accuracy with the steps and the preview; None likewise.
+        effect: What changes in the answers; None likewise.
+        numbers_before: What the person's own measure says of the model as it was given; None likewise.
+        numbers_after: The same with the steps and the preview; None likewise.
+        problem: Why something could not be measured, or "".
     """
 
     preview: Preview
     before: Accuracy | None = None
     after: Accuracy | None = None
+    effect: Effect | None = None
+    numbers_before: Numbers | None = None
+    numbers_after: Numbers | None = None
     problem: str = ""
 
+    @classmethod
+    def known(cls, session: Session, preview: Preview, problem: RequestError | None = None) -> Measured:
+        """Return what ``session`` knows of ``preview``."""
+        return cls(
+            preview,
+            session.known_accuracy(),
+            session.known_accuracy(preview),
+            session.effect(preview),
+            session.known_numbers(),
+            session.known_numbers(preview),
+            "" if problem is None else str(problem),
+        )
 
-class LiveAccuracy:
-    """Measures accuracy before and after the latest preview.
+
+class LiveMeasure:
+    """Measures the model as it was given, and with the latest preview.
 
     Args:
-        publish: Called with the result, unless a later preview came first.
+        publish: Called with what is found, as often as more is known, unless a later preview came first.
     """
 
     def __init__(self, publish: Callable[[Measured], object]) -> None:
         self._publish = publish
+        self._calls = Calls()
         self._task: asyncio.Task[None] | None = None
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -55,7 +78,7 @@ class LiveAccuracy:
     def start(self, session: Session, preview: Preview) -> None:
         """Measure ``preview``; whatever was being measured is given up. May be called from any thread."""
         if self._loop is None or self._loop.is_closed():
-            self._publish(_measure(session, preview))
+            self._measure_now(session, preview)
         else:
             self._loop.call_soon_threadsafe(self._restart, session, preview)
 
@@ -74,19 +97,37 @@ class LiveAccuracy:
             self._task = None
 
     async def _measure_in_steps(self, session: Session, preview: Preview) -> None:
+        def publish(problem: RequestError | None = None) -> None:
+            self._publish(Measured.known(session, preview, problem))
+
         await asyncio.sleep(REST_SECONDS)
         try:
             for part in (None, preview):
                 for _ in session.evaluate(part):
                     await asyncio.sleep(0)
+                if session.source.evaluate is not None:
+                    await self._ask(session, part, publish)
         except RequestError as problem:
-            self._publish(Measured(preview, problem=str(problem)))
+            publish(problem)
         else:
-            self._publish(_measure(session, preview))
+            publish()
 
+    async def _ask(
+        self, session: Session, part: Preview | None, publish: Callable[[RequestError | None], object]
+    ) -> None:
+        await self._calls.end(publish)
+        if session.known_numbers(part) is None:
+            publish(None)
+            await self._calls.ask(session.question(part), publish)
 
-def _measure(session: Session, preview: Preview) -> Measured:
-    try:
-        return Measured(preview, session.accuracy(), session.accuracy(preview))
-    except RequestError as problem:
-        return Measured(preview, problem=str(problem))
+    def _measure_now(self, session: Session, preview: Preview) -> None:
+        problem = None
+        try:
+            for part in (None, preview):
+                for _ in session.evaluate(part):
+                    pass
+                if session.source.evaluate is not None and session.known_numbers(part) is None:
+                    self._calls.ask_now(partial(session.question, part))
+        except RequestError as error:
+            problem = error
+        self._publish(Measured.known(session, preview, problem))

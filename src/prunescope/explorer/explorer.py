@@ -197,7 +197,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             close_tree(self)
             return
         with self._lock:
-            self._accuracy.close()
+            self._live.close()
             self._canvas.close()
             close_tree(self)
 

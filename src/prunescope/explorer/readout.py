@@ -6,6 +6,7 @@ from html import escape
 
 import ipywidgets as widgets
 
+from prunescope.analysis import number
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.percent import percent
 
@@ -37,7 +38,7 @@ def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
             low, high = snapshot.after.interval
             name += f" (95 %: {percent(low)} to {percent(high)})"
         facts.append((name, _accuracy(snapshot)))
-    return facts
+    return facts + number_changes(snapshot)
 
 
 def _accuracy(snapshot: Snapshot) -> str:
@@ -48,6 +49,26 @@ def _accuracy(snapshot: Snapshot) -> str:
     if after is None:
         return f"{start} → …"
     return f"{start} → {percent(after.fraction)} ({after.right:,} of {after.total:,})"
+
+
+def number_changes(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return what the person's own measure says before and after, as pairs of name and value."""
+    if not snapshot.evaluates:
+        return []
+    before, after = (
+        {} if numbers is None else numbers.values
+        for numbers in (snapshot.numbers_before, snapshot.numbers_after)
+    )
+    unknown = "not measured" if snapshot.evaluation_problem else "…"
+    names = {**before, **after} or {snapshot.evaluates: 0.0}
+    return [
+        (name, f"{_number(before.get(name), unknown)} → {_number(after.get(name), unknown)}")
+        for name in names
+    ]
+
+
+def _number(value: float | None, unknown: str) -> str:
+    return unknown if value is None else number(value)
 
 
 class Readout:
@@ -67,7 +88,7 @@ class Readout:
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
         facts = "".join(
-            f'<span class="ps-fact"><span class="ps-name">{name}</span> '
+            f'<span class="ps-fact"><span class="ps-name">{escape(name)}</span> '
             f'<span class="ps-value">{escape(value)}</span>'
             '<span class="ps-stop">. </span></span>'
             for name, value in number_facts(snapshot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunescope.analysis import Accuracy, Comparison
+from prunescope.analysis import Accuracy, Comparison, Effect, Numbers
 from prunescope.comparing import Comparing
 from prunescope.errors import RequestError
 from prunescope.figures import View
@@ -29,7 +29,12 @@ class Snapshot:
         has_data: Whether the model has held-out data.
         before: Accuracy of the model as it was given; None while it is being measured or has no data.
         after: Accuracy with the steps and the preview carried out; None likewise.
-        evaluation_problem: Why accuracy could not be measured, or "".
+        effect: What changes in the answers to the held-out data; None likewise.
+        evaluates: What a single number of the person's own measure goes by; "" where there is none.
+        numbers_before: What it says of the model as it was given; None while it has not answered.
+        numbers_after: The same with the steps and the preview carried out.
+        step_numbers: For each step of which it was asked, what it said with it and all before.
+        evaluation_problem: Why something could not be measured, or "".
         view: What the pictures show of the preview.
         plans: Histories kept under names.
         comparing: What is compared with what, if it is looked at.
@@ -47,6 +52,11 @@ class Snapshot:
     has_data: bool = False
     before: Accuracy | None = None
     after: Accuracy | None = None
+    effect: Effect | None = None
+    evaluates: str = ""
+    numbers_before: Numbers | None = None
+    numbers_after: Numbers | None = None
+    step_numbers: Mapping[Step, Numbers] = field(default_factory=dict)
     evaluation_problem: str = ""
     view: View = field(default_factory=View)
     plans: Plans = field(default_factory=Plans)

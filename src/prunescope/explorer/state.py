@@ -18,7 +18,7 @@ import traitlets
 from prunescope.errors import RequestError
 from prunescope.explorer import acts
 from prunescope.explorer.catalogue import Catalogue
-from prunescope.explorer.evaluation import LiveAccuracy, Measured
+from prunescope.explorer.evaluation import LiveMeasure, Measured
 from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.plans import Plans
@@ -59,7 +59,7 @@ class ExplorerState(traitlets.HasTraits):
         self._catalogue = catalogue
         self._lock = RLock()
         self.snapshot = first
-        self._accuracy = LiveAccuracy(self._publish_accuracy)
+        self._live = LiveMeasure(self._publish)
 
     # The one door.
 
@@ -218,18 +218,18 @@ class ExplorerState(traitlets.HasTraits):
     def _restrict(self) -> None:
         """Show no more than `_hide` and `_locked` leave; called when they have changed."""
 
-    # Accuracy, after the picture.
+    # Measures, after the picture.
 
     def _measure(self) -> None:
-        if self.snapshot.has_data:
-            self._accuracy.start(self._session, self.snapshot.preview)
+        if self.snapshot.has_data or self.snapshot.evaluates:
+            self._live.start(self._session, self.snapshot.preview)
         else:
-            self._accuracy.close()
+            self._live.close()
 
     def _measure_sides(self) -> None:
         """Measure both sides of what is compared, once what is shown has been measured."""
 
-    def _publish_accuracy(self, measured: Measured) -> None:
+    def _publish(self, measured: Measured) -> None:
         with self._lock:
             if measured.preview is self.snapshot.preview:
                 self.snapshot = replace(
@@ -237,6 +237,10 @@ class ExplorerState(traitlets.HasTraits):
                     step_accuracies=self._session.step_accuracies(),
                     before=measured.before,
                     after=measured.after,
+                    effect=measured.effect,
+                    numbers_before=measured.numbers_before,
+                    numbers_after=measured.numbers_after,
+                    step_numbers=self._session.step_numbers(),
                     evaluation_problem=measured.problem,
                 )
 

@@ -8,7 +8,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.analysis import Accuracy
+from prunescope.analysis import Accuracy, Numbers
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.percent import percent
 
@@ -107,14 +107,15 @@ _EMPTY = (
 
 def _table(snapshot: Snapshot) -> str:
     history = snapshot.history
-    rows = [_row(snapshot, 0, "The model as it was given.", "", snapshot.before)]
+    rows = [_row(snapshot, 0, "The model as it was given.", "", snapshot.before or snapshot.numbers_before)]
     for number, step in enumerate(history.steps, start=1):
         what = f"<span>{escape(step.where)}</span> <code>{escape(step.title)}</code>"
-        rows.append(_row(snapshot, number, what, step.effect, snapshot.step_accuracies.get(step)))
+        measure = snapshot.step_accuracies.get(step) or snapshot.step_numbers.get(step)
+        rows.append(_row(snapshot, number, what, step.effect, measure))
     return f"<ol>{''.join(rows)}</ol>"
 
 
-def _row(snapshot: Snapshot, number: int, what: str, effect: str, accuracy: Accuracy | None) -> str:
+def _row(snapshot: Snapshot, number: int, what: str, effect: str, measure: Accuracy | Numbers | None) -> str:
     place = snapshot.history.position
     state = ' class="ps-here" aria-current="step"' if number == place else ""
     if number > place:
@@ -122,6 +123,12 @@ def _row(snapshot: Snapshot, number: int, what: str, effect: str, accuracy: Accu
         what = f"undone: {what}"
     measured = ""
     if snapshot.has_data:
-        measured = "accuracy not measured" if accuracy is None else f"accuracy {percent(accuracy.fraction)}"
+        measured = "accuracy not measured"
+    if snapshot.evaluates:
+        measured = f"{snapshot.evaluates} not measured"
+    if isinstance(measure, Accuracy):
+        measured = f"accuracy {percent(measure.fraction)}"
+    if isinstance(measure, Numbers):
+        measured = measure.in_words
     says = "; ".join(part for part in (effect, measured) if part)
     return f'<li{state}><span class="ps-count">{number}</span><div>{what}<div>{escape(says)}</div></div></li>'

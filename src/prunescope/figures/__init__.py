@@ -1,6 +1,8 @@
-"""Matplotlib drawings of previews: figures and axes only, no pyplot and no widgets."""
+"""Matplotlib drawings of previews and of what they do: figures and axes only, no pyplot and no widgets."""
 
+from prunescope.figures.classes import draw_classes
 from prunescope.figures.draw import draw_heatmap, draw_histogram, draw_norms
+from prunescope.figures.examples import draw_examples
 from prunescope.figures.pruning import Place, PruningFigure
 from prunescope.figures.reading import sentence
 from prunescope.figures.style import DARK, LIGHT, Theme
@@ -14,6 +16,8 @@ __all__ = [
     "PruningFigure",
     "Theme",
     "View",
+    "draw_classes",
+    "draw_examples",
     "draw_heatmap",
     "draw_histogram",
     "draw_norms",

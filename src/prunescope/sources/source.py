@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -34,6 +35,9 @@ class Source:
         layer: Full name of the parameter to open with; None for the first.
         note: One sentence about the model that stands beside it, or "".
         example: What the model is called with where there is no data: at least one example, or None.
+        classes: Names of the classes by index; empty where they go by number.
+        evaluate: Measures the model in place of ``data``: takes it, and returns a number or a dict of numbers
+            by name; or None.
     """
 
     model: nn.Module | Checkpoint
@@ -42,6 +46,8 @@ class Source:
     layer: str | None = None
     note: str = ""
     example: Inputs | None = None
+    classes: Sequence[str] = ()
+    evaluate: Callable[[nn.Module], object] | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...] | None:
@@ -73,22 +79,56 @@ class Source:
         return self.model if isinstance(self.model, Checkpoint) else ModuleWeights(self.model)
 
 
-def module_source(model: nn.Module, data: tuple[Inputs, Tensor] | None = None) -> Source:
+def module_source(
+    model: nn.Module,
+    data: tuple[Inputs, Tensor] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    evaluate: Callable[[nn.Module], object] | None = None,
+) -> Source:
     """Return a source for a model in memory.
 
     Args:
         model: Any module. Read, never written.
         data: ``(inputs, targets)``: tensors (or a tuple of tensors for ``inputs``) with the same number of
             examples along axis 0; ``targets`` are class indices of shape ``(N,)``.
+        classes: Names of the classes by index; None if they go by number.
+        evaluate: Takes a model and returns a number or a dict of numbers by name; serves instead of ``data``.
 
     Raises:
-        RequestError: ``data`` is not such a pair.
+        RequestError: ``data`` is not such a pair, there are too few ``classes``, ``evaluate`` is no function,
+            or both measures are given.
 
     Example:
         >>> module_source(nn.Linear(4, 3)).title
         'Linear'
     """
-    return Source(model, type(model).__name__, _checked(data))
+    if evaluate is not None and not callable(evaluate):
+        raise RequestError(
+            "evaluate",
+            "`evaluate` must be a function that takes the model and returns a number or a dict of numbers by "
+            f"name, got {type(evaluate).__name__}.",
+        )
+    if evaluate is not None and data is not None:
+        raise RequestError("evaluate", "`evaluate` serves instead of `data`: give one of them.")
+    checked = _checked(data)
+    names = _class_names(classes, checked)
+    return Source(model, type(model).__name__, checked, classes=names, evaluate=evaluate)
+
+
+def _class_names(classes: object, data: tuple[Inputs, Tensor] | None) -> tuple[str, ...]:
+    if classes is None:
+        return ()
+    names = tuple(classes) if isinstance(classes, Sequence) and not isinstance(classes, str) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise RequestError("classes", f"`classes` must be a list of names, got {classes!r}.")
+    if data is None:
+        raise RequestError("classes", "`classes` names what is in `data`: give both.")
+    if int(data[1].max()) >= len(names):
+        raise RequestError(
+            "classes", f"`classes` must name all classes 0 to {int(data[1].max())}, got {len(names)} names."
+        )
+    return names
 
 
 def checkpoint_source(path: str | PathLike[str], *, within: Path | None = None) -> Source:

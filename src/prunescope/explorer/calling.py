@@ -1,0 +1,137 @@
+"""Calls of a person's own `evaluate`, each in a thread of its own, one at a time.
+
+A Python function cannot be stopped from outside. So the session goes on beside it, says after a while that it
+has not answered, and calls it again only when it has. Meanwhile it runs on a copy of the model, and the
+global random states it moves are put back, unless a cell has run beside it and moved them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from threading import Thread
+
+from IPython import get_ipython
+
+from prunescope.analysis import Numbers, Randomness
+from prunescope.errors import RequestError
+from prunescope.session import Question
+
+_log = logging.getLogger("prunescope")
+
+PATIENCE_SECONDS = 30.0
+"""How long a call may take until the person is told that it has not answered."""
+
+
+class Calls:
+    """The calls of one function, of which no two run at the same time."""
+
+    def __init__(self) -> None:
+        self._answer: Future[Numbers] | None = None
+        self._ended: asyncio.Future[RequestError | None] | None = None
+        self._started = 0.0
+
+    async def ask(self, question: Question, late: Callable[[RequestError], object]) -> None:
+        """Ask ``question`` and keep the answer; it goes on and keeps it even if this is cancelled.
+
+        Args:
+            question: What to ask. No call may be running: see `end`.
+            late: Called with a sentence when there is no answer after `PATIENCE_SECONDS`.
+
+        Raises:
+            RequestError: The function raised, answered in another form, or the model has changed meanwhile.
+        """
+        put_back = _randomness()
+        answer = asyncio.wrap_future(self._start(question))
+        self._ended = asyncio.ensure_future(_see_through(answer, question.keep, put_back))
+        await self.end(late)
+        problem = self._ended.result()
+        if problem is not None:
+            raise problem
+
+    async def end(self, late: Callable[[RequestError], object]) -> None:
+        """Wait for the end of the call that is running, if one is; ``late`` as for `ask`."""
+        if self._ended is None or self._ended.done():
+            return
+        done, _ = await asyncio.wait({self._ended}, timeout=self._patience())
+        if not done:
+            late(_late())
+            await asyncio.wait({self._ended})
+
+    def ask_now(self, question: Callable[[], Question]) -> None:
+        """Ask ``question()``, keep the answer, and return; for where no event loop runs.
+
+        Raises:
+            RequestError: As for `ask`; or there is no answer yet, to this or to an earlier question.
+        """
+        if self._answer is not None and not self._answer.done():
+            raise _late()
+        asked, put_back = question(), _randomness()
+        answer = self._start(asked)
+        wait([answer], PATIENCE_SECONDS)
+        if not answer.done():
+            raise _late()
+        put_back()
+        asked.keep(answer.result())
+
+    def _start(self, question: Question) -> Future[Numbers]:
+        answer: Future[Numbers] = Future()
+        answer.set_running_or_notify_cancel()  # From here on nobody can cancel it.
+
+        def run() -> None:
+            try:
+                answer.set_result(question.ask())
+            except RequestError as problem:
+                _log.info("evaluate failed", exc_info=problem)
+                answer.set_exception(problem)
+            except Exception as error:
+                _log.exception("evaluate could not be asked")
+                answer.set_exception(RequestError("evaluate", f"`evaluate` cannot be asked: {error}"))
+
+        self._answer, self._started = answer, time.monotonic()
+        # A daemon, since Python would wait for any other thread before it ends.
+        Thread(target=run, name="prunescope-evaluate", daemon=True).start()
+        return answer
+
+    def _patience(self) -> float:
+        return max(0.0, self._started + PATIENCE_SECONDS - time.monotonic())
+
+
+async def _see_through(
+    answer: asyncio.Future[Numbers], keep: Callable[[Numbers], None], put_back: Callable[[], None]
+) -> RequestError | None:
+    try:
+        keep(await answer)
+    except RequestError as problem:
+        return problem
+    finally:
+        put_back()
+    return None
+
+
+def _randomness() -> Callable[[], None]:
+    """Return what puts the global random states back as they are now, unless a cell runs meanwhile."""
+    found, cells = Randomness.now(), _cells_run()
+
+    def put_back() -> None:
+        if _cells_run() == cells:
+            found.restore()
+
+    return put_back
+
+
+def _late() -> RequestError:
+    return RequestError(
+        "evaluate",
+        f"`evaluate` has not answered for {PATIENCE_SECONDS:g} s. It cannot be stopped, and is called again "
+        "only when it has; everything else goes on.",
+    )
+
+
+def _cells_run() -> int:
+    """Return a number that changes whenever a cell has run."""
+    shell = get_ipython()
+    return 0 if shell is None else int(shell.execution_count)

@@ -1,0 +1,326 @@
+"""A person's own `evaluate`: numbers by name, beside the slider, whatever the function does."""
+
+import asyncio
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.utils.prune as oracle
+from torch import nn
+
+from prunescope import Explorer, explore
+from prunescope.analysis import Numbers
+from prunescope.errors import RequestError
+from prunescope.explorer import calling
+from prunescope.explorer.snapshot import Snapshot
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
+
+
+def zeros(model: nn.Module) -> float:
+    return float(sum((parameter == 0).sum() for parameter in model.parameters()))
+
+
+async def settled(explorer: Explorer, ready: Callable[[Snapshot], object]) -> Snapshot:
+    changed = asyncio.Event()
+    explorer.observe(lambda _: changed.set(), names="snapshot")
+    while not ready(explorer.snapshot):
+        changed.clear()
+        await asyncio.wait_for(changed.wait(), 20)
+    return explorer.snapshot
+
+
+def answered(snapshot: Snapshot) -> object:
+    return snapshot.numbers_after or snapshot.evaluation_problem
+
+
+class Gate:
+    """An `evaluate` that does not answer before it is let go; counts its calls."""
+
+    def __init__(self) -> None:
+        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.calls: list[int] = []
+
+    def __call__(self, model: nn.Module) -> float:
+        self.calls.append(int(zeros(model)))
+        self.entered.set()
+        self.let_go.wait(30)
+        return zeros(model)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.let_go.set()
+
+
+def test_it_is_called_with_a_pruned_copy_in_eval_mode() -> None:
+    model = network()
+    seen: list[nn.Module] = []
+
+    def measure(given: nn.Module) -> dict[str, float]:
+        seen.append(given)
+        nn.init.zeros_(given[0].weight)
+        return {"zeros": zeros(given), "grad": float(torch.is_grad_enabled())}
+
+    explorer = explore(model, evaluate=measure, layer="2", amount=3)
+    try:
+        snapshot = explorer.snapshot
+        assert snapshot.numbers_before == Numbers({"zeros": 32, "grad": 1})
+        assert snapshot.numbers_after == Numbers({"zeros": 35, "grad": 1})
+        assert "zeros" in explorer._readout.numbers.value
+        assert "32 → 35" in explorer._readout.numbers.value
+        assert all(given is not model and not given.training for given in seen)
+        assert isinstance(seen[1][2].weight, nn.Parameter)
+        assert model.training
+        assert zeros(model) == 0
+        explorer.apply()
+        assert "zeros 35, grad 1" in explorer._steps._table.value
+        explorer.amount = 1
+        assert explorer.snapshot.numbers_after.values["zeros"] == 36
+        assert explorer.snapshot.numbers_before.values["zeros"] == 32
+    finally:
+        explorer.close()
+
+
+def test_a_single_number_goes_by_the_functions_name() -> None:
+    explorer = explore(network(), evaluate=zeros, amount=0)
+    try:
+        assert explorer.snapshot.numbers_after == Numbers({"zeros": 0})
+        assert explorer.accuracy is None
+        assert explorer.effect is None
+        assert "Held-out" not in explorer._readout.numbers.value
+    finally:
+        explorer.close()
+
+
+def outputs(model: nn.Module) -> float:
+    with torch.no_grad():
+        return float(model(torch.linspace(-1, 1, 4 * 3).reshape(3, 4)).square().sum())
+
+
+def test_the_copy_answers_as_torch_would_tied_and_pruned_before() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    oracle.l1_unstructured(model[2], "bias", 2)
+    explorer = explore(model, evaluate=outputs, layer="0", amount=0.5)
+    try:
+        found = explorer.snapshot.numbers_after.values["outputs"]
+        oracle.l1_unstructured(model[0], "weight", 0.5)
+        assert found == pytest.approx(outputs(model))
+    finally:
+        explorer.close()
+
+
+def test_an_lstm_is_pruned_where_it_reads_its_weights() -> None:
+    def sum_of(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float(model(torch.ones(2, 3, 4))[0].abs().sum())
+
+    model = nn.LSTM(4, 3, batch_first=True)
+    explorer = explore(model, evaluate=sum_of, layer="weight_ih_l0", amount=1.0)
+    try:
+        found = explorer.snapshot.numbers_after.values["sum_of"]
+        nn.init.zeros_(model.weight_ih_l0)
+        assert found == pytest.approx(sum_of(model))
+    finally:
+        explorer.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (math.nan, "must return a number or a dict of numbers by name, got NaN."),
+        ({}, "got an empty dict."),
+        ("good", "got str."),
+        (ZeroDivisionError("by nothing"), "`evaluate` raised ZeroDivisionError: by nothing"),
+        (SystemExit(1), "`evaluate` raised SystemExit: 1"),
+    ],
+)
+def test_a_bad_answer_is_one_sentence_and_the_picture_stays(answer: object, sentence: str) -> None:
+    good = True
+
+    def evaluate(model: nn.Module) -> object:
+        if good:
+            return 1.0
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    explorer = explore(network(), evaluate=evaluate, amount=2)
+    try:
+        good = False
+        explorer.amount = 5
+        assert explorer.preview.pruned_units == 5
+        assert sentence in explorer.snapshot.evaluation_problem
+        assert sentence in explorer._readout.problem.value
+        assert "1 → not measured" in explorer._readout.numbers.value
+        good = True
+        explorer.amount = 6
+        assert explorer.snapshot.evaluation_problem == ""
+        assert explorer.snapshot.numbers_after == Numbers({"evaluate": 1.0})
+    finally:
+        explorer.close()
+
+
+def test_the_picture_comes_first_and_only_the_last_of_a_drag_is_asked(gate: Gate) -> None:
+    async def scene() -> None:
+        explorer = explore(network(), evaluate=gate, amount=0)
+        await asyncio.to_thread(gate.entered.wait, 10)
+        for count in (1, 2, 3, 4):
+            explorer.amount = count
+            assert explorer.preview.pruned_units == count
+            await asyncio.sleep(0.08)
+        assert "… → …" in explorer._readout.numbers.value
+        assert gate.calls == [0]
+        gate.let_go.set()
+        snapshot = await settled(explorer, answered)
+        assert (snapshot.numbers_before, snapshot.numbers_after) == (
+            Numbers({"evaluate": 0}),
+            Numbers({"evaluate": 4}),
+        )
+        assert gate.calls == [0, 4]
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_one_that_hangs_is_reported_not_called_again_and_heard_when_it_answers(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling, "PATIENCE_SECONDS", 0.2)
+
+    async def scene() -> None:
+        explorer = explore(network(), evaluate=gate, amount=1)
+        snapshot = await settled(explorer, answered)
+        sentence = "`evaluate` has not answered for 0.2 s. It cannot be stopped"
+        assert sentence in snapshot.evaluation_problem
+        explorer.amount = 3
+        assert explorer.snapshot.evaluation_problem == ""
+        assert explorer.preview.pruned_units == 3
+        assert sentence in (await settled(explorer, answered)).evaluation_problem
+        assert gate.calls == [0]
+        gate.let_go.set()
+        snapshot = await settled(explorer, lambda snapshot: snapshot.numbers_after)
+        assert snapshot.evaluation_problem == ""
+        assert snapshot.numbers_after == Numbers({"evaluate": 3})
+        assert gate.calls == [0, 3]
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_one_that_hangs_without_an_event_loop(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calling, "PATIENCE_SECONDS", 0.1)
+    explorer = explore(network(), evaluate=gate, amount=1)
+    try:
+        explorer.amount = 2
+        assert "has not answered for 0.1 s" in explorer.snapshot.evaluation_problem
+        assert gate.calls == [0]
+    finally:
+        explorer.close()
+
+
+def drawing(model: nn.Module) -> float:
+    random.random()
+    np.random.rand()  # noqa: NPY002
+    return float(torch.rand(1))
+
+
+def states() -> list[object]:
+    return [random.getstate(), np.random.get_state()[2], torch.get_rng_state().tolist()]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_the_global_random_states_are_left_alone(loop: bool) -> None:
+    async def scene() -> None:
+        model = network()
+        before = states()
+        explorer = explore(model, evaluate=drawing, amount=1)
+        snapshot = await settled(explorer, answered) if loop else explorer.snapshot
+        assert snapshot.numbers_before == snapshot.numbers_after
+        assert states() == before
+        explorer.close()
+
+    if loop:
+        asyncio.run(scene())
+    else:
+        with pytest.raises(StopIteration):
+            scene().send(None)
+
+
+def test_what_a_cell_draws_meanwhile_is_not_taken_back(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = iter(range(100))
+    monkeypatch.setattr(calling, "_cells_run", lambda: next(cells))
+
+    async def scene() -> None:
+        explorer = explore(network(), evaluate=gate, amount=1)
+        await asyncio.to_thread(gate.entered.wait, 10)
+        torch.rand(1)
+        after_the_cell = states()
+        gate.let_go.set()
+        await settled(explorer, answered)
+        assert states() == after_the_cell
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_model_trained_meanwhile_is_not_mistaken(gate: Gate) -> None:
+    async def scene() -> None:
+        model = network()
+        explorer = explore(model, evaluate=gate, amount=1)
+        await asyncio.to_thread(gate.entered.wait, 10)
+        with torch.no_grad():
+            model[0].weight.mul_(2)
+        gate.let_go.set()
+        snapshot = await settled(explorer, answered)
+        assert "`evaluate` was not evaluated: the model has changed since" in snapshot.evaluation_problem
+        explorer.amount = 2
+        assert (await settled(explorer, answered)).numbers_after == Numbers({"evaluate": 2})
+        explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_model_that_cannot_be_copied() -> None:
+    model = network()
+    model.lock = threading.Lock()
+    explorer = explore(model, evaluate=zeros)
+    try:
+        assert "`evaluate` cannot be asked: cannot pickle" in explorer.snapshot.evaluation_problem
+        assert explorer.preview.pruned_units > 0
+    finally:
+        explorer.close()
+
+
+DATA = torch.zeros(4, 8), torch.tensor([0, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"evaluate": 0.5}, "`evaluate` must be a function .* got float"),
+        ({"evaluate": zeros, "data": DATA}, "`evaluate` serves instead of `data`: give one of them"),
+        ({"classes": ["a", "b"]}, "`classes` names what is in `data`: give both"),
+        ({"classes": ["a"], "data": DATA}, "`classes` must name all classes 0 to 1, got 1 names"),
+        ({"classes": "ab", "data": DATA}, "`classes` must be a list of names, got 'ab'"),
+        ({"classes": [1, 2], "data": DATA}, "`classes` must be a list of names"),
+    ],
+)
+def test_measures_that_cannot_be(given: dict[str, object], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        explore(network(), **given)
+    with pytest.raises(RequestError, match="goes with a model of your own"):
+        explore(**given)
+    with pytest.raises(RequestError, match="a checkpoint has weights, and cannot be run"):
+        explore("no.safetensors", **given)
