@@ -11,16 +11,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from torch import nn
 
 from prunescope.analysis import Accuracy
+from prunescope.costs import silencing
 from prunescope.errors import RequestError
 from prunescope.session import Session
-from prunescope.sources import demo_source, module_source
+from prunescope.sources import Source, demo_source, module_source
 from prunescope.spec import METHODS, PruneSpec
-from prunescope.takeaway import pruned_model
+from prunescope.takeaway import code, load_plan, plan, pruned_model
 
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
 
 
 def step(session: Session, **changes: object) -> None:
@@ -35,12 +36,12 @@ class Exploration(RuleBasedStateMachine):
     def start(self) -> None:
         self.model = network()
         self.state = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.session = Session(module_source(self.model))
+        self.session = Session(Source(self.model, "network", example=torch.ones(2, 2, 3, 3)))
         self.places: list[dict[str, torch.Tensor]] = [{}]
         self.here = 0
 
     @rule(
-        layer=st.sampled_from(["0.weight", "0.bias", "3.weight"]),
+        layer=st.sampled_from(["0.weight", "0.bias", "1.bias", "4.weight"]),
         method=st.sampled_from(list(METHODS)),
         amount=st.sampled_from([0.0, 0.3, 0.5, 1.0, 1, 2]),
         dim=st.sampled_from([0, 1]),
@@ -56,11 +57,32 @@ class Exploration(RuleBasedStateMachine):
         before = len(self.session.history.done)
         self.session.apply(preview)
         assert len(self.session.history.steps) == before + 1
-        self.places = [
-            *self.places[: self.here + 1],
-            {**self.places[self.here], **{name: mask.clone() for name, mask in preview.masks.items()}},
-        ]
+        self.then({name: mask.clone() for name, mask in preview.masks.items()})
+
+    @rule(layer=st.sampled_from(["0.weight", "4.weight"]))
+    def prune_a_channel(self, layer: str) -> None:
+        self.apply(layer, "ln_structured", 1, 0, 0)
+
+    def then(self, masks: dict[str, torch.Tensor]) -> None:
+        self.places = [*self.places[: self.here + 1], {**self.places[self.here], **masks}]
         self.here += 1
+
+    @rule()
+    def silence(self) -> None:
+        masks = {}
+        for layer, others in {"0": ("0.bias", "1.weight", "1.bias"), "4": ("4.bias",)}.items():
+            mask = self.places[self.here].get(f"{layer}.weight")
+            dead = None if mask is None else ~mask.flatten(1).any(1)
+            for name in others if dead is not None and dead.any() else ():
+                before = self.places[self.here].get(name, torch.ones(len(dead), dtype=torch.bool))
+                if (before & dead).any():
+                    masks[name] = before & ~dead
+        if masks:
+            self.session.silence(silencing(self.session))
+            self.then(masks)
+        else:
+            with pytest.raises(RequestError, match="^`silence`: "):
+                silencing(self.session)
 
     @rule()
     def undo(self) -> None:
@@ -123,9 +145,22 @@ class Exploration(RuleBasedStateMachine):
             shown = getattr(layer, name.rpartition(".")[2])
             assert torch.equal(shown, weight if mask is None else torch.where(mask, weight, 0))
 
+    @precondition(lambda self: self.here < 4)
+    @rule(engine=st.sampled_from(["torch", "prunescope"]))
+    def take_home_by_other_ways(self, engine: str) -> None:
+        names: dict[str, object] = {}
+        exec(code(self.session, engine=engine), names)
+        by_code = Session(module_source(names["apply_pruning"](network())))
+        by_plan = Session(module_source(network()))
+        load_plan(by_plan, plan(self.session))
+        for name, mask in self.places[self.here].items():
+            assert torch.equal(by_plan.history.masks()[name], mask)
+            carried = by_code.tensor(name).default_mask
+            assert bool(mask.all()) if carried is None else torch.equal(carried, mask)
+
 
 TestExploration = Exploration.TestCase
-TestExploration.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+TestExploration.settings = settings(max_examples=150, stateful_step_count=14, deadline=None)
 
 
 def test_half_and_half_is_three_quarters_and_the_step_says_so() -> None:
@@ -143,15 +178,15 @@ def test_half_and_half_is_three_quarters_and_the_step_says_so() -> None:
 def test_a_global_step_prunes_as_torch_does() -> None:
     model, other = network(), network()
     session = Session(module_source(model))
-    step(session, layer="3.weight", amount=0.5)
+    step(session, layer="4.weight", amount=0.5)
     step(session, method="global_unstructured", amount=0.6)
-    oracle.l1_unstructured(other[3], "weight", amount=0.5)
+    oracle.l1_unstructured(other[4], "weight", amount=0.5)
     oracle.global_unstructured(
-        [(other[0], "weight"), (other[3], "weight")], oracle.L1Unstructured, amount=0.6
+        [(other[0], "weight"), (other[4], "weight")], oracle.L1Unstructured, amount=0.6
     )
     masks = session.history.masks()
     assert torch.equal(masks["0.weight"], other[0].weight_mask.bool())
-    assert torch.equal(masks["3.weight"], other[3].weight_mask.bool())
+    assert torch.equal(masks["4.weight"], other[4].weight_mask.bool())
     assert session.history.done[1].where == "2 tensors"
     assert "0.bias" not in masks
 
@@ -218,10 +253,10 @@ def test_no_such_place_in_the_history(position: object) -> None:
 
 def test_steps_go_on_from_pruning_the_model_carries() -> None:
     model = network()
-    oracle.l1_unstructured(model[3], "weight", amount=0.5)
+    oracle.l1_unstructured(model[4], "weight", amount=0.5)
     session = Session(module_source(model))
-    step(session, layer="3.weight", amount=0.5)
+    step(session, layer="4.weight", amount=0.5)
     home = pruned_model(session)
-    assert int(home[3].weight_mask.sum()) == 6
+    assert int(home[4].weight_mask.sum()) == 6
     session.reset()
-    assert torch.equal(session.tensor("3.weight").default_mask, model[3].weight_mask.bool())
+    assert torch.equal(session.tensor("4.weight").default_mask, model[4].weight_mask.bool())

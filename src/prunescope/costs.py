@@ -25,6 +25,7 @@ from prunescope.errors import RequestError
 from prunescope.history import Step, Variant
 from prunescope.preview import Preview
 from prunescope.session import Session
+from prunescope.silence import Silence
 from prunescope.sources import file_size
 
 
@@ -155,6 +156,32 @@ def emissions(
     if inputs is None:
         raise RequestError("data", "`data` or `example` must be given: what channels put out shows in a run.")
     yield from measure_emissions(session.twin(), masks, session.weights(Variant(masks)), inputs)
+
+
+def silencing(session: Session, layer: str = "") -> Silence:
+    """Return what is to be masked so that the output channels that the steps have pruned put out nothing.
+
+    Args:
+        session: The session; its model is run on some of its examples. `Session.silence` carries it out.
+        layer: Full name of the weight to tell of first, if its channels are among them.
+
+    Raises:
+        RequestError: Nothing is put out, or it cannot be seen or masked.
+    """
+    *_, seen = emissions(session, session.applied)
+    assert seen is not None
+    channels = {name: each.channels for each in seen for name in each.silenced_by}
+    if not channels:
+        raise RequestError("silence", f"`silence`: {_why_nothing(seen)}.")
+    weights = [f"{each.layer}.weight".removeprefix(".") for each in seen if each.silenced_by]
+    return Silence(layer if layer in weights else weights[0], channels)
+
+
+def _why_nothing(seen: tuple[Emission, ...]) -> str:
+    reasons = "; ".join(f"{each.layer}: {each.why_not}" for each in seen if each.why_not)
+    if not seen:
+        return "the steps have pruned no whole output channel"
+    return reasons or "the channels that the steps have pruned put out nothing"
 
 
 @dataclass(frozen=True, eq=False)

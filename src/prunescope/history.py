@@ -6,14 +6,16 @@ another place of the history, and the original is there to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from prunescope.percent import percent
 from prunescope.preview import Preview
+from prunescope.silence import Silence, keep_all_but
 from prunescope.spec import METHODS, PruneSpec
+from prunescope.tensor import PrunableTensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +23,7 @@ class Step:
     """One pruning that was carried out.
 
     Attributes:
-        spec: What was asked.
+        spec: What was asked: a pruning, or entries to be masked so that pruned channels are silent.
         masks: For each tensor it pruned, the boolean mask afterwards, True where kept by it and all before.
         units: How many units there were to prune.
         pruned_units: How many of them the step pruned.
@@ -30,7 +32,7 @@ class Step:
         share_after: The same after this step.
     """
 
-    spec: PruneSpec
+    spec: PruneSpec | Silence
     masks: Mapping[str, Tensor]
     units: int
     pruned_units: int
@@ -52,6 +54,27 @@ class Step:
             share_after=sum(_pruned(mask) for mask in preview.masks.values()) / weights,
         )
 
+    @classmethod
+    def silencing(cls, asked: Silence, tensors: Sequence[PrunableTensor]) -> Step:
+        """Return the step that masks what ``asked`` lists of ``tensors``, in that order.
+
+        Raises:
+            RequestError: There are no such entries.
+        """
+        masks = {t.name: keep_all_but(t, asked.channels[t.name]) for t in tensors}
+        entries = sum(mask.numel() for mask in masks.values())
+        left = sum(tensor.units(None) for tensor in tensors)
+        pruned = sum(_pruned(mask) for mask in masks.values())
+        return cls(
+            spec=asked,
+            masks=masks,
+            units=left,
+            pruned_units=pruned - (entries - left),
+            unit_name=f"entries of {_listed(list(masks))}",
+            share_before=(entries - left) / entries,
+            share_after=pruned / entries,
+        )
+
     @property
     def title(self) -> str:
         """Return what was done, as code says it, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
@@ -60,11 +83,15 @@ class Step:
     @property
     def where(self) -> str:
         """Return what it was done to: the tensor's name, or how many tensors shared one ranking."""
-        return f"{len(self.masks)} tensors" if METHODS[self.spec.method].pooled else self.spec.layer
+        pooled = isinstance(self.spec, PruneSpec) and METHODS[self.spec.method].pooled
+        return f"{len(self.masks)} tensors" if pooled else self.spec.layer
 
     @property
     def effect(self) -> str:
         """Return in words what it did; a repeated amount is explained as a share of what was left."""
+        if isinstance(self.spec, Silence):
+            masked = f"masked {self.pruned_units:,} of {self.units:,} {self.unit_name}"
+            return f"{masked}, so that pruned channels put out nothing"
         text = f"pruned {self.pruned_units:,} of {self.units:,} {self.unit_name}"
         if self.share_before == 0:
             return f"{text}; sparsity {percent(self.share_after)}"
@@ -75,13 +102,21 @@ class Step:
         return f"{text}; sparsity {percent(self.share_before)} → {percent(self.share_after)}"
 
 
-def call_text(spec: PruneSpec) -> str:
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > 3:
+        return f"{len(names)} biases, scales and shifts"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def call_text(spec: PruneSpec | Silence) -> str:
     """Return what ``spec`` asks as code says it, without the layer.
 
     Example:
         >>> call_text(PruneSpec("fc.weight", "ln_structured", amount=3))
         'ln_structured(amount=3, n=2, dim=0)'
     """
+    if isinstance(spec, Silence):
+        return "custom_from_mask(mask)"
     fields = ("amount", "n", "dim", "seed")
     uses = METHODS[spec.method].uses
     values = ", ".join(f"{name}={getattr(spec, name)!r}" for name in fields if name in uses)

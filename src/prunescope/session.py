@@ -28,6 +28,7 @@ from prunescope.preview import (
     tensor_norms,
 )
 from prunescope.prune import Ranking
+from prunescope.silence import Silence
 from prunescope.sources import Source
 from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.tensor import PrunableTensor
@@ -198,6 +199,24 @@ class Session:
         if measured is not None:
             self._known.remember(self.applied.key, self._known.state(), measured)
         return step
+
+    def silence(self, asked: Silence) -> Step:
+        """Mask entries of biases, scales and shifts as the next step. Steps that were undone are gone.
+
+        Raises:
+            RequestError: The model has no such entries, or all of them are masked already.
+        """
+        step = Step.silencing(asked, [self._vector(name) for name in asked.channels])
+        if step.pruned_units == 0:
+            raise RequestError("steps", "`steps`: all that is to be masked is masked already.")
+        self.history = self.history.then(step)
+        return step
+
+    def _vector(self, name: str) -> PrunableTensor:
+        """Return the tensor of that very name."""
+        if name not in self.tensors:
+            raise RequestError("steps", f"`steps`: {name} is not in this model.")
+        return self.tensor(name)
 
     def jump(self, position: int) -> None:
         """Go to the place in the history where its first ``position`` steps are carried out.

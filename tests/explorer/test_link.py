@@ -81,6 +81,30 @@ def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: di
         other.close()
 
 
+def test_a_link_carries_what_was_silenced() -> None:
+    explorer, other = explore(), explore()
+    try:
+        explorer.request(method="ln_structured", amount=3)
+        explorer.apply()
+        explorer.silence()
+        assert other.open_link(explorer.query) is None
+        masks, theirs = explorer._session.history.masks(), other._session.history.masks()
+        assert (
+            masks.keys()
+            == theirs.keys()
+            == {
+                "block2.conv2.weight",
+                "block2.norm2.weight",
+                "block2.norm2.bias",
+            }
+        )
+        assert all(torch.equal(masks[name], theirs[name]) for name in masks)
+        assert other.query == explorer.query
+    finally:
+        explorer.close()
+        other.close()
+
+
 @pytest.mark.parametrize(
     ("query", "says"),
     [
@@ -99,6 +123,11 @@ def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: di
         ("steps=" + "[" * 50_000, "`steps` must be a JSON list of steps."),
         ('steps=[{"layer":"0.weight","amount":7.5}]', "step 1 cannot be carried out: `amount` must be"),
         ("steps=[1]", "has a step that is none"),
+        ('steps=[{"method":"silence","layer":"0.weight"}]', "has a step that is none"),
+        (
+            'steps=[{"method":"silence","layer":"0.weight","channels":{"0.bias":[9]}}]',
+            "only entries of a vector are masked one by one; 0.bias is 6, and asked were 1 entries from 9",
+        ),
         ('steps=[{"layer":["0"]}]', "`layer` must be one of"),
         ("view=heatmap", "`heatmap` of a view must be one of mask, weights, scores, got ''."),
         ("view=colour:red", "`view` must list some of heatmap, "),

@@ -111,6 +111,58 @@ def test_nothing_to_apply_is_said_and_raised(explorer: Explorer) -> None:
         explorer.redo()
 
 
+def test_what_pruned_channels_put_out_is_masked_by_a_step_of_its_own() -> None:
+    explorer = explore(method="ln_structured", amount=0.3)
+    try:
+        layer = explorer.layer
+        with pytest.raises(RequestError, match="`silence`: the steps have pruned no whole output channel"):
+            explorer.silence()
+        explorer.apply()
+        explorer.layer = "head"
+        explorer.amount = 0.5
+        explorer.silence()
+        assert (explorer.layer, explorer.amount) == ("head.weight", 0.0)
+        assert [step.where for step in explorer.history.done] == [layer, layer]
+        assert explorer.history.done[-1].effect == (
+            "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias, "
+            "so that pruned channels put out nothing"
+        )
+        assert "<code>custom_from_mask(mask)</code>" in explorer._steps._table.value
+        with pytest.raises(RequestError, match="the channels that the steps have pruned put out nothing"):
+            explorer.silence()
+        explorer.request(layer="block2.norm2.weight", method="l1_unstructured")
+        assert explorer.preview.pruned_weights == 19
+        explorer.undo()
+        assert (explorer.layer, explorer.preview.pruned_weights, explorer.amount) == (layer, 19 * 576, 0.0)
+        explorer.request(layer="block2.norm2.bias", method="l1_unstructured")
+        assert explorer.preview.pruned_weights == 0
+        explorer.redo()
+        assert explorer.layer == layer
+        explorer.reset()
+        explorer.jump(2)
+        assert len(explorer._session.masks(explorer._session.applied)) == 3
+    finally:
+        explorer.close()
+
+
+def test_silence_leaves_the_accuracy_to_what_is_kept() -> None:
+    explorer = explore(method="ln_structured", amount=0.5)
+    try:
+        explorer.apply()
+        explorer.silence()
+        model, (inputs, targets) = explorer.pruned_model(), explorer._session.source.data
+        seen = []
+        model.block2.norm2.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        with torch.no_grad():
+            right = int((model(inputs).argmax(1) == targets).sum())
+        assert explorer.accuracy[1].right == right
+        dead = ~explorer.preview.mask.flatten(1).any(1)
+        assert int(dead.sum()) == 32
+        assert not seen[0][:, dead].any()
+    finally:
+        explorer.close()
+
+
 def test_each_model_has_steps_of_its_own() -> None:
     explorer = explore(amount=0.5)
     try:

@@ -12,9 +12,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from prunescope.costs import silencing
 from prunescope.errors import RequestError
 from prunescope.session import Session
-from prunescope.sources import demo_source, module_source
+from prunescope.sources import Source, demo_source, module_source
 from prunescope.takeaway import code, load_plan, plan, pruned_model, save
 
 STEPS = {
@@ -32,20 +33,35 @@ STEPS = {
         {"method": "ln_structured", "amount": 1, "layer": "0.weight"},
         {"method": "random_unstructured", "amount": 0.5, "seed": 1, "layer": "0.weight"},
         {"method": "global_unstructured", "amount": 0.4},
-        {"method": "random_structured", "amount": 0.5, "dim": 0, "seed": 2, "layer": "3.weight"},
+        {"method": "random_structured", "amount": 0.5, "dim": 0, "seed": 2, "layer": "4.weight"},
         {"method": "l1_unstructured", "amount": 0.5, "layer": "0.weight"},
+    ],
+    "silence": [{"method": "ln_structured", "amount": 2}, {"method": "silence"}],
+    "silence after all else": [
+        {"layer": "1.bias", "amount": 0.5},
+        {"method": "ln_structured", "amount": 0.5},
+        {"method": "random_structured", "amount": 1, "seed": 2, "layer": "4.weight"},
+        {"method": "global_unstructured", "amount": 0.4},
+        {"method": "silence"},
+        {"method": "l1_unstructured", "amount": 1, "layer": "1.weight"},
     ],
 }
 
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+    nn.init.normal_(model[1].bias)
+    nn.init.normal_(model[1].weight)
+    return model
 
 
 def explored(model: nn.Module, steps: list[dict[str, object]]) -> Session:
-    session = Session(module_source(model))
+    session = Session(Source(model, "network", example=torch.ones(2, 3, 3, 3)))
     for changes in steps:
+        if changes == {"method": "silence"}:
+            session.silence(silencing(session))
+            continue
         wanted = replace(session.first_spec, **changes)
         session.apply(session.preview(session.resolve(wanted, frozenset(changes))))
     return session
@@ -102,6 +118,13 @@ def test_where_torch_breaks_ties_otherwise_the_code_carries_the_mask() -> None:
     assert "unpack(" not in code(session, engine="prunescope")
 
 
+def test_exported_code_masks_the_same_entries_of_all_parameters_in_one_loop() -> None:
+    script = code(explored(network(), STEPS["silence"]))
+    assert script.count("prune.custom_from_mask(module, name, mask)") == 1
+    for pair in ("'0'), 'bias'", "'1'), 'weight'", "'1'), 'bias'"):
+        assert f"    (model.get_submodule({pair}),\n" in script
+
+
 @pytest.mark.parametrize("key", ["cnn", "mlp", "vit", "lstm"])
 def test_a_plan_does_the_same_on_another_copy(key: str) -> None:
     session = Session(demo_source(key))
@@ -113,8 +136,18 @@ def test_a_plan_does_the_same_on_another_copy(key: str) -> None:
     assert [step.title for step in other.history.done] == [step.title for step in session.history.done]
 
 
+@pytest.mark.parametrize("name", ["silence", "silence after all else"])
+def test_a_plan_silences_without_an_example_to_run(name: str) -> None:
+    session = explored(network(), STEPS[name])
+    other = Session(module_source(network()))
+    load_plan(other, plan(session))
+    assert same(other.history.masks(), session.history.masks())
+    assert [step.effect for step in other.history.done] == [step.effect for step in session.history.done]
+    assert plan(other) == plan(session)
+
+
 def test_a_plan_keeps_one_and_one_point_nought_apart() -> None:
-    session = explored(network(), [{"amount": 1}, {"amount": 1.0}, {"layer": "3.weight", "n": math.inf}])
+    session = explored(network(), [{"amount": 1}, {"amount": 1.0}, {"layer": "4.weight", "n": math.inf}])
     amounts = [step["amount"] for step in json.loads(plan(session))["steps"]]
     assert [type(amount) for amount in amounts] == [int, float, float]
 
@@ -127,7 +160,7 @@ def test_a_plan_for_another_model_applies_nothing() -> None:
         load_plan(other, text)
     assert str(caught.value) == (
         "`plan` is for another model: 0.weight is 5×3×3×3 here, [6, 3, 3, 3] in the plan; "
-        "3.weight is not in this model."
+        "4.weight is not in this model."
     )
     assert other.history is before
 
@@ -148,6 +181,26 @@ def test_a_plan_for_another_model_applies_nothing() -> None:
             '{"format": "prunescope-plan", "version": 1, "tensors": {},'
             ' "steps": [{"layer": "0.weight"}, {"layer": "0.weight", "amount": 2.5}]}',
             "step 2 cannot be carried out: `amount` must be",
+        ),
+        *(
+            (
+                '{"format": "prunescope-plan", "version": 1, "tensors": {},'
+                f' "steps": [{{"method": "silence", "layer": "0.weight", "channels": {channels}}}]}}',
+                says,
+            )
+            for channels, says in {
+                '{"1.bias": [6]}': "step 1 cannot be carried out: `steps`: only entries of a vector",
+                '{"1.bias": [-1]}': "only entries of a vector are masked one by one; 1.bias is 6, and asked",
+                '{"1.bias": []}': "and asked were 0 entries",
+                '{"0.weight": [0]}': "0.weight is 6×3×3×3",
+                '{"nothing": [0]}': "nothing is not in this model",
+                '{"0": [0]}': "0 is not in this model",
+                '{"1.bias": [true]}': "has a step that is none",
+                '{"1.bias": [1.0]}': "has a step that is none",
+                '{"1.bias": 3}': "has a step that is none",
+                "{}": "has a step that is none",
+                '["1.bias"]': "has a step that is none",
+            }.items()
         ),
     ],
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prunescope.costs import silencing
 from prunescope.errors import RequestError
 from prunescope.preview import Preview
 from prunescope.session import Session
+from prunescope.silence import Silence
 from prunescope.spec import PruneSpec
 from prunescope.takeaway import load_plan
 
@@ -23,16 +25,23 @@ def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
     return {"amount": _nothing(preview.spec)}
 
 
-def undo(session: Session, _preview: Preview) -> Mapping[str, Any]:
+def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
+    """Mask what the pruned output channels of the model still put out."""
+    session.silence(silencing(session, preview.spec.layer))
+    return {"amount": _nothing(preview.spec)}
+
+
+def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Take the last step back, and ask again what it asked."""
     session.undo()
-    return vars(session.history.steps[session.history.position].spec)
+    spec = session.history.steps[session.history.position].spec
+    return _after(spec, preview) if isinstance(spec, Silence) else vars(spec)
 
 
-def redo(session: Session, _preview: Preview) -> Mapping[str, Any]:
+def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Carry the step that was taken back out again."""
     session.redo()
-    return _after(session)
+    return _after(session.history.done[-1].spec, preview)
 
 
 def reset(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -44,13 +53,13 @@ def reset(session: Session, preview: Preview) -> Mapping[str, Any]:
 def jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
     """Go to where the first ``position`` steps are carried out."""
     session.jump(position)
-    return _after(session) if position else {"amount": _nothing(preview.spec)}
+    return _after_all(session, preview)
 
 
 def bring(session: Session, preview: Preview, text: str) -> Mapping[str, Any]:
     """Carry out the steps of a plan in place of those there are."""
     load_plan(session, text)
-    return _after(session) if session.history.done else {"amount": _nothing(preview.spec)}
+    return _after_all(session, preview)
 
 
 def keep(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
@@ -71,15 +80,21 @@ def remove(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
     return {}
 
 
-def carry_out(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
+def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any]:
     """Carry out the steps of a kept plan in place of those there are."""
     session.history = session.plans[name]
-    return _after(session)
+    return _after_all(session, preview)
 
 
-def _after(session: Session) -> Mapping[str, Any]:
-    """Return what to ask so that the last step is looked at and nothing more is pruned."""
-    spec = session.history.done[-1].spec
+def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:
+    done = session.history.done
+    return _after(done[-1].spec, preview) if done else {"amount": _nothing(preview.spec)}
+
+
+def _after(spec: PruneSpec | Silence, preview: Preview) -> Mapping[str, Any]:
+    """Return what to ask so that the step of ``spec`` is looked at and nothing more is pruned."""
+    if isinstance(spec, Silence):
+        return {"layer": spec.layer, "amount": _nothing(preview.spec)}
     return {**vars(spec), "amount": _nothing(spec)}
 
 
@@ -87,5 +102,5 @@ def _nothing(spec: PruneSpec) -> int | float:
     return 0 if isinstance(spec.amount, int) else 0.0
 
 
-ACTS: Mapping[str, Act] = {"apply": apply, "undo": undo, "redo": redo, "reset": reset}
+ACTS: Mapping[str, Act] = {"apply": apply, "silence": silence, "undo": undo, "redo": redo, "reset": reset}
 """What the buttons do, by name."""

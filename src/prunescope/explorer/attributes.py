@@ -142,6 +142,17 @@ class Attributes(ExplorerState):
         """
         self._raise(self._act(acts.apply, "steps"))
 
+    def silence(self) -> None:
+        """Mask the bias, and the batch-norm's scale and shift, of the channels that the steps have pruned.
+
+        A structured step prunes a channel's weights; these go on being put out. They are masked as a step of
+        their own.
+
+        Raises:
+            RequestError: Nothing is put out, or it cannot be seen or masked.
+        """
+        self._raise(self._act(acts.silence, "silence"))
+
     def undo(self) -> None:
         """Take the last step back; what it asked is asked again, not yet applied.
 

@@ -18,6 +18,7 @@ from prunescope.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.history import History
+from prunescope.silence import Silence
 from prunescope.spec import FIELDS, PruneSpec, parse_norm
 from prunescope.takeaway.plan import spec_of, step_values
 
@@ -44,8 +45,8 @@ class Link:
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
-    steps: list[PruneSpec] | None = None
-    plans: Mapping[str, list[PruneSpec]] | None = None
+    steps: list[PruneSpec | Silence] | None = None
+    plans: Mapping[str, list[PruneSpec | Silence]] | None = None
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 
@@ -206,14 +207,14 @@ _CHANGES = {"compare": "comparing"}
 """What a parameter of a link is called as a change, where that is another name."""
 
 
-def _steps(text: str) -> list[PruneSpec]:
+def _steps(text: str) -> list[PruneSpec | Silence]:
     listed = _unpacked(text)
     if not isinstance(listed, list):
         raise RequestError("steps", "`steps` must be a JSON list of steps.")
     return [spec_of(values) for values in listed]
 
 
-def _plans(text: str) -> dict[str, list[PruneSpec]]:
+def _plans(text: str) -> dict[str, list[PruneSpec | Silence]]:
     listed = _unpacked(text)
     if not isinstance(listed, dict) or not all(isinstance(steps, list) for steps in listed.values()):
         raise RequestError("plans", "`plans` must be a JSON object with a list of steps for each name.")

@@ -24,6 +24,7 @@ from prunescope.explorer.snapshot import Snapshot
 from prunescope.plans import Plans
 from prunescope.preview import Preview
 from prunescope.session import Session
+from prunescope.silence import Silence
 from prunescope.spec import FIELDS, PruneSpec
 from prunescope.takeaway.plan import carry_out_specs
 
@@ -209,7 +210,7 @@ class ExplorerState(traitlets.HasTraits):
             session.history, session.plans = before
             raise
 
-    def _make_plans(self, session: Session, plans: Mapping[str, list[PruneSpec]]) -> None:
+    def _make_plans(self, session: Session, plans: Mapping[str, list[PruneSpec | Silence]]) -> None:
         session.plans = Plans()
         for name, steps in plans.items():
             carry_out_specs(session, steps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from prunescope.analysis import copy_of
 from prunescope.history import Step
 from prunescope.session import Session
+from prunescope.silence import Silence
 from prunescope.spec import METHODS
 from prunescope.takeaway.model import place
 
@@ -75,11 +77,13 @@ def _block(model: nn.Module, step: Step, number: int, engine: str) -> str:
 
 
 def _call(step: Step, engine: str) -> str:
-    spec, method = step.spec, METHODS[step.spec.method]
+    spec = step.spec
+    if isinstance(spec, Silence):
+        return _masking(spec)
+    method = METHODS[spec.method]
     if method.pooled:
-        pairs = "".join(f"        {_pair(name)},\n" for name in step.masks)
         return (
-            f"prune.global_unstructured(\n    [\n{pairs}    ],\n"
+            f"prune.global_unstructured(\n    [\n{_pairs(step.masks, 8)}    ],\n"
             f"    prune.L1Unstructured,\n    amount={spec.amount!r},\n)"
         )
     fields = [name for name in ("amount", "n", "dim") if name in method.uses]
@@ -93,6 +97,24 @@ def _call(step: Step, engine: str) -> str:
         f"with torch.random.fork_rng():  # leaves the global random state as it is\n"
         f"    torch.manual_seed({spec.seed})\n    {start})"
     )
+
+
+def _masking(asked: Silence) -> str:
+    """Return the code that masks entries, a loop for all parameters of which it is the same ones."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, entries in asked.channels.items():
+        names.setdefault(entries, []).append(name)
+    return "\n".join(
+        f"for module, name in [\n{_pairs(together)}]:\n"
+        f"    mask = torch.ones_like(getattr(module, name))\n"
+        f"    mask[{list(entries)}] = 0\n"
+        f"    prune.custom_from_mask(module, name, mask)"
+        for entries, together in names.items()
+    )
+
+
+def _pairs(names: Iterable[str], indent: int = 4) -> str:
+    return "".join(f"{' ' * indent}{_pair(name)},\n" for name in names)
 
 
 def _pair(name: str) -> str:

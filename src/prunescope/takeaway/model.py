@@ -12,6 +12,7 @@ from prunescope.analysis import copy_of, permanent_file
 from prunescope.errors import RequestError
 from prunescope.history import Step
 from prunescope.session import Session
+from prunescope.silence import Silence
 from prunescope.spec import METHODS
 
 
@@ -23,7 +24,12 @@ def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 def carry_out(model: nn.Module, step: Step) -> None:
     """Prune ``model`` in place as ``step`` did, by the engine's function of that name."""
-    spec, method = step.spec, METHODS[step.spec.method]
+    spec = step.spec
+    if isinstance(spec, Silence):
+        for name in spec.channels:
+            prune.custom_from_mask(*place(model, name), step.masks[name])
+        return
+    method = METHODS[spec.method]
     if method.pooled:
         places = [place(model, name) for name in step.masks]
         prune.global_unstructured(places, prune.L1Unstructured, amount=spec.amount)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from prunescope.errors import RequestError
 from prunescope.history import History, Step
 from prunescope.session import Session
+from prunescope.silence import METHOD, Silence
 from prunescope.spec import METHODS, PruneSpec, parse_norm
 
 FORMAT = "prunescope-plan"
@@ -45,6 +47,8 @@ def plan(session: Session, history: History | None = None) -> str:
 
 def step_values(step: Step) -> dict[str, Any]:
     """Return what a step needs to be done again: layer, method, and the fields the method uses."""
+    if isinstance(step.spec, Silence):
+        return step.spec.values()
     uses = {"layer", "method"} | METHODS[step.spec.method].uses
     values = {name: value for name, value in asdict(step.spec).items() if name in uses}
     if isinstance(values.get("n"), float) and math.isinf(values["n"]):
@@ -68,7 +72,7 @@ def load_plan(session: Session, text: str) -> None:
     carry_out_specs(session, [spec_of(values) for values in document["steps"]])
 
 
-def carry_out_specs(session: Session, specs: list[PruneSpec]) -> None:
+def carry_out_specs(session: Session, specs: Sequence[PruneSpec | Silence]) -> None:
     """Carry out ``specs`` one after the other in place of the session's steps; all of them or none.
 
     Raises:
@@ -79,7 +83,7 @@ def carry_out_specs(session: Session, specs: list[PruneSpec]) -> None:
     try:
         for number, spec in enumerate(specs, start=1):
             try:
-                session.apply(session.preview(session.resolve(spec, frozenset(PruneSpec.__annotations__))))
+                _carry_out(session, spec)
             except RequestError as problem:
                 raise RequestError(
                     "plan", f"`plan`: step {number} cannot be carried out: {problem}"
@@ -87,6 +91,13 @@ def carry_out_specs(session: Session, specs: list[PruneSpec]) -> None:
     except BaseException:
         session.history = before
         raise
+
+
+def _carry_out(session: Session, spec: PruneSpec | Silence) -> None:
+    if isinstance(spec, Silence):
+        session.silence(spec)
+    else:
+        session.apply(session.preview(session.resolve(spec, frozenset(PruneSpec.__annotations__))))
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -120,12 +131,14 @@ def _check_tensors(session: Session, tensors: dict[str, Any]) -> None:
         raise RequestError("plan", f"`plan` is for another model: {'; '.join(wrong[:5])}{more}.")
 
 
-def spec_of(values: Any) -> PruneSpec:
-    """Return the spec that `step_values` was made of.
+def spec_of(values: Any) -> PruneSpec | Silence:
+    """Return what `step_values` was made of.
 
     Raises:
         RequestError: ``values`` is no mapping of a spec's fields.
     """
+    if isinstance(values, dict) and values.get("method") == METHOD:
+        return Silence.of(values)
     try:
         spec = PruneSpec(**values)
     except TypeError as error:

@@ -1,0 +1,94 @@
+"""What is asked of a step that ranks nothing: entries of biases, scales and shifts to be masked.
+
+A structured method prunes the weights of a channel; its bias and the shift of the batch-norm behind go on
+being put out. Masked too, they leave the channel silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunescope.errors import RequestError
+from prunescope.tensor import PrunableTensor
+
+METHOD = "silence"
+"""What such a step is called in a plan and in a link, where others name their method."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Entries to be masked; immutable, and JSON.
+
+    Attributes:
+        layer: Full name of the weight whose pruned channels are silenced.
+        channels: For each parameter, by full name, the entries to be masked.
+    """
+
+    layer: str
+    channels: Mapping[str, tuple[int, ...]]
+
+    def values(self) -> dict[str, Any]:
+        """Return it as a JSON object's values."""
+        channels = {name: list(entries) for name, entries in self.channels.items()}
+        return {"layer": self.layer, "method": METHOD, "channels": channels}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Silence:
+        """Return what `values` was made of; whether a model has such entries is not looked at.
+
+        Raises:
+            RequestError: It is no such mapping.
+
+        Example:
+            >>> asked = Silence("fc.weight", {"fc.bias": (0, 3)})
+            >>> Silence.of(asked.values()) == asked
+            True
+        """
+        layer, channels = values.get("layer"), values.get("channels")
+        lists = channels.values() if isinstance(channels, Mapping) else [None]
+        if set(values) != {"layer", "method", "channels"} or not isinstance(layer, str) or not channels:
+            raise _none_such(values)
+        if not all(isinstance(entries, list) and all(map(_is_index, entries)) for entries in lists):
+            raise _none_such(values)
+        return cls(layer, {name: tuple(entries) for name, entries in channels.items()})
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _none_such(values: object) -> RequestError:
+    return RequestError("plan", f"`plan` has a step that is none: {values!r}.")
+
+
+def keep_all_but(tensor: PrunableTensor, entries: Sequence[int]) -> Tensor:
+    """Return the mask of ``tensor`` with ``entries`` masked besides what is masked already.
+
+    Args:
+        tensor: A vector.
+        entries: Places in it.
+
+    Raises:
+        RequestError: It is no vector, or has no such place.
+
+    Example:
+        >>> bias = PrunableTensor("fc.bias", "Linear", torch.zeros(4), ("output features",))
+        >>> keep_all_but(bias, (0, 3))
+        tensor([False,  True,  True, False])
+    """
+    size = tensor.shape[0]
+    if len(tensor.shape) != 1 or not entries or min(entries) < 0 or max(entries) >= size:
+        raise RequestError(
+            "steps",
+            f"`steps`: only entries of a vector are masked one by one; {tensor.name} is {tensor.shape_text}, "
+            f"and asked were {len(entries):,} entries from {min(entries, default=0)} to "
+            f"{max(entries, default=0)}.",
+        )
+    mask = torch.ones(size, dtype=torch.bool, device=tensor.weight.device)
+    mask[list(entries)] = False
+    return mask if tensor.default_mask is None else mask & tensor.default_mask
