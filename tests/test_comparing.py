@@ -221,3 +221,18 @@ def test_a_notebook_shows_a_table_without_a_name_breaking_out_of_it() -> None:
     assert "A · &lt;b&gt;bold&lt;/b&gt;" in html
     assert "<b>" not in html
     assert html.count("<tr>") == 1 + len(seen.rows)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "titles"),
+    [
+        ({"n": 1}, {"n": 2}, ["Ln structured, n=1", "Ln structured, n=2"]),
+        ({"n": 1, "dim": 1}, {"n": 2}, ["Ln structured, n=1, dim=1", "Ln structured, n=2, dim=0"]),
+        ({"amount": 0.5}, {}, ["Ln structured, amount=0.5", "Ln structured, amount=0.3"]),
+        ({}, {"seed": 3}, ["Ln structured", "Ln structured"]),
+    ],
+)
+def test_two_of_one_method_are_told_apart(a: dict[str, int], b: dict[str, int], titles: list[str]) -> None:
+    usual = PruneSpec("0.weight", "ln_structured", 0.3)
+    seen = compare(session(), replace(usual, **a), replace(usual, **b))
+    assert [seen.a.title, seen.b.title] == titles

@@ -183,7 +183,8 @@ def compare(
             raise RequestError(
                 "layer", f"`layer` must be one for both, got {shown.tensor.name} and {state.tensor.name}."
             )
-    sides = _told_apart([_side(session, state, shown) for state in states])
+    titles = _titles(session, states)
+    sides = [_side(session, *each, shown) for each in zip(states, titles, strict=True)]
     return Comparison(
         tensor=shown.tensor,
         n=shown.spec.n,
@@ -201,29 +202,37 @@ def _state(session: Session, what: PruneSpec | Preview | History, place: int) ->
     return session.preview(session.resolve(what, frozenset(FIELDS)), place)
 
 
-def _side(session: Session, state: Preview | History, shown: Preview) -> Side:
+def _side(session: Session, state: Preview | History, title: str, shown: Preview) -> Side:
     if isinstance(state, Preview):
-        variant, mask = session.with_preview(state), state.mask
-        title, what = state.method.title, call_text(state.spec)
+        variant, mask, what = session.with_preview(state), state.mask, call_text(state.spec)
     else:
         variant = Variant(state.masks(), state.done)
         mask = mask_so_far(session.tensor_after(shown.tensor.name, state))
-        title, what = _plan_title(session, state), f"{len(state.done)} steps".replace("1 steps", "1 step")
+        what = "1 step" if len(state.done) == 1 else f"{len(state.done)} steps"
     if mask.shape != shown.tensor.shape:
+        size = shown.tensor.shape_text
         raise RequestError(
-            "compare",
-            f"`compare`: {shown.tensor.name} is {shown.tensor.shape_text} now, not when it was pruned.",
+            "compare", f"`compare`: {shown.tensor.name} is {size} now, not when it was pruned."
         )
     return Side(title, what, mask, session.model_sparsity(variant), variant)
 
 
-def _plan_title(session: Session, history: History) -> str:
-    names = (name for name, kept in session.plans.items() if kept is history)
-    return next(names, "Steps" if history.done else GIVEN)
+def _titles(session: Session, states: list[Preview | History]) -> list[str]:
+    """Return what to call two states; two of one method by what else tells them apart."""
+    titles = [_title(session, state) for state in states]
+    a, b = states
+    if not isinstance(a, Preview) or not isinstance(b, Preview) or titles[0] != titles[1]:
+        return titles
+    uses = [name for name in ("n", "dim", "seed", "amount") if name in a.method.uses]
+    apart = [name for name in uses if getattr(a.spec, name) != getattr(b.spec, name)]
+    return [
+        ", ".join([title, *(f"{name}={getattr(state.spec, name)!r}" for name in apart)])
+        for title, state in zip(titles, (a, b), strict=True)
+    ]
 
 
-def _told_apart(sides: list[Side]) -> list[Side]:
-    """Return the sides; two of one title are named by what was called."""
-    if sides[0].title != sides[1].title:
-        return sides
-    return [replace(side, title=side.what) for side in sides]
+def _title(session: Session, state: Preview | History) -> str:
+    if isinstance(state, Preview):
+        return state.method.title
+    kept = (name for name, plan in session.plans.items() if plan is state)
+    return next(kept, "Steps" if state.done else GIVEN)

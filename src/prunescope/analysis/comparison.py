@@ -138,6 +138,11 @@ class Comparison:
         a, b = self.a.mask, self.b.mask
         return kept_of_channels(a, self.dim) / size, kept_of_channels(b, self.dim) / size
 
+    @cached_property
+    def kept_by_either(self) -> Tensor:
+        """Return which fraction of each channel one of them keeps at least, of shape ``(s_dim,)``."""
+        return kept_of_channels(self.a.mask | self.b.mask, self.dim) / (self.weights // len(self.norms))
+
     def measured_by(self, accuracy: Callable[[Any], Accuracy]) -> Comparison:
         """Return the comparison with what ``accuracy`` says of the variants of both, or why it does not."""
         try:

@@ -63,9 +63,15 @@ class CellImage(AxesImage):
         down = _cells_at(place[::-1, 1], (box.y0, box.y1), magnification, self._cells.shape[0])
         if across is None or down is None:
             return None, 0, 0, Affine2D()
-        pixels = np.take(np.take(self._cells, across[1], axis=1), down[1], axis=0)
+        pixels = self._pixels(down[1], across[1], magnification)
         image = pixels.view(np.uint8).reshape(*pixels.shape, 4)
         return image, across[0], down[0], Affine2D()
+
+    def _pixels(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], magnification: float
+    ) -> NDArray[np.uint32]:
+        """Return the colours of pixels whose cells lie in ``rows``, from the bottom up, and ``columns``."""
+        return np.take(np.take(self._cells, columns, axis=1), rows, axis=0)
 
 
 def _cells_at(

@@ -6,11 +6,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prunescope.analysis import Comparison
 from prunescope.errors import RequestError
+from prunescope.figures.agreement import AgreementMap, NormPair, agreement_handles
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
 from prunescope.figures.legend import legend_handles, state_handles
-from prunescope.figures.norms import NormChart
+from prunescope.figures.norms import NormChart, norm_name
 from prunescope.figures.style import rc_theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview
@@ -103,6 +105,38 @@ def draw_histogram(preview: Preview, ax: Axes | None = None, *, scale: str = "li
         )
     ax = _axes(ax)
     return _drawn(ScoreHistogram(ax, rc_theme()), preview, view)
+
+
+def draw_agreement(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Return ``ax`` after drawing what two states keep and prune together, and each alone.
+
+    Args:
+        comparison: What is compared, such as ``explorer.compare("random_unstructured")``.
+        ax: Empty axes; those of a new figure if None.
+    """
+    ax = _axes(ax)
+    agreement = AgreementMap(ax, rc_theme())
+    agreement.fit(comparison)
+    agreement.update(comparison)
+    ax.set_title(f"A · {comparison.a.title}, B · {comparison.b.title}")
+    _legend(ax, agreement_handles(agreement.theme))
+    return ax
+
+
+def draw_both_norms(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Return ``ax`` after drawing what two states leave of each channel norm: A upwards, B downwards.
+
+    Args:
+        comparison: What is compared.
+        ax: Empty axes; those of a new figure if None.
+    """
+    ax = _axes(ax)
+    chart = NormPair(ax, rc_theme())
+    chart.fit(comparison)
+    chart.update(comparison)
+    ax.set_title(f"{norm_name(comparison.n)} of the {comparison.tensor.axis(comparison.dim)}")
+    _legend(ax, agreement_handles(chart.theme))
+    return ax
 
 
 def _drawn(chart: NormChart | ScoreHistogram, preview: Preview, view: View) -> Axes:

@@ -21,6 +21,7 @@ from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_e
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview
+from prunescope.tensor import PrunableTensor
 
 MAX_NUMBERS = 12
 """Rows and columns of single weights in sight in which their numbers are written, at the most."""
@@ -35,6 +36,21 @@ class Window(NamedTuple):
     bottom: int
     left: int
     right: int
+
+    @classmethod
+    def in_sight(cls, axes: Axes, layout: MatrixLayout) -> Window:
+        """Return the window of the limits of ``axes``, a whole column of kernels at a time."""
+        (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+        rows, columns = layout.size
+        width = layout.column_width
+        first_row, last_row = _whole(bottom, top, rows)
+        first, last = _whole(left, right, columns // width)
+        return cls(first_row, last_row, first * width, last * width)
+
+    def extent(self, layout: MatrixLayout) -> tuple[float, float, float, float]:
+        """Return left, right, bottom and top of the window in data coordinates."""
+        width = layout.column_width
+        return self.left / width - 0.5, self.right / width - 0.5, self.bottom - 0.5, self.top - 0.5
 
     def of(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return that part of ``matrix``, which may have one row or column for all."""
@@ -58,9 +74,7 @@ class Heatmap:
         self.axes = axes
         self.theme = theme
         self.window = Window(0, 1, 0, 1)
-        self._shades = np.rint(np.linspace(_rgba(theme.pruned), _rgba(theme.kept), 256) * 255).astype(
-            np.uint8
-        )
+        self._shades = np.rint(np.linspace(rgba(theme.pruned), rgba(theme.kept), 256) * 255).astype(np.uint8)
         self._image = CellImage(axes)
         self._band = Rectangle((0, 0), 0, 0, fill=False, edgecolor=theme.ink, linewidth=1.6, visible=False)
         self._band.set_path_effects([halo(theme)])
@@ -76,36 +90,15 @@ class Heatmap:
 
     def fit(self, preview: Preview) -> None:
         """Show all of the tensor, with ticks for its rows and columns."""
-        layout, theme = _layout(preview), self.theme
-        rows, columns = layout.size
-        self.axes.set_xlim(-0.5, columns / layout.column_width - 0.5)
-        self.axes.set_ylim(rows - 0.5, -0.5)
-        self.axes.set_xlabel(_across_label(preview, layout), color=theme.faint, fontsize=theme.text_size)
-        down = "" if layout.rows is None else preview.tensor.axis(layout.rows)
-        self.axes.set_ylabel(down, color=theme.faint, fontsize=theme.text_size)
-        self.axes.xaxis.set_major_locator(across_locator(self.axes))
-        self.axes.yaxis.set_major_locator(NullLocator() if rows == 1 else MaxNLocator(6, integer=True))
+        fit_matrix(self.axes, preview.tensor, _layout(preview), self.theme)
 
     def update(self, preview: Preview, view: View, largest_weight: float | None = None) -> None:
         """Show ``preview``: the part of it that the axes' limits leave in sight."""
         layout = _layout(preview)
-        self.window = self._in_sight(layout)
-        window, width = self.window, layout.column_width
-        extent = (
-            window.left / width - 0.5, window.right / width - 0.5, window.bottom - 0.5, window.top - 0.5,
-        )  # fmt: skip
+        self.window = Window.in_sight(self.axes, layout)
         cells = self._cells(preview, layout, view, largest_weight)
-        self._image.set_cells(cells, extent)
+        self._image.set_cells(cells, self.window.extent(layout))
         self._write_numbers(preview, layout, view, cells)
-
-    def _in_sight(self, layout: MatrixLayout) -> Window:
-        """Return the window of the axes' limits, a whole column of kernels at a time."""
-        (left, right), (bottom, top) = sorted(self.axes.get_xlim()), sorted(self.axes.get_ylim())
-        rows, columns = layout.size
-        width = layout.column_width
-        first_row, last_row = _whole(bottom, top, rows)
-        first, last = _whole(left, right, columns // width)
-        return Window(first_row, last_row, first * width, last * width)
 
     def _cells(
         self, preview: Preview, layout: MatrixLayout, view: View, largest_weight: float | None
@@ -117,23 +110,23 @@ class Heatmap:
             shaded: NDArray[np.uint8] = self._shades[np.rint(fractions * 255).astype(np.uint8)]
             return shaded
         kept = fractions[..., np.newaxis]
-        keep: NDArray[Any] = _rgba(theme.kept)
-        prune: NDArray[Any] = _rgba(theme.pruned)
+        keep: NDArray[Any] = rgba(theme.kept)
+        prune: NDArray[Any] = rgba(theme.pruned)
         if view.heatmap == "weights":
             keep = self._diverging(self._scaled(preview, layout, view, largest_weight))
         elif view.heatmap == "scores" and preview.has_scores:
             score: NDArray[Any] = self._scaled(preview, layout, view, largest_weight)[..., np.newaxis]
-            share, paper = _PALEST + (1 - _PALEST) * score, _rgba(theme.paper)
+            share, paper = _PALEST + (1 - _PALEST) * score, rgba(theme.paper)
             keep, prune = paper + share * (keep - paper), paper + share * (prune - paper)
         cells: NDArray[Any] = prune + kept * (keep - prune)
         if preview.pruned_earlier is not None:
             earlier = cell_fractions(window.of(layout.matrix(preview.pruned_earlier)))[..., np.newaxis]
-            cells = cells + earlier * (_rgba(theme.earlier) - prune)
+            cells = cells + earlier * (rgba(theme.earlier) - prune)
         coloured: NDArray[np.uint8] = np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8)
         return coloured
 
     def _diverging(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        zero, ends = _rgba(self.theme.zero), (_rgba(self.theme.negative), _rgba(self.theme.positive))
+        zero, ends = rgba(self.theme.zero), (rgba(self.theme.negative), rgba(self.theme.positive))
         values = values[..., np.newaxis]
         colours: NDArray[np.float32] = zero + np.abs(values) * (np.where(values < 0, *ends) - zero)
         return colours
@@ -221,6 +214,18 @@ class Heatmap:
         return -(-rows // min(rows, MAX_ROWS)) * -(-columns // min(columns, MAX_COLUMNS))
 
 
+def fit_matrix(axes: Axes, tensor: PrunableTensor, layout: MatrixLayout, theme: Theme) -> None:
+    """Give ``axes`` the limits, ticks and labels that show all of ``tensor``."""
+    rows, columns = layout.size
+    axes.set_xlim(-0.5, columns / layout.column_width - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_xlabel(_across_label(tensor, layout), color=theme.faint, fontsize=theme.text_size)
+    down = "" if layout.rows is None else tensor.axis(layout.rows)
+    axes.set_ylabel(down, color=theme.faint, fontsize=theme.text_size)
+    axes.xaxis.set_major_locator(across_locator(axes))
+    axes.yaxis.set_major_locator(NullLocator() if rows == 1 else MaxNLocator(6, integer=True))
+
+
 def weights_shown(preview: Preview, view: View) -> torch.Tensor:
     """Return the weights, or, where ``view`` asks for them and there are any, the scores they have.
 
@@ -285,7 +290,8 @@ def _whole(low: float, high: float, count: int) -> tuple[int, int]:
     return first, min(max(int(np.ceil(high + 0.5)), first + 1), count)
 
 
-def _rgba(colour: str) -> NDArray[np.float32]:
+def rgba(colour: str) -> NDArray[np.float32]:
+    """Return a colour as red, green, blue and opacity, each in [0, 1]."""
     return np.array(to_rgba(colour), np.float32)
 
 
@@ -299,8 +305,8 @@ def _short(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _across_label(preview: Preview, layout: MatrixLayout) -> str:
-    axes = preview.tensor.axes
+def _across_label(tensor: PrunableTensor, layout: MatrixLayout) -> str:
+    axes = tensor.axes
     if layout.column_axis is None:
         return " × ".join(name for axis, name in enumerate(axes) if axis != layout.rows)
     label = axes[layout.column_axis]

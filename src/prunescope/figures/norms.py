@@ -101,18 +101,18 @@ class NormChart:
         for line, n in zip(self._overlay, (1, 2), strict=True):
             line.set_visible(shown)
             if shown:
-                norms = _finite(channel_norms(preview.tensor.effective, n=n, dim=preview.spec.dim))
-                heights = _grouped(norms[self.order] * (highest / (norms.max(initial=0.0) or 1.0)))
+                norms = finite(channel_norms(preview.tensor.effective, n=n, dim=preview.spec.dim))
+                heights = grouped(norms[self.order] * (highest / (norms.max(initial=0.0) or 1.0)))
                 edges = self._edges(len(heights))
                 line.set_data((edges[:-1] + edges[1:]) / 2, heights)
 
     def update(self, preview: Preview, view: View) -> None:
         """Show ``preview``."""
         now, unpruned = (
-            _grouped(_shown(norms, preview, view)[self.order])
+            grouped(_shown(norms, preview, view)[self.order])
             for norms in (preview.norms.now, preview.norms.unpruned)
         )
-        kept = _grouped(preview.kept_fractions().float().cpu().numpy()[self.order])
+        kept = grouped(preview.kept_fractions().float().cpu().numpy()[self.order])
         levels = [np.zeros_like(now), now * kept, now, np.maximum(now, unpruned)]
         edges = self._edges(len(now))
         gap = 0.12 * (edges[1] - edges[0]) if len(now) <= MAX_APART else 0.0
@@ -183,17 +183,18 @@ def _divisor(preview: Preview, view: View) -> int:
 
 
 def _shown(norms: torch.Tensor, preview: Preview, view: View) -> NDArray[Any]:
-    shown: NDArray[Any] = _finite(norms) / np.float32(_divisor(preview, view))
+    shown: NDArray[Any] = finite(norms) / np.float32(_divisor(preview, view))
     return shown
 
 
-def _finite(norms: torch.Tensor) -> NDArray[Any]:
+def finite(norms: torch.Tensor) -> NDArray[Any]:
+    """Return ``norms`` in float32, with 0 where one is not finite."""
     values = norms.float().cpu().numpy()
     finite: NDArray[Any] = np.where(np.isfinite(values), values, 0)
     return finite
 
 
-def _grouped(values: NDArray[Any]) -> NDArray[Any]:
+def grouped(values: NDArray[Any]) -> NDArray[Any]:
     """Return ``values``, or the means of groups of neighbours where there are more than a screen shows."""
     if len(values) <= MAX_BARS:
         return values

@@ -20,6 +20,7 @@ class Theme:
         ink, faint: Titles; labels, ticks and second lines.
         grid: Grid lines and frames.
         kept, pruned, earlier: A weight that is kept, that this step prunes, that an earlier step pruned.
+        only_a, only_b: A weight that one of two states prunes and the other keeps.
         threshold: The threshold line.
         negative, zero, positive: Weights, between which colours run.
         text_size: Size of labels and ticks in points, or matplotlib's name of one.
@@ -36,6 +37,8 @@ class Theme:
     kept: str = "#17507f"
     pruned: str = "#f2a93b"
     earlier: str = "#b9c0c7"
+    only_a: str = "#52cca3"
+    only_b: str = "#8c2f39"
     threshold: str = "#b3261e"
     negative: str = "#6a2c91"
     zero: str = "#ffffff"
@@ -55,6 +58,8 @@ DARK = replace(
     kept="#3f8fd2",
     pruned="#ffcf85",
     earlier="#5d676f",
+    only_a="#5ce6e6",
+    only_b="#e65c8a",
     threshold="#ff8a80",
 )
 """On a dark page."""

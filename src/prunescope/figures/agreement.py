@@ -1,0 +1,204 @@
+"""How far two states agree, as cells and as bars: kept by both, pruned by both, pruned by one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from prunescope.analysis import Comparison
+from prunescope.figures.cells import MatrixLayout, cell_fractions
+from prunescope.figures.columns import Columns
+from prunescope.figures.heatmap import Window, across_locator, fit_matrix, rgba
+from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped, norm_name
+from prunescope.figures.stripes import FALLING, HATCHES, PLAIN, RISING, StripedCells, ink_on
+from prunescope.figures.style import LIGHT, Theme
+
+SIDES = ("a", "b")
+"""The sides of a comparison, by attribute."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What becomes of the weights of each cell, or each channel, as fractions of them.
+
+    Attributes:
+        a: Kept by the first state.
+        b: Kept by the second.
+        either: Kept by one at least.
+    """
+
+    a: NDArray[Any]
+    b: NDArray[Any]
+    either: NDArray[Any]
+
+    @classmethod
+    def in_sight(cls, seen: Comparison, layout: MatrixLayout, window: Window) -> Shares:
+        """Return the shares in the cells of ``window``."""
+        a, b = (window.of(layout.matrix(side.mask)) for side in (seen.a, seen.b))
+        return cls(cell_fractions(a), cell_fractions(b), cell_fractions(a | b))
+
+    @classmethod
+    def of_channels(cls, seen: Comparison) -> Shares:
+        """Return the shares in every channel."""
+        a, b = (kept.float().numpy() for kept in seen.kept_fractions)
+        return cls(a, b, seen.kept_by_either.float().numpy())
+
+    def kept(self, side: str) -> NDArray[Any]:
+        """Return what ``side`` keeps; of ``"both"``, what both do."""
+        kept: NDArray[Any] = self.a + self.b - self.either if side == "both" else getattr(self, side)
+        return kept
+
+    def alone(self, side: str) -> NDArray[Any]:
+        """Return what ``side`` prunes and the other keeps."""
+        alone: NDArray[Any] = self.either - getattr(self, side)
+        return alone
+
+
+class AgreementMap:
+    """The mask of one side, or of both, on ``axes``, with what only one prunes set apart; updated in place.
+
+    Args:
+        axes: Where to draw.
+        theme: The colours.
+        side: ``"a"``, ``"b"`` or ``"both"``.
+    """
+
+    def __init__(self, axes: Axes, theme: Theme = LIGHT, side: str = "both") -> None:
+        self.axes = axes
+        self.theme = theme
+        self._alone = [side] if side in SIDES else list(SIDES)
+        self._side = side
+        self.image = StripedCells(axes)
+
+    @property
+    def animated(self) -> Sequence[Artist]:
+        """Return the artists that change with ``amount``, in drawing order."""
+        return [self.image]
+
+    def fit(self, seen: Comparison) -> None:
+        """Show all of the tensor, with ticks for its rows and columns."""
+        fit_matrix(self.axes, seen.tensor, layout_of(seen), self.theme)
+
+    def update(self, seen: Comparison, shares: Shares | None = None) -> None:
+        """Show ``seen``: the part of it that the axes' limits leave in sight.
+
+        Args:
+            seen: What is compared.
+            shares: Those of the cells in sight, where they are known already.
+        """
+        layout = layout_of(seen)
+        window = Window.in_sight(self.axes, layout)
+        shares = shares or Shares.in_sight(seen, layout, window)
+        theme, pruned = self.theme, rgba(self.theme.pruned)
+        kept = shares.kept(self._side)
+        cells: NDArray[Any] = pruned + kept[..., np.newaxis] * (rgba(theme.kept) - pruned)
+        stripes = np.full(kept.shape, PLAIN)
+        for side in self._alone:
+            alone = shares.alone(side)
+            cells = cells + alone[..., np.newaxis] * (rgba(only(theme, side)) - pruned)
+            stripes[alone > 0.5] = stripe(side)
+        coloured = np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8)
+        self.image.set_striped(coloured, window.extent(layout), stripes)
+
+
+class NormPair:
+    """The channel norms on ``axes`` twice: upwards with what the first side leaves, downwards the second.
+
+    Args:
+        axes: Where to draw.
+        theme: The colours.
+    """
+
+    def __init__(self, axes: Axes, theme: Theme = LIGHT) -> None:
+        self.axes = axes
+        self.theme = theme
+        self.columns = {side: self._columns(side) for side in SIDES}
+        axes.axhline(0, color=theme.faint, linewidth=0.8)
+        for side, up in (("A", 0.75), ("B", 0.25)):
+            axes.annotate(
+                side, (1, up), xytext=(2.5, 0), xycoords="axes fraction", textcoords="offset points",
+                color=theme.ink, fontsize=9, fontweight="bold", va="center",
+            )  # fmt: skip
+
+    def _columns(self, side: str) -> list[Columns]:
+        theme = self.theme
+        columns = [Columns(self.axes, colour) for colour in (theme.kept, only(theme, side), theme.pruned)]
+        columns[1].set(hatch=HATCHES[stripe(side)], edgecolor=stripe_colour(theme, side))
+        return columns
+
+    @property
+    def animated(self) -> Sequence[Artist]:
+        """Return the artists that change with ``amount``, in drawing order."""
+        return [column for columns in self.columns.values() for column in columns]
+
+    def fit(self, seen: Comparison) -> None:
+        """Set limits, ticks and labels."""
+        axes, theme = self.axes, self.theme
+        highest = float(finite(seen.norms).max(initial=0.0)) * 1.08 or 1.0
+        axes.set_xlim(-0.5, len(seen.norms) - 0.5)
+        axes.set_ylim(-highest, highest)
+        axes.xaxis.set_major_locator(across_locator(axes))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
+        group = -(-len(seen.norms) // MAX_BARS)
+        each = "" if group == 1 else f" (a bar is the mean of {group})"
+        name = f"{seen.tensor.axis(seen.dim)}, dim {seen.dim}{each}"
+        axes.set_xlabel(name, color=theme.faint, fontsize=theme.text_size)
+        axes.set_ylabel(norm_name(seen.n), color=theme.faint, fontsize=theme.text_size)
+
+    def update(self, seen: Comparison) -> None:
+        """Show ``seen``."""
+        shares, norms = Shares.of_channels(seen), finite(seen.norms)
+        whole = grouped(norms)
+        edges = np.linspace(-0.5, len(norms) - 0.5, len(whole) + 1)
+        gap = 0.12 * (edges[1] - edges[0]) if len(whole) <= MAX_APART else 0.0
+        for side, way in zip(SIDES, (1, -1), strict=True):
+            kept, either = grouped(norms * shares.kept(side)), grouped(norms * shares.either)
+            levels = [np.zeros_like(whole), way * kept, way * either, way * whole]
+            for columns, low, high in zip(self.columns[side], levels, levels[1:], strict=False):
+                columns.set_bars(edges[:-1] + gap, edges[1:] - gap, low, high)
+
+
+def layout_of(seen: Comparison) -> MatrixLayout:
+    """Return how the compared layer is laid out."""
+    return MatrixLayout.of(seen.tensor.shape, seen.dim)
+
+
+def only(theme: Theme, side: str) -> str:
+    """Return the colour of what ``side`` prunes alone."""
+    return theme.only_a if side == "a" else theme.only_b
+
+
+def stripe(side: str) -> int:
+    """Return which way the stripes of what ``side`` prunes alone run."""
+    return RISING if side == "a" else FALLING
+
+
+def stripe_colour(theme: Theme, side: str) -> str:
+    """Return the colour of those stripes."""
+    red, green, blue, _ = ink_on(np.rint(rgba(only(theme, side)) * 255).astype(np.uint8))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def agreement_handles(theme: Theme) -> list[Artist]:
+    """Return what a legend says of the four states."""
+    both = Patch(color=theme.kept, label="kept by both"), Patch(color=theme.pruned, label="pruned by both")
+    return [*both, *(_handle(theme, side) for side in SIDES)]
+
+
+def _handle(theme: Theme, side: str) -> Patch:
+    return Patch(
+        facecolor=only(theme, side),
+        edgecolor=stripe_colour(theme, side),
+        linewidth=0,
+        hatch=HATCHES[stripe(side)],
+        label=f"pruned by {side.upper()} alone",
+    )
