@@ -16,6 +16,7 @@ from functools import partial
 from prunescope.analysis import Accuracy, Effect, Numbers
 from prunescope.errors import RequestError
 from prunescope.explorer.calling import Calls
+from prunescope.explorer.latest import Latest
 from prunescope.preview import Preview
 from prunescope.session import Session
 
@@ -59,7 +60,7 @@ class Measured:
         )
 
 
-class LiveMeasure:
+class LiveMeasure(Latest):
     """Measures the model as it was given, and with the latest preview.
 
     Args:
@@ -67,36 +68,15 @@ class LiveMeasure:
     """
 
     def __init__(self, publish: Callable[[Measured], object]) -> None:
+        super().__init__()
         self._publish = publish
         self._calls = Calls()
-        self._task: asyncio.Task[None] | None = None
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            self._loop = None
 
     def start(self, session: Session, preview: Preview) -> None:
         """Measure ``preview``; whatever was being measured is given up. May be called from any thread."""
-        if self._loop is None or self._loop.is_closed():
-            self._measure_now(session, preview)
-        else:
-            self._loop.call_soon_threadsafe(self._restart, session, preview)
+        self._start(session, preview)
 
-    def close(self) -> None:
-        """Give up what is being measured. May be called from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._cancel)
-
-    def _restart(self, session: Session, preview: Preview) -> None:
-        self._cancel()
-        self._task = asyncio.ensure_future(self._measure_in_steps(session, preview))
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    async def _measure_in_steps(self, session: Session, preview: Preview) -> None:
+    async def _in_steps(self, session: Session, preview: Preview) -> None:
         def publish(problem: RequestError | None = None) -> None:
             self._publish(Measured.known(session, preview, problem))
 
@@ -120,7 +100,7 @@ class LiveMeasure:
             publish(None)
             await self._calls.ask(session.question(part), publish)
 
-    def _measure_now(self, session: Session, preview: Preview) -> None:
+    def _now(self, session: Session, preview: Preview) -> None:
         problem = None
         try:
             for part in (None, preview):
