@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunescope.analysis import Comparison
-from prunescope.comparing import Choice, Comparing, chosen, compare, counterpart
+from prunescope.comparing import Choice, Comparing, chosen, compare, counterpart, measured
+from prunescope.costs import compressed_sizes, flops
 from prunescope.errors import RequestError
 from prunescope.preview import rank_tensor
 from prunescope.prune import Ranking
@@ -196,20 +197,39 @@ def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) 
     assert ranked == ["l1_unstructured", "random_unstructured"]
 
 
-def test_accuracies_are_measured_for_both_sides_and_remembered() -> None:
+def test_what_can_be_measured_is_measured_for_both_sides() -> None:
     explored = Session(demo_source("mlp"))
-    preview = explored.preview(explored.resolve(replace(explored.first_spec, amount=0.95)))
-    seen = compare(explored, preview, chosen(explored, counterpart(preview.spec.method), preview, 2))
-    measured = seen.measured(*(explored.accuracy(side.variant) for side in (seen.a, seen.b)))
-    assert explored.known_accuracy(preview) == measured.a.accuracy
-    assert measured.a.accuracy.fraction > measured.b.accuracy.fraction
-    assert explored.known_accuracy(seen.b.variant) == measured.b.accuracy
-    name, a, b = measured.rows[-1]
-    assert name == "Held-out accuracy (95 %)"
-    assert a.startswith(f"{100 * measured.a.accuracy.fraction:.1f} % (")
-    assert a != b
-    assert seen.rows[-1] == (name, "…", "…")
-    assert seen.measured(None, None, "no").rows[-1] == (name, "not measured", "not measured")
+    spec = replace(explored.first_spec, method="ln_structured", amount=0.8)
+    preview = explored.preview(explored.resolve(spec))
+    seen = compare(explored, preview, chosen(explored, Choice(method="l1_unstructured"), preview, 2))
+    assert [row[1:] for row in seen.rows[-3:]] == [("…", "…")] * 3
+    *_, known = measured(explored, seen)
+    assert explored.known_accuracy(preview) == known.a.accuracy
+    assert known.a.accuracy.fraction < known.b.accuracy.fraction
+    assert explored.known_accuracy(seen.b.variant) == known.b.accuracy
+    assert known.a.flops == known.b.flops == flops(explored).total
+    assert known.a.flops_cut > known.b.flops_cut
+    for side in (known.a, known.b):
+        *_, sizes = compressed_sizes(explored, side.variant)
+        assert side.file == sizes.permanent
+    accuracy, file, operations = known.rows[-3:]
+    assert accuracy.name == "Held-out accuracy (95 %)"
+    assert accuracy.a.startswith(f"{100 * known.a.accuracy.fraction:.1f} % (")
+    assert file.b == f"{known.b.file / 1000:,.1f} kB"
+    assert seen.knowing("b", flops=1000, flops_cut=0).rows[-1].b == "1,000"
+    assert operations.a == f"{known.a.flops:,}; cut out, at most {known.a.flops - known.a.flops_cut:,}"
+
+
+def test_what_cannot_be_measured_is_said_and_the_rest_goes_on() -> None:
+    data = torch.zeros(4, 7), torch.zeros(4, dtype=torch.int64)
+    explored = Session(module_source(nn.Linear(5, 3), data))
+    *_, seen = measured(explored, compare(explored, PruneSpec("weight"), PruneSpec("weight", amount=0.5)))
+    assert set(seen.problems) == {"accuracy", "flops"}
+    assert "could not be evaluated" in seen.problems["accuracy"]
+    assert seen.a.file > 0
+    assert [row.a for row in seen.rows if row.name.startswith(("Held", "FLOPs"))] == ["not measured"] * 2
+    bare = Session(module_source(nn.Linear(5, 3)))
+    assert compare(bare, PruneSpec("weight"), PruneSpec("weight")).measures == {"file"}
 
 
 def test_a_notebook_shows_a_table_without_a_name_breaking_out_of_it() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prunescope.analysis import Comparison, Side
+from torch import nn
+
+from prunescope.analysis import SIDES, Comparison, Side, cut_out
+from prunescope.costs import compressed_sizes, flops
 from prunescope.errors import RequestError
 from prunescope.history import History, Variant, call_text
 from prunescope.preview import Preview, mask_so_far, shortest_fraction
@@ -192,8 +195,68 @@ def compare(
         norms=shown.norms.unpruned,
         a=sides[0],
         b=sides[1],
-        has_data=session.source.data is not None,
+        measures=_measures(session),
     )
+
+
+def _measures(session: Session) -> frozenset[str]:
+    source = session.source
+    network = isinstance(source.model, nn.Module)
+    there = {"accuracy": source.data is not None, "file": network, "flops": source.inputs is not None}
+    return frozenset(name for name, can in there.items() if can)
+
+
+def measured(session: Session, seen: Comparison) -> Iterator[Comparison]:
+    """Yield ``seen`` after each bit of work, with what is measured so far; the last one is the whole.
+
+    Args:
+        session: The session that it was made of.
+        seen: What `compare` returned.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(40, 30)))
+        >>> seen = compare(session, PruneSpec("weight", amount=0.1), PruneSpec("weight", amount=0.9))
+        >>> *_, seen = measured(session, seen)
+        >>> seen.a.file > seen.b.file
+        True
+    """
+    for name in ("accuracy", "flops", "file"):
+        for side in SIDES:
+            if name not in seen.measures or name in seen.problems:
+                continue
+            try:
+                for found in _MEASURE[name](session, getattr(seen, side).variant):
+                    seen = seen.knowing(side, **found)
+                    yield seen
+            except RequestError as problem:
+                seen = replace(seen, problems={**seen.problems, name: str(problem)})
+                yield seen
+
+
+def _accuracy(session: Session, variant: Variant) -> Iterator[dict[str, Any]]:
+    for _ in session.evaluate(variant):
+        yield {}
+    yield {"accuracy": session.known_accuracy(variant)}
+
+
+def _flops(session: Session, variant: Variant) -> Iterator[dict[str, Any]]:
+    counted = flops(session)
+    cut = cut_out(session.source.module, session.masks(variant), counted)
+    yield {"flops": counted.total, "flops_cut": cut.flops}
+
+
+def _file(session: Session, variant: Variant) -> Iterator[dict[str, Any]]:
+    for sizes in compressed_sizes(session, variant):
+        yield {} if sizes is None else {"file": sizes.permanent}
+
+
+_MEASURE: Mapping[str, Callable[[Session, Variant], Iterator[dict[str, Any]]]] = {
+    "accuracy": _accuracy,
+    "flops": _flops,
+    "file": _file,
+}
 
 
 def _state(session: Session, what: PruneSpec | Preview | History, place: int) -> Preview | History:

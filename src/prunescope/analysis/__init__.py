@@ -1,7 +1,7 @@
 """What a model is worth, pruned or not; computed, never drawn."""
 
 from prunescope.analysis.accuracy import Accuracy, Twin, copy_of
-from prunescope.analysis.comparison import Comparison, Row, Side
+from prunescope.analysis.comparison import SIDES, Comparison, Row, Side
 from prunescope.analysis.cutting import Cut, cut_out
 from prunescope.analysis.effect import ClassEffect, Effect, Example
 from prunescope.analysis.emission import Emission, measure_emissions
@@ -12,6 +12,7 @@ from prunescope.analysis.numbers import Evaluate, Numbers, evaluated, name_of, n
 from prunescope.analysis.randomness import Randomness
 
 __all__ = [
+    "SIDES",
     "Accuracy",
     "ClassEffect",
     "Comparison",

@@ -133,13 +133,13 @@ class Twin:
         parts = inputs if isinstance(inputs, tuple) else (inputs,)
         answers = torch.empty(len(targets), dtype=torch.int64)
         right = 0
-        with self.using(weights or {}) as state:
-            for start in range(0, len(targets), BATCH):
-                rows = slice(start, start + BATCH)
+        for start in range(0, len(targets), BATCH):
+            rows = slice(start, start + BATCH)
+            with self.using(weights or {}) as state:  # Anew for each batch: others may run it in between.
                 answers[rows] = self._answer(state, tuple(part[rows] for part in parts), targets[rows])
-                right += int((answers[rows] == targets[rows].cpu()).count_nonzero())
-                end = min(start + BATCH, len(targets))
-                yield Accuracy(right, end, answers[:end])
+            right += int((answers[rows] == targets[rows].cpu()).count_nonzero())
+            end = min(start + BATCH, len(targets))
+            yield Accuracy(right, end, answers[:end])
 
     @contextmanager
     def using(self, weights: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:

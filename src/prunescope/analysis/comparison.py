@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from typing import Any, NamedTuple
@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from prunescope.analysis.accuracy import Accuracy
-from prunescope.errors import RequestError
 from prunescope.percent import percent
 from prunescope.preview import count_true, kept_of_channels
 from prunescope.prune import Norm
 from prunescope.tensor import PrunableTensor
+
+SIDES = ("a", "b")
+"""The sides of a comparison, by attribute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,9 @@ class Side:
         model_sparsity: Fraction of all the model's parameters that is pruned, in [0, 1].
         variant: The `prunescope.history.Variant` that it is, to be measured.
         accuracy: Held-out accuracy, or None where it is not measured (yet).
+        file: Bytes of the model's file, made permanent and compressed; None likewise.
+        flops: Operations that one example takes, which masks do not change; None likewise.
+        flops_cut: How many of them would be saved at least if whole channels were cut out; None likewise.
     """
 
     title: str
@@ -37,6 +42,9 @@ class Side:
     model_sparsity: float
     variant: Any = None
     accuracy: Accuracy | None = None
+    file: int | None = None
+    flops: int | None = None
+    flops_cut: int | None = None
 
     @cached_property
     def pruned_weights(self) -> int:
@@ -68,8 +76,8 @@ class Comparison:
         norms: Ln norm of every channel, nothing pruned, of shape ``(s_dim,)``.
         a: The first state.
         b: The second.
-        has_data: Whether accuracy can be measured.
-        problem: Why it could not be, or "".
+        measures: What can be measured of them: some of ``"accuracy"``, ``"file"``, ``"flops"``.
+        problems: Why one of these could not be measured, by its name.
 
     Example:
         >>> import torch
@@ -89,8 +97,8 @@ class Comparison:
     norms: Tensor
     a: Side
     b: Side
-    has_data: bool = False
-    problem: str = ""
+    measures: frozenset[str] = frozenset()
+    problems: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weights(self) -> int:
@@ -143,41 +151,33 @@ class Comparison:
         """Return which fraction of each channel one of them keeps at least, of shape ``(s_dim,)``."""
         return kept_of_channels(self.a.mask | self.b.mask, self.dim) / (self.weights // len(self.norms))
 
-    def measured_by(self, accuracy: Callable[[Any], Accuracy]) -> Comparison:
-        """Return the comparison with what ``accuracy`` says of the variants of both, or why it does not."""
-        try:
-            return self.measured(accuracy(self.a.variant), accuracy(self.b.variant))
-        except RequestError as problem:
-            return self.measured(None, None, str(problem))
-
-    def measured(self, a: Accuracy | None, b: Accuracy | None, problem: str = "") -> Comparison:
-        """Return the comparison with the accuracies of both."""
-        sides = replace(self.a, accuracy=a), replace(self.b, accuracy=b)
-        return replace(self, a=sides[0], b=sides[1], problem=problem)
+    def knowing(self, side: str, **measures: Any) -> Comparison:
+        """Return the comparison with more known of ``"a"`` or ``"b"``: fields of `Side`."""
+        return replace(self, **{side: replace(getattr(self, side), **measures)})
 
     @property
     def rows(self) -> list[Row]:
         """Return the numbers of both, in words, line by line."""
         channels = [f"{int((kept == 0).sum()):,} of {len(kept):,}" for kept in self.kept_fractions]
+        alone = [f"{count:,} ({percent(count / self.weights)})" for count in (self.only_a, self.only_b)]
         sides = self.a, self.b
         rows = [
             Row("As code", *(side.what for side in sides)),
             Row("Layer sparsity", *(percent(side.sparsity) for side in sides)),
             Row("Weights pruned", *(f"{side.pruned_weights:,} of {self.weights:,}" for side in sides)),
+            Row("Pruned by it alone", *alone),
             Row(f"Whole {self.tensor.axis(self.dim)} pruned", *channels),
             Row("Model sparsity", *(percent(side.model_sparsity) for side in sides)),
         ]
-        if self.has_data:
-            rows.append(Row("Held-out accuracy (95 %)", *(self._accuracy(side) for side in sides)))
+        for key, name, say in _MEASURED:
+            if key in self.measures:
+                rows.append(Row(name, self._told(self.a, key, say), self._told(self.b, key, say)))
         return rows
 
-    def _accuracy(self, side: Side) -> str:
-        if self.problem:
+    def _told(self, side: Side, key: str, say: Callable[[Side], str]) -> str:
+        if key in self.problems:
             return "not measured"
-        if side.accuracy is None:
-            return "…"
-        low, high = side.accuracy.interval
-        return f"{percent(side.accuracy.fraction)} ({percent(low)} to {percent(high)})"
+        return "…" if getattr(side, key) is None else say(side)
 
     @property
     def sentence(self) -> str:
@@ -197,3 +197,28 @@ class Comparison:
             for name, a, b in self.rows
         )
         return f"<table>{head}<tbody>{lines}</tbody></table><p>{escape(self.sentence)}</p>"
+
+
+def _accuracy(side: Side) -> str:
+    assert side.accuracy is not None
+    low, high = side.accuracy.interval
+    return f"{percent(side.accuracy.fraction)} ({100 * low:.1f} to {percent(high)})"
+
+
+def _file(side: Side) -> str:
+    assert side.file is not None
+    return f"{side.file / 1000:,.1f} kB"
+
+
+def _flops(side: Side) -> str:
+    assert side.flops is not None
+    saved = f"; cut out, at most {side.flops - side.flops_cut:,}" if side.flops_cut else ""
+    return f"{side.flops:,}{saved}"
+
+
+_MEASURED: tuple[tuple[str, str, Callable[[Side], str]], ...] = (
+    ("accuracy", "Held-out accuracy (95 %)", _accuracy),
+    ("file", "File, permanent and compressed", _file),
+    ("flops", "FLOPs of one example", _flops),
+)
+"""What can be measured: its name, what a line of the table calls it, how it is told."""

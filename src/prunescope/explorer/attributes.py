@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from prunescope.analysis import Accuracy, Comparison, Effect
-from prunescope.comparing import Choice, Comparing, chosen, compare
+from prunescope.comparing import Choice, Comparing, chosen, compare, measured
 from prunescope.explorer import acts
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
@@ -267,7 +268,7 @@ class Attributes(ExplorerState):
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)
-            return seen.measured_by(session.accuracy) if seen.has_data else seen
+            return deque(measured(session, seen), maxlen=1).pop() if seen.measures else seen
 
     # Taking it home.
 

@@ -13,16 +13,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from prunescope.analysis import Comparison
+from prunescope.analysis import SIDES, Comparison
 from prunescope.figures.cells import MatrixLayout, cell_fractions
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import Window, across_locator, fit_matrix, rgba
 from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped, norm_name
 from prunescope.figures.stripes import FALLING, HATCHES, PLAIN, RISING, StripedCells, ink_on
 from prunescope.figures.style import LIGHT, Theme
-
-SIDES = ("a", "b")
-"""The sides of a comparison, by attribute."""
 
 
 @dataclass(frozen=True)

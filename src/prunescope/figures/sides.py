@@ -11,9 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prunescope.analysis import Comparison
+from prunescope.analysis import SIDES, Comparison
 from prunescope.figures.agreement import (
-    SIDES,
     AgreementMap,
     NormPair,
     Shares,
