@@ -134,8 +134,8 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
     if choice.plan is not None:
         return session.plans[choice.plan] if choice.plan != "" else History()
     if choice == Choice():
-        return shown
-    spec = replace(shown.spec, **choice.values)
+        return shown  # With what is by hand; another method is shown as it is.
+    spec = replace(shown.spec, keep_channels=(), prune_channels=(), **choice.values)
     nothing = session.resolve(replace(spec, amount=0.0))
     return session.preview(session.resolve(replace(nothing.spec, amount=_same_amount(shown, nothing))), place)
 

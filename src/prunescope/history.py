@@ -95,7 +95,7 @@ class Step:
         text = f"pruned {self.pruned_units:,} of {self.units:,} {self.unit_name}"
         if self.share_before == 0:
             return f"{text}; sparsity {percent(self.share_after)}"
-        if isinstance(self.spec.amount, float):
+        if isinstance(self.spec.amount, float) and not self.spec.by_hand:
             text += f" still kept ({percent(self.spec.amount)} of what was left, not of all)"
         else:
             text += " still kept"
@@ -111,6 +111,8 @@ def _listed(names: Sequence[str]) -> str:
 def call_text(spec: PruneSpec | Silence) -> str:
     """Return what ``spec`` asks as code says it, without the layer.
 
+    With channels by hand it is a custom mask, and the text says what it started from.
+
     Example:
         >>> call_text(PruneSpec("fc.weight", "ln_structured", amount=3))
         'ln_structured(amount=3, n=2, dim=0)'
@@ -120,7 +122,8 @@ def call_text(spec: PruneSpec | Silence) -> str:
     fields = ("amount", "n", "dim", "seed")
     uses = METHODS[spec.method].uses
     values = ", ".join(f"{name}={getattr(spec, name)!r}" for name in fields if name in uses)
-    return f"{spec.method}({values})"
+    method = f"{spec.method}({values})"
+    return f"custom_from_mask: {method}, by hand {spec.by_hand}" if spec.by_hand else method
 
 
 def _pruned(mask: Tensor) -> int:

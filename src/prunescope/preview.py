@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prunescope.hand import state_of, turned, with_hand
 from prunescope.prune import Ranking, channel_norms, units_to_prune
 from prunescope.spec import METHODS, Method, PruneSpec, Resolved, unit_name
 from prunescope.tensor import PrunableTensor
@@ -39,8 +40,9 @@ class Preview:
         mask: Boolean tensor of the weight's shape; True is kept, by this and all earlier steps.
         norms: Norms of the channels along ``spec.dim``.
         units: How many units there were to prune.
-        pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``.
+        pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``, those by hand included.
         threshold: Highest score that goes; None when nothing goes or scores are random.
+        chosen: The mask as the method alone chooses it; ``mask`` itself if nothing is done by hand.
         masks: The mask of every tensor the step prunes: this one, or all that are ranked together.
         pruned_before: How many weights of those tensors earlier steps had pruned.
     """
@@ -52,6 +54,7 @@ class Preview:
     units: int
     pruned_units: int
     threshold: float | None
+    chosen: Tensor
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     pruned_before: int = 0
 
@@ -64,6 +67,26 @@ class Preview:
     def unit_name(self) -> str:
         """Return what a unit is, in the plural: ``"weights"`` or such as ``"output channels"``."""
         return unit_name(self.method, self.tensor, self.spec.dim)
+
+    @property
+    def asked_units(self) -> int:
+        """Return how many units the amount asks for: what the method prunes before anything is by hand."""
+        return units_to_prune(self.spec.amount, self.units)
+
+    def state(self, channel: int, *, by_method: bool = False) -> str | None:
+        """Return what becomes of ``channel``; see `prunescope.hand.state_of`.
+
+        Args:
+            channel: Its number along ``spec.dim``.
+            by_method: Whether to leave out what is done by hand.
+        """
+        mask = self.chosen if by_method else self.mask
+        return state_of(mask, self.tensor.default_mask, self.spec.dim, channel)
+
+    def turned(self, channel: int) -> str | None:
+        """Return the state that a click turns ``channel`` to; None if earlier steps left nothing of it."""
+        now, chosen = self.state(channel), self.state(channel, by_method=True)
+        return None if now is None or chosen is None else turned(now, chosen)
 
     @cached_property
     def pruned_weights(self) -> int:
@@ -157,17 +180,31 @@ def make_preview(
     random = "seed" in METHODS[spec.method].uses
     together = ranking.mask(pruned)
     masks = _split(together, pool) if pool else {tensor.name: together}
+    chosen = masks.get(tensor.name, mask_so_far(tensor))
+    mask = with_hand(chosen, spec.dim, spec.keep_channels, spec.prune_channels, tensor.default_mask)
+    if mask is not chosen:
+        masks = {**masks, tensor.name: mask}
     return Preview(
         spec=spec,
         tensor=tensor,
-        mask=masks[tensor.name] if tensor.name in masks else mask_so_far(tensor),
+        mask=mask,
         norms=norms,
         units=ranking.units,
-        pruned_units=pruned,
+        pruned_units=pruned + _kept_units(spec, chosen) - _kept_units(spec, mask),
         threshold=None if random else ranking.threshold(pruned),
+        chosen=chosen,
         masks=masks,
         pruned_before=sum(_pruned_so_far(each) for each in pool or (tensor,)),
     )
+
+
+def _kept_units(spec: PruneSpec, mask: Tensor) -> int:
+    """Return how many units ``mask`` keeps of the channels that are kept or pruned by hand."""
+    by_hand = [*spec.keep_channels, *spec.prune_channels]
+    if not by_hand:
+        return 0
+    kept = mask.movedim(spec.dim, 0)[by_hand].reshape(len(by_hand), -1)
+    return int((kept.any(1) if METHODS[spec.method].structured else kept).count_nonzero())
 
 
 def _split(mask: Tensor, pool: Sequence[PrunableTensor]) -> dict[str, Tensor]:

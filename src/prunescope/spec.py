@@ -17,6 +17,7 @@ import torch
 
 from prunescope import prune
 from prunescope.errors import RequestError
+from prunescope.hand import channels_text, parse_channels
 from prunescope.prune import Norm, units_to_prune, validate_dim, validate_norm
 from prunescope.tensor import PrunableTensor
 
@@ -37,6 +38,8 @@ class PruneSpec:
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         dim: Axis that numbers the channels.
         seed: Seed of the random methods, ``0 <= seed < 2**53``.
+        keep_channels: Channels along ``dim`` that are left as they are, by hand, whatever the method says.
+        prune_channels: Channels along ``dim`` that are pruned whole, by hand.
 
     Example:
         >>> PruneSpec("fc.weight", amount=1) == PruneSpec("fc.weight", amount=1.0)
@@ -51,15 +54,32 @@ class PruneSpec:
     n: Norm = 2
     dim: int = 0
     seed: int = 0
+    keep_channels: tuple[int, ...] = ()
+    prune_channels: tuple[int, ...] = ()
 
     def _key(self) -> tuple[object, ...]:
-        return (self.layer, self.method, type(self.amount), self.amount, self.n, self.dim, self.seed)
+        return (type(self.amount), *(getattr(self, name) for name in FIELDS))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PruneSpec) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+    @property
+    def by_hand(self) -> str:
+        """Return in words what is done by hand, such as ``"keep 3, prune 7-9"``; "" if nothing is."""
+        done = (("keep", self.keep_channels), ("prune", self.prune_channels))
+        return ", ".join(f"{verb} {channels_text(these)}" for verb, these in done if these)
+
+    def parsed(self) -> PruneSpec:
+        """Return the spec with `n` and the channels as plain values, whatever they were written as.
+
+        Raises:
+            RequestError: One of them cannot be read.
+        """
+        keep, prune = (parse_channels(name, getattr(self, name)) for name in BY_HAND)
+        return replace(self, n=parse_norm(self.n), keep_channels=keep, prune_channels=prune)
 
     def to_json(self) -> str:
         """Return the spec as a JSON object; infinite ``n`` is the string ``"inf"`` or ``"-inf"``."""
@@ -82,11 +102,14 @@ class PruneSpec:
             raise RequestError(
                 "spec", f"`spec` must be a JSON object of {', '.join(FIELDS)}, got {text!r}."
             ) from error
-        return replace(spec, n=parse_norm(spec.n))
+        return spec.parsed()
 
 
 FIELDS = tuple(PruneSpec.__dataclass_fields__)
 """The names of a spec's fields, in order."""
+
+BY_HAND = ("keep_channels", "prune_channels")
+"""The fields that list channels."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +245,9 @@ def resolve(
     if "amount" not in asked:
         wanted = replace(wanted, amount=_fitting_count(wanted.amount, name, units, previous_units, notes))
     amount = _amount(wanted.amount, name, units)
-    return Resolved(replace(wanted, amount=amount, n=n, dim=dim, seed=seed), units, notes)
+    spec = replace(wanted, amount=amount, n=n, dim=dim, seed=seed).parsed()
+    _check_channels(spec, tensor)
+    return Resolved(spec, units, notes)
 
 
 def unit_name(method: Method, tensor: PrunableTensor, dim: int) -> str:
@@ -306,6 +331,22 @@ def _seed(seed: object) -> int:
     if isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) < SEED_LIMIT:
         return int(seed)
     raise RequestError("seed", f"`seed` must be a whole number from 0 to 2**53 - 1, got {seed!r}.")
+
+
+def _check_channels(spec: PruneSpec, tensor: PrunableTensor) -> None:
+    last = tensor.shape[spec.dim] - 1
+    for name in BY_HAND:
+        channels = getattr(spec, name)
+        if channels and channels[-1] > last:
+            what = tensor.axis(spec.dim)
+            raise RequestError(name, f"`{name}` must list {what} from 0 to {last:,}, got {channels[-1]:,}.")
+    both = set(spec.keep_channels) & set(spec.prune_channels)
+    if both:
+        raise RequestError(
+            "prune_channels",
+            f"`prune_channels` must not list what `keep_channels` does, got {channels_text(sorted(both))} "
+            "in both.",
+        )
 
 
 def _fitting_count(

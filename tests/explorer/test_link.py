@@ -249,7 +249,12 @@ def test_what_is_hidden_leaves_no_frame_behind() -> None:
     explorer = explore(network(), hide=("steps",))
     try:
         assert explorer._sections.titles == ("Take it home",)
-        assert explorer.open_link("hide=layer,method,n,dim,seed,view,steps,takeaway") is None
+        assert (
+            explorer.open_link(
+                "hide=layer,method,n,dim,seed,keep_channels,prune_channels,view,steps,takeaway"
+            )
+            is None
+        )
         assert all(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
         assert explorer.open_link("hide=layer,method,n,dim,seed") is None
         assert explorer._sections.titles == ("Steps", "Take it home")

@@ -22,13 +22,13 @@ def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
     if preview.pruned_units == 0:
         raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
     session.apply(preview)
-    return {"amount": _nothing(preview.spec)}
+    return _nothing(preview.spec)
 
 
 def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Mask what the pruned output channels of the model still put out."""
     session.silence(silencing(session, preview.spec.layer))
-    return {"amount": _nothing(preview.spec)}
+    return _nothing(preview.spec)
 
 
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
 def reset(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Go back to the model as it was given."""
     session.reset()
-    return {"amount": _nothing(preview.spec)}
+    return _nothing(preview.spec)
 
 
 def jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
@@ -88,18 +88,19 @@ def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any
 
 def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:
     done = session.history.done
-    return _after(done[-1].spec, preview) if done else {"amount": _nothing(preview.spec)}
+    return _after(done[-1].spec, preview) if done else _nothing(preview.spec)
 
 
 def _after(spec: PruneSpec | Silence, preview: Preview) -> Mapping[str, Any]:
     """Return what to ask so that the step of ``spec`` is looked at and nothing more is pruned."""
     if isinstance(spec, Silence):
-        return {"layer": spec.layer, "amount": _nothing(preview.spec)}
-    return {**vars(spec), "amount": _nothing(spec)}
+        return {"layer": spec.layer, **_nothing(preview.spec)}
+    return {**vars(spec), **_nothing(spec)}
 
 
-def _nothing(spec: PruneSpec) -> int | float:
-    return 0 if isinstance(spec.amount, int) else 0.0
+def _nothing(spec: PruneSpec) -> Mapping[str, Any]:
+    """Return what to ask so that nothing more is pruned, by the method or by hand."""
+    return {"amount": 0 if isinstance(spec.amount, int) else 0.0, "keep_channels": (), "prune_channels": ()}
 
 
 ACTS: Mapping[str, Act] = {"apply": apply, "silence": silence, "undo": undo, "redo": redo, "reset": reset}

@@ -119,6 +119,36 @@ class Attributes(ExplorerState):
     def seed(self, seed: int) -> None:
         self._set(seed=seed)
 
+    @property
+    def keep_channels(self) -> tuple[int, ...]:
+        """Return the channels left as they are by hand; set it to whole numbers, or text like ``"3, 7-9"``.
+
+        They are channels of this layer along `dim`: with another layer or `dim`, none are by hand.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 3), method="ln_structured", amount=0)
+            >>> explorer.prune_channels = [2]
+            >>> explorer.preview.mask.all(1)
+            tensor([ True,  True, False])
+            >>> explorer.close()
+        """
+        return self.spec.keep_channels
+
+    @keep_channels.setter
+    def keep_channels(self, channels: object) -> None:
+        self._set(keep_channels=channels)
+
+    @property
+    def prune_channels(self) -> tuple[int, ...]:
+        """Return the channels pruned whole by hand; set it as `keep_channels`."""
+        return self.spec.prune_channels
+
+    @prune_channels.setter
+    def prune_channels(self, channels: object) -> None:
+        self._set(prune_channels=channels)
+
     # Steps.
 
     def apply(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ipympl.backend_nbagg import Canvas, FigureManager
 from matplotlib.backend_bases import Event
+from matplotlib.backend_tools import Cursors
 from matplotlib.figure import Figure
 
 from prunescope.explorer.frames import png
@@ -87,6 +88,7 @@ class LiveCanvas:
         self.widget.on_msg(self._on_message)
         self._background: Any = None
         self._width = round(DPI * self.picture.figure.get_figwidth())
+        self._cursor = Cursors.POINTER
 
     def draw(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> None:
         """Show ``preview``; see `PruningFigure.update`."""
@@ -99,6 +101,12 @@ class LiveCanvas:
         """Frame and read out what is under the pointer."""
         self.picture.point(place)
         self._draw_step()
+
+    def set_cursor(self, cursor: Cursors) -> None:
+        """Show ``cursor`` over the picture, and tell the page only when it is another one."""
+        if cursor != self._cursor:
+            self._cursor = cursor
+            self.widget.set_cursor(cursor)
 
     def set_theme(self, theme: Theme) -> None:
         """Take the colours of ``theme``."""

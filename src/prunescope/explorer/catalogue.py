@@ -13,7 +13,7 @@ from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import View
 from prunescope.session import Session
 from prunescope.sources import Source
-from prunescope.spec import Resolved
+from prunescope.spec import PruneSpec, Resolved
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,10 @@ class Catalogue:
         start = shown.preview.spec
         if model != shown.model:
             start = replace(start, layer=session.first_spec.layer)
-        resolved = session.resolve(replace(start, **wanted), frozenset(wanted), shown.preview.units)
+        asked = frozenset(wanted)
+        if model != shown.model or _other_channels(shown.preview.spec, wanted):
+            wanted = {"keep_channels": (), "prune_channels": (), **wanted}
+        resolved = session.resolve(replace(start, **wanted), asked, shown.preview.units)
         if model != shown.model and "comparing" not in changes:
             comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
         return self._compared(replace(self._snapshot(model, resolved), view=view), comparing, shown)
@@ -140,3 +143,8 @@ class Catalogue:
             numbers_before=session.known_numbers(),
             step_numbers=session.step_numbers(),
         )
+
+
+def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
+    """Return whether ``wanted`` leads to channels other than those a person has kept or pruned by hand."""
+    return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))

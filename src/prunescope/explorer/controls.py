@@ -16,7 +16,8 @@ import ipywidgets as widgets
 
 from prunescope.explorer.layers import LayerChoice
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.spec import METHODS
+from prunescope.hand import channels_text
+from prunescope.spec import BY_HAND, METHODS
 from prunescope.tensor import PrunableTensor
 
 NORMS: Sequence[tuple[str, object]] = (
@@ -60,7 +61,7 @@ class Controls:
         self._rendering = False
         self._make_widgets(models)
         self._messages = {
-            name: _message() for name in ("model", "layer", "method", "amount", "n", "dim", "seed")
+            name: _message() for name in ("model", "layer", "method", "amount", "n", "dim", "seed", *BY_HAND)
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
@@ -71,6 +72,7 @@ class Controls:
             "n": [self.n, self.other_n],
             "dim": [self.dim],
             "seed": [self.seed],
+            **{name: [text] for name, text in self.by_hand.items()},
         }
         self.widget = widgets.VBox(self._rows()).add_class("ps-controls")
         _show(self.model, len(models) > 1)
@@ -91,6 +93,13 @@ class Controls:
         self.other_n = widgets.Text(description="n =", continuous_update=False, layout=_full())
         self.dim = _dropdown("Dim", [])
         self.seed = widgets.IntText(description="Seed", layout=_full())
+        self.by_hand = {
+            name: widgets.Text(
+                description=verb, placeholder="channels by hand, such as 3, 7-9",
+                continuous_update=False, layout=_full(),
+            )
+            for name, verb in zip(BY_HAND, ("Keep", "Prune"), strict=True)
+        }  # fmt: skip
 
     def _rows(self) -> list[widgets.Widget]:
         groups: list[tuple[str, list[widgets.Widget]]] = [
@@ -100,6 +109,7 @@ class Controls:
             ("n", [self.n, self.other_n]),
             ("dim", [self.dim]),
             ("seed", [self.seed]),
+            *((name, [text]) for name, text in self.by_hand.items()),
         ]
         return [row for name, group in groups for row in (*group, self._messages[name])]
 
@@ -116,6 +126,7 @@ class Controls:
             (self.other_n, "n"),
             (self.dim, "dim"),
             (self.seed, "seed"),
+            *((text, name) for name, text in self.by_hand.items()),
         ]
         for widget, name in asks:
             self._observe(widget, partial(self._ask_for, name))
@@ -188,6 +199,8 @@ class Controls:
         self.method.value = spec.method
         self.dim.value = spec.dim
         self.seed.value = spec.seed
+        for name, text in self.by_hand.items():
+            text.value = channels_text(getattr(spec, name))
 
     def _set_options(self, dropdown: widgets.Dropdown, options: list[tuple[str, Any]]) -> None:
         if list(dropdown.options) != options:
@@ -218,7 +231,7 @@ class Controls:
         _show(self.other_n, not listed)
 
     def _enable(self, snapshot: Snapshot) -> None:
-        uses = {"model", "layer", "method"} | snapshot.preview.method.uses
+        uses = {"model", "layer", "method", *BY_HAND} | snapshot.preview.method.uses
         for name, controls in self._named.items():
             for control in controls:
                 if control is not self.layers.found:

@@ -28,7 +28,9 @@ from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
 from prunescope.explorer.views import LargestWeight, ViewControls
 from prunescope.figures import DARK, LIGHT, View
+from prunescope.hand import KEPT
 from prunescope.preview import Preview, shortest_fraction
+from prunescope.spec import BY_HAND
 from prunescope.takeaway import FILES
 
 
@@ -78,7 +80,10 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         titles = {key: entry.title for key, entry in self._catalogue.entries.items()}
         self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
         self._canvas = LiveCanvas(self._lock)
-        self._pointing = Pointing(self._canvas, self._units_up_to, self._ask_for_units)
+        self._ruler = Ruler()
+        self._pointing = Pointing(
+            self._canvas, self._units_up_to, self._ask_for_units, self._turn, self._ruler.say
+        )
         self._views = ViewControls(lambda view: self.request(view=view), self._canvas.save, self._lock)
         self._largest_weight = LargestWeight()
         self._readout = Readout()
@@ -87,7 +92,6 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._page = Page()
         self._addressed = False
         self._beside = {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(titles) == 1 else set())
-        self._ruler = Ruler()
         self._ruler.observe(self._on_page, names=["width", "dark"])
         self._caption = widgets.HTML().add_class("ps-caption")
         readout = self._readout
@@ -118,9 +122,23 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         return self._session.units_up_to(preview, score)
 
     def _ask_for_units(self, pruned: int) -> None:
-        """Ask for a number of units, as the kind of amount that is shown."""
+        """Ask for a number of units, as the kind of amount that is shown, unless that is locked."""
+        if "amount" in self._locked:
+            return
         counted = isinstance(self.amount, int)
         self.request(amount=pruned if counted else shortest_fraction(pruned, self.preview.units))
+
+    def _turn(self, channel: int) -> None:
+        """Prune ``channel`` by hand if it is kept, or keep it, or leave it to the method again."""
+        spec, state = self.spec, self.preview.turned(channel)
+        if state is None:
+            why = f"an earlier step pruned channel {channel:,}. Undo that step to keep it."
+            self._refuse(RequestError("keep_channels", f"`keep_channels`: {why}"))
+        elif not self._locked & set(BY_HAND):
+            keep, prune = (set(getattr(spec, name)) - {channel} for name in BY_HAND)
+            if state != self.preview.state(channel, by_method=True):
+                (keep if state == KEPT else prune).add(channel)
+            self.request(keep_channels=keep, prune_channels=prune)
 
     def _press(self, name: str) -> None:
         self._act(acts.ACTS[name], "steps")

@@ -17,12 +17,13 @@ from prunescope.comparing import Choice, Comparing
 from prunescope.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import VIEW_CHOICES, View
+from prunescope.hand import channels_text, parse_channels
 from prunescope.history import History
 from prunescope.silence import Silence
-from prunescope.spec import FIELDS, PruneSpec, parse_norm
+from prunescope.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
 from prunescope.takeaway.plan import spec_of, step_values
 
-CONTROLS = ("model", "layer", "method", "amount", "n", "dim", "seed", "steps")
+CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
 HIDEABLE = (*CONTROLS, "view", "compare", "takeaway")
@@ -58,7 +59,8 @@ def to_query(snapshot: Snapshot, hide: frozenset[str], lock: frozenset[str]) -> 
     """
     spec = snapshot.preview.spec
     values: dict[str, str] = {"model": snapshot.model}
-    values |= {name: _text(getattr(spec, name)) for name in FIELDS}
+    values |= {name: _text(getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
+    values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
     if snapshot.history.done:
         values["steps"] = _json(_step_values(snapshot.history))
     if snapshot.plans:
@@ -199,6 +201,7 @@ _READ = {
     "n": _order,
     "dim": _whole,
     "seed": _whole,
+    **dict.fromkeys(BY_HAND, parse_channels),
     "view": _view,
     "compare": _comparing,
 }

@@ -31,6 +31,8 @@ def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("Layer sparsity", percent(preview.sparsity)),
         ("Model sparsity", percent(snapshot.model_sparsity)),
     ]
+    if preview.spec.by_hand:
+        facts.append(("Custom mask", f"by hand {preview.spec.by_hand}"))
     if snapshot.has_data:
         # In the name, so that the line is as long before it is known as after.
         name = "Held-out accuracy"

@@ -23,7 +23,8 @@ function render({ model, el }) {
     const value = model.get("value");
     for (const [name, text] of Object.entries({
       role: "slider",
-      "aria-label": "Picture of what is pruned; arrow keys prune one more or one less",
+      "aria-label": "Picture of what is pruned. Arrow keys prune one more or one less; Shift with left and right " +
+        "walks along the bars, Space prunes or keeps one by hand",
       "aria-valuemin": 0,
       "aria-valuemax": value.units,
       "aria-valuenow": value.pruned,
@@ -44,8 +45,9 @@ function render({ model, el }) {
     set("dark", isDark());
   };
   // ipympl swallows every key over the picture; Tab must lead out of it, and shortcuts must keep working.
+  const ours = /^(Arrow.*|Page(Up|Down)| )$/;
   const spare = (event) => {
-    if (picture()?.contains(event.target) && !event.key.startsWith("Arrow")) event.stopImmediatePropagation();
+    if (picture()?.contains(event.target) && !ours.test(event.key)) event.stopImmediatePropagation();
   };
   const later = () => {
     if (!explorer && (explorer = el.closest(".prunescope"))) {

@@ -35,3 +35,7 @@ class Ruler(anywidget.AnyWidget):
             "units": preview.units,
             "sentence": sentence(preview),
         }
+
+    def say(self, text: str) -> None:
+        """Say ``text`` of the picture, until it shows something else."""
+        self.value = {**self.value, "sentence": text}

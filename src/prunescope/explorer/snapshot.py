@@ -72,10 +72,10 @@ class Snapshot:
 
     @property
     def amount_as_count(self) -> int:
-        """Return the amount as a count of units: what is pruned now."""
-        return self.preview.pruned_units
+        """Return the amount as a count of units."""
+        return self.preview.asked_units
 
     @property
     def amount_as_fraction(self) -> float:
-        """Return the amount as the shortest fraction that prunes as many units as now."""
-        return shortest_fraction(self.preview.pruned_units, self.preview.units)
+        """Return the amount as the shortest fraction that asks for as many units."""
+        return shortest_fraction(self.preview.asked_units, self.preview.units)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from prunescope.figures.heatmap import colour_limits
+from prunescope.figures.norms import by_hand_mark
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview
@@ -45,6 +46,8 @@ def legend_handles(
     charts = view.charts(preview)
     if preview.method.norm_scores or "histogram" in charts:
         handles.append(Line2D([], [], color=theme.threshold, linestyle=DASHES, label="threshold"))
+    if preview.spec.by_hand and "norms" in charts:
+        handles.append(Line2D([], [], linestyle="none", label="by hand", **by_hand_mark(theme)))
     if view.overlay == "l1_l2" and "norms" in charts:
         line: Any = {"color": theme.ink, "linewidth": 1.1}
         handles.append(Line2D([], [], linestyle="-", label="L1, stretched", **line))

@@ -23,6 +23,9 @@ from prunescope.prune import Norm, channel_norms
 MAX_BARS = 512
 """Bars drawn at the most; more channels are averaged into groups, and the axis says so."""
 
+GRIP = 5
+"""Pixels beside a line or above a bar that still belong to it, at 100 dots an inch."""
+
 MAX_APART = 96
 """Bars with gaps between them at the most."""
 
@@ -47,6 +50,8 @@ class NormChart:
             axes.plot([], [], color=theme.ink, linewidth=1.1, linestyle=style, visible=False)[0]
             for style in ("-", ":")
         ]
+        (self._by_hand,) = axes.plot([], [], linestyle="none", zorder=4, visible=False, **by_hand_mark(theme))
+        self._cut = 0.0
         self._threshold = axes.axhline(0.0, color=theme.threshold, linewidth=1.2, linestyle=DASHES)
         self._light = Rectangle((0, 0), 0, 0, fill=False, edgecolor=theme.ink, linewidth=1.6, visible=False)
         self._light.set_path_effects([halo(theme)])
@@ -55,7 +60,7 @@ class NormChart:
     @property
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
-        return [*self._columns, *self._overlay, self._threshold, self._light]
+        return [*self._columns, *self._overlay, self._threshold, self._by_hand, self._light]
 
     def fit(self, preview: Preview, view: View) -> None:
         """Set limits, ticks and labels, and put the bars in order."""
@@ -83,7 +88,7 @@ class NormChart:
 
     def _label(self, preview: Preview, view: View) -> None:
         tensor, spec = preview.tensor, preview.spec
-        group = -(-len(self.order) // MAX_BARS)
+        group = _group(len(self.order))
         each = "" if group == 1 else f" (a bar is the mean of {group})"
         order = ", smallest norm first" if view.order == "norm" else ""
         theme = self.theme
@@ -103,7 +108,7 @@ class NormChart:
             if shown:
                 norms = finite(channel_norms(preview.tensor.effective, n=n, dim=preview.spec.dim))
                 heights = grouped(norms[self.order] * (highest / (norms.max(initial=0.0) or 1.0)))
-                edges = self._edges(len(heights))
+                edges = self._edges()
                 line.set_data((edges[:-1] + edges[1:]) / 2, heights)
 
     def update(self, preview: Preview, view: View) -> None:
@@ -114,35 +119,72 @@ class NormChart:
         )
         kept = grouped(preview.kept_fractions().float().cpu().numpy()[self.order])
         levels = [np.zeros_like(now), now * kept, now, np.maximum(now, unpruned)]
-        edges = self._edges(len(now))
+        edges = self._edges()
         gap = 0.12 * (edges[1] - edges[0]) if len(now) <= MAX_APART else 0.0
         for columns, low, high in zip(self._columns, levels, levels[1:], strict=False):
             columns.set_bars(edges[:-1] + gap, edges[1:] - gap, low, high)
         threshold = preview.threshold if preview.method.norm_scores else None
         self._threshold.set_visible(threshold is not None)
         if threshold is not None:
-            height = threshold / _divisor(preview, view)
-            self._threshold.set_ydata([height, height])
+            self._cut = threshold / _divisor(preview, view)
+            self._threshold.set_ydata([self._cut, self._cut])
+        self._mark_by_hand(preview)
 
-    def _edges(self, bars: int) -> NDArray[np.float64]:
-        return np.linspace(-0.5, len(self.order) - 0.5, bars + 1)
+    def _mark_by_hand(self, preview: Preview) -> None:
+        channels = [*preview.spec.keep_channels, *preview.spec.prune_channels]
+        self._by_hand.set_visible(bool(channels))
+        if channels:
+            bars = self._bars_of(np.flatnonzero(np.isin(self.order, channels)))
+            edges = self._edges()
+            self._by_hand.set_data((edges[bars] + edges[bars + 1]) / 2, self._columns[2].high[bars])
+
+    def _bars_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the bars that show the channels at ``places``: several share one where there are many."""
+        return places // _group(len(self.order))
+
+    def _edges(self) -> NDArray[np.float64]:
+        channels = len(self.order)
+        edges: NDArray[np.float64] = np.append(np.arange(0, channels, _group(channels)), channels) - 0.5
+        return edges
 
     def channel_at(self, x: float) -> int | None:
         """Return the channel whose bar stands at the data coordinate ``x``, or None beside all."""
         place = int(np.floor(x + 0.5))
         return int(self.order[place]) if 0 <= place < len(self.order) else None
 
+    def next_channel(self, channel: int | None, step: int) -> int | None:
+        """Return the channel ``step`` places on, as far as there are any; the first one after None."""
+        if not len(self.order):
+            return None
+        if channel is None:
+            return int(self.order[0])
+        place = int(np.flatnonzero(self.order == channel)[0]) + step
+        return int(self.order[min(max(place, 0), len(self.order) - 1)])
+
     def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
         """Return the score that a threshold at the data coordinates ``(x, y)`` stands for."""
         return y * _divisor(preview, view) if preview.method.norm_scores else None
+
+    def bar_at(self, x: float, y: float) -> int | None:
+        """Return the channel whose bar is at ``(x, y)``; None beside the bars and on the threshold line."""
+        channel = self.channel_at(x)
+        if channel is None:
+            return None
+        bar = int(self._bars_of(np.flatnonzero(self.order == channel))[0])
+        heights = [y, max(float(self._columns[2].high[bar]), self.axes.get_ylim()[0])]
+        if self._threshold.get_visible():
+            heights.append(self._cut)
+        pixels = self.axes.transData.transform([(0, height) for height in heights])[:, 1]
+        pixels = pixels * 100 / self.axes.figure.dpi
+        on_line = len(pixels) == 3 and abs(pixels[0] - pixels[2]) <= GRIP
+        return None if on_line or pixels[0] > pixels[1] + GRIP else channel
 
     def light(self, channel: int | None) -> None:
         """Frame the bar of ``channel``; of none if None."""
         self._light.set_visible(channel is not None)
         if channel is not None:
-            place = int(np.flatnonzero(self.order == channel)[0])
-            bar = int(place * len(self._columns[2].high) / len(self.order))
-            edges = self._edges(len(self._columns[2].high))
+            bar = int(self._bars_of(np.flatnonzero(self.order == channel))[0])
+            edges = self._edges()
             bottom = self.axes.get_ylim()[0]
             top = max(float(self._columns[2].high[bar]), bottom)
             frame(self._light, self.axes, (edges[bar], edges[bar + 1]), (bottom, top))
@@ -157,6 +199,17 @@ class NormChart:
             return "light part: share of its weights pruned"
         text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
         return text if preview.threshold is None else f"{text} · norm ≤ {preview.threshold:.3g}"
+
+
+def by_hand_mark(theme: Theme) -> dict[str, Any]:
+    """Return how a bar is marked whose channel is kept or pruned by hand."""
+    return {
+        "marker": "D",
+        "markersize": 5,
+        "color": theme.ink,
+        "markeredgecolor": theme.paper,
+        "markeredgewidth": 0.8,
+    }
 
 
 def norm_name(n: Norm) -> str:
@@ -194,11 +247,16 @@ def finite(norms: torch.Tensor) -> NDArray[Any]:
     return finite
 
 
+def _group(channels: int) -> int:
+    """Return how many channels a bar stands for."""
+    return max(1, -(-channels // MAX_BARS))
+
+
 def grouped(values: NDArray[Any]) -> NDArray[Any]:
     """Return ``values``, or the means of groups of neighbours where there are more than a screen shows."""
     if len(values) <= MAX_BARS:
         return values
-    starts = np.arange(0, len(values), -(-len(values) // MAX_BARS))
+    starts = np.arange(0, len(values), _group(len(values)))
     sizes = np.diff(starts, append=len(values)).astype(np.float32)
     means: NDArray[Any] = (np.add.reduceat(values, starts) / sizes).astype(np.float32)
     return means

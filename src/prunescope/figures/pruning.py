@@ -13,6 +13,7 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_tools import Cursors
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
@@ -20,7 +21,7 @@ from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
 from prunescope.figures.legend import entries, legend_handles
 from prunescope.figures.norms import NormChart
-from prunescope.figures.reading import channel_reading, weight_reading
+from prunescope.figures.reading import channel_reading, click_reading, weight_reading
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.percent import percent
@@ -66,6 +67,7 @@ class PruningFigure:
         heatmap: Axes of the heatmap: one row and column per weight, or cells of many.
         bars: Axes of the channel norms along ``dim``.
         scores: Axes of the histogram of scores.
+        place: What is pointed at; forgotten when another tensor, ``dim`` or view is shown.
 
     Example:
         >>> import torch
@@ -85,7 +87,7 @@ class PruningFigure:
         self.figure = Figure(figsize=(9.6, 6.0), dpi=100) if figure is None else figure
         self.theme = theme
         self._shown: tuple[Preview, View, float | None] | None = None
-        self._reading = ("", "", "")
+        self.place: Place | None = None
         self._build()
 
     def _build(self) -> None:
@@ -202,7 +204,9 @@ class PruningFigure:
         """
         shown = preview, view or View(), largest_weight
         changed = self._shown is None or _still(*shown) != _still(*self._shown)
-        self._shown, self._reading = shown, ("", "", "")
+        if self._shown is not None and not _same_channels(self._shown, shown):
+            self.place = None
+        self._shown = shown
         if changed:
             self._draw_still(*shown)
         self._draw_moving(*shown)
@@ -236,26 +240,51 @@ class PruningFigure:
 
     def score_at(self, axes: Axes | None, x: float, y: float) -> float | None:
         """Return the score of a threshold drawn through ``(x, y)`` of ``axes``; None where there is none."""
-        if self._shown is None or axes is self.heatmap:
-            return None
         chart = next((chart for chart in self._charts if chart.axes is axes), None)
-        return None if chart is None else chart.score_at(*self._shown[:2], x, y)
+        return None if chart is None or self._shown is None else chart.score_at(*self._shown[:2], x, y)
+
+    def bar_at(self, axes: Axes | None, x: float, y: float) -> int | None:
+        """Return the channel whose bar stands at ``(x, y)`` of ``axes``; None where none does."""
+        if self._shown is None or axes is not self.bars:
+            return None
+        return self._norms.bar_at(x, y)
+
+    def cursor_at(self, axes: Axes | None, x: float, y: float) -> Cursors:
+        """Return the cursor that tells what a press at ``(x, y)`` of ``axes`` begins."""
+        if self.bar_at(axes, x, y) is not None:
+            return Cursors.HAND
+        if self.score_at(axes, x, y) is None:
+            return Cursors.POINTER
+        return Cursors.RESIZE_VERTICAL if axes is self.bars else Cursors.RESIZE_HORIZONTAL
+
+    def next_channel(self, step: int) -> int | None:
+        """Return the channel ``step`` bars on from the one pointed at; None without bars of channels."""
+        if not self.bars.get_visible():
+            return None
+        return self._norms.next_channel(None if self.place is None else self.place.channel, step)
 
     def point(self, place: Place | None) -> None:
         """Frame the channel at ``place`` in both axes and read it out above them; nothing if None."""
-        if self._shown is None:
-            return
-        preview = self._shown[0]
-        channel = None if place is None else place.channel
+        self.place = place
+        if self._shown is not None:
+            self._show_place(self._shown[0])
+
+    def _show_place(self, preview: Preview) -> None:
+        channel = None if self.place is None else self.place.channel
         self._heat.light(preview, channel)
         self._norms.light(channel)
-        index = None if place is None else place.index
-        self._reading = (
-            "" if index is None else weight_reading(preview, index),
-            "" if channel is None else channel_reading(preview, channel),
-            "",
-        )
         self._write_lines(preview)
+
+    def reading(self) -> tuple[str, str]:
+        """Return what is pointed at in words: the weight, and the channel with what a click on it does."""
+        if self._shown is None or self.place is None:
+            return "", ""
+        preview = self._shown[0]
+        channel, index = self.place.channel, self.place.index
+        words = channel_reading(preview, channel)
+        if index is None:
+            return "", f"{words} · {click_reading(preview, channel)}"
+        return weight_reading(preview, index), words
 
     def _draw_still(self, preview: Preview, view: View, largest_weight: float | None) -> None:
         self._lay_out()
@@ -269,9 +298,7 @@ class PruningFigure:
         self._heat.update(preview, view, largest_weight)
         for chart in self._charts:
             chart.update(preview, view)
-        self._heat.light(preview, None)
-        self._norms.light(None)
-        self._write_lines(preview)
+        self._show_place(preview)
         self._animate()
 
     # Words.
@@ -293,12 +320,13 @@ class PruningFigure:
 
     def _write_lines(self, preview: Preview) -> None:
         usual = self._mask_line(preview), self._norms.line(preview), self._histogram.line(preview)
-        for line, text, reading in zip(self._lines, usual, self._reading, strict=True):
+        for line, text, reading in zip(self._lines, usual, (*self.reading(), ""), strict=True):
             line.set_text(_beginning(reading or text, self._room(line.axes, _LETTER_PIXELS)))
             line.set_color(self.theme.ink if reading else self.theme.faint)
 
     def _mask_line(self, preview: Preview) -> str:
-        text = f"{preview.method.title} · {percent(preview.sparsity)} pruned"
+        by_hand = ", and by hand" if preview.spec.by_hand else ""
+        text = f"{preview.method.title}{by_hand} · {percent(preview.sparsity)} pruned"
         if preview.threshold is None or preview.method.structured or self.scores.get_visible():
             return text
         return f"{text} · |w| ≤ {preview.threshold:.3g}"
@@ -344,4 +372,10 @@ def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[
     """Return all that the parts drawn once depend on; comparable while the preview lives."""
     spec, method = preview.spec, preview.method
     ranked = method.norm_scores, method.structured, preview.has_scores, preview.unit_name
-    return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, *ranked, view, largest_weight)
+    by_hand = bool(spec.by_hand)
+    return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, *ranked, by_hand, view, largest_weight)
+
+
+def _same_channels(one: tuple[Preview, View, object], other: tuple[Preview, View, object]) -> bool:
+    (before, view, _), (after, other_view, _) = one, other
+    return (before.tensor, before.spec.dim, view) == (after.tensor, after.spec.dim, other_view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunescope.figures.norms import norm_name
+from prunescope.hand import IN_PART, KEPT, PRUNED
 from prunescope.percent import percent
 from prunescope.preview import Preview
 
@@ -34,17 +35,31 @@ def sentence(preview: Preview) -> str:
         words.append(f"{norm_name(spec.n)}s{of} {low:.3g} to {high:.3g}")
     if preview.threshold is not None:
         words.append(f"threshold {preview.threshold:.3g}")
+    if preview.spec.by_hand:
+        words.append(f"by hand {preview.spec.by_hand}")
     return ", ".join(words) + "."
 
 
 def channel_reading(preview: Preview, channel: int) -> str:
-    """Return number, norm, rank and state of ``channel``; rank 1 is the smallest norm."""
+    """Return number, norm, rank and state of ``channel``; rank 1 is the smallest norm.
+
+    A channel that a person has kept or pruned is said to be so by hand.
+    """
     norms = preview.norms.now
     norm = float(norms[channel])
     rank = int((norms < norms[channel]).sum() + (norms[:channel] == norms[channel]).sum()) + 1
     name = norm_name(preview.spec.n)
     state = channel_state(preview, channel)
-    return f"channel {channel:,} · {name} {norm:.3g} · rank {rank:,}/{len(norms):,} · {state}"
+    by_hand = {*preview.spec.keep_channels, *preview.spec.prune_channels}
+    hand = " by hand" if channel in by_hand else ""
+    return f"channel {channel:,} · {name} {norm:.3g} · rank {rank:,}/{len(norms):,} · {state}{hand}"
+
+
+def click_reading(preview: Preview, channel: int) -> str:
+    """Return what a click on the bar of ``channel`` does."""
+    turned = preview.turned(channel)
+    verbs = {KEPT: "keeps it", PRUNED: "prunes it", IN_PART: "leaves it to the method", None: "does nothing"}
+    return f"a click {verbs[turned]}"
 
 
 def channel_state(preview: Preview, channel: int) -> str:

@@ -26,6 +26,9 @@ from prunescope.takeaway.model import place
 ENGINES = {"torch": "torch.nn.utils.prune", "prunescope": "prunescope.prune"}
 """The module whose functions the code calls, by the name of the package it needs."""
 
+_MOST_LISTED = 256
+"""Pruned channels that code names one by one."""
+
 _UNPACK = '''
 
 def unpack(packed, shape):
@@ -71,7 +74,7 @@ def _block(model: nn.Module, step: Step, number: int, engine: str) -> str:
     call = _call(step, engine)
     if not _does(call, model, step, engine):
         reason = "# torch's own call gives another mask here (ties, or an error), so this is the mask itself."
-        call = "\n".join([reason, *(_custom(name, mask) for name, mask in step.masks.items())])
+        call = f"{reason}\n{_masks(step)}"
         _put(model, step)
     return f"{comment}\n{call}"
 
@@ -80,6 +83,8 @@ def _call(step: Step, engine: str) -> str:
     spec = step.spec
     if isinstance(spec, Silence):
         return _masking(spec)
+    if spec.by_hand:
+        return f"# {step.title}.\n{_masks(step)}"
     method = METHODS[spec.method]
     if method.pooled:
         return (
@@ -157,7 +162,21 @@ def _put(model: nn.Module, step: Step) -> None:
             names["prune"].custom_from_mask(module, own, mask)
 
 
-def _custom(name: str, mask: Tensor) -> str:
-    bits = np.packbits(mask.cpu().numpy().reshape(-1))
-    packed = base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode()
-    return f"prune.custom_from_mask({_pair(name)[1:-1]}, unpack({packed!r}, {tuple(mask.shape)!r}))"
+def _masks(step: Step) -> str:
+    """Return the calls that prune by the step's masks themselves."""
+    dim = 0 if isinstance(step.spec, Silence) else step.spec.dim
+    return "\n".join(_custom(name, mask, dim) for name, mask in step.masks.items())
+
+
+def _custom(name: str, mask: Tensor, dim: int) -> str:
+    """Return the call that prunes by ``mask``: the pruned channels where it has whole ones, else its bits."""
+    dim = min(dim, mask.dim() - 1)  # Another tensor of those that were ranked together may have fewer.
+    kept = mask.movedim(dim, 0).reshape(mask.shape[dim], -1)
+    gone = (~kept.any(1)).nonzero().flatten().tolist()
+    if len(gone) <= _MOST_LISTED and bool((kept.all(1) | ~kept.any(1)).all()):
+        made = f"torch.ones({tuple(mask.shape)!r}).index_fill({dim}, torch.tensor({gone!r}), 0)"
+    else:
+        bits = np.packbits(mask.cpu().numpy().reshape(-1))
+        packed = base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode()
+        made = f"unpack({packed!r}, {tuple(mask.shape)!r})"
+    return f"prune.custom_from_mask({_pair(name)[1:-1]}, {made})"

@@ -23,11 +23,14 @@ def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 def carry_out(model: nn.Module, step: Step) -> None:
-    """Prune ``model`` in place as ``step`` did, by the engine's function of that name."""
+    """Prune ``model`` in place as ``step`` did, by the engine's function of that name.
+
+    What silences, and what was done by hand as well, is a custom mask.
+    """
     spec = step.spec
-    if isinstance(spec, Silence):
-        for name in spec.channels:
-            prune.custom_from_mask(*place(model, name), step.masks[name])
+    if isinstance(spec, Silence) or spec.by_hand:
+        for name, mask in step.masks.items():
+            prune.custom_from_mask(*place(model, name), mask)
         return
     method = METHODS[spec.method]
     if method.pooled:

@@ -12,7 +12,7 @@ from prunescope.errors import RequestError
 from prunescope.history import History, Step
 from prunescope.session import Session
 from prunescope.silence import METHOD, Silence
-from prunescope.spec import METHODS, PruneSpec, parse_norm
+from prunescope.spec import BY_HAND, METHODS, PruneSpec
 
 FORMAT = "prunescope-plan"
 VERSION = 1
@@ -50,6 +50,8 @@ def step_values(step: Step) -> dict[str, Any]:
     if isinstance(step.spec, Silence):
         return step.spec.values()
     uses = {"layer", "method"} | METHODS[step.spec.method].uses
+    by_hand = {name for name in BY_HAND if getattr(step.spec, name)}
+    uses |= by_hand | ({"dim"} if by_hand else set())
     values = {name: value for name, value in asdict(step.spec).items() if name in uses}
     if isinstance(values.get("n"), float) and math.isinf(values["n"]):
         values["n"] = str(values["n"])
@@ -143,4 +145,4 @@ def spec_of(values: Any) -> PruneSpec | Silence:
         spec = PruneSpec(**values)
     except TypeError as error:
         raise RequestError("plan", f"`plan` has a step that is none: {values!r}.") from error
-    return PruneSpec(**{**vars(spec), "n": parse_norm(spec.n)})
+    return spec.parsed()

@@ -1,0 +1,131 @@
+"""Channels that a person keeps or prunes by hand, whatever the method chooses: a custom mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from numbers import Integral
+
+from torch import Tensor
+
+from prunescope.errors import RequestError
+
+MOST = 100_000
+"""Channels that can be named at a time; a link may say anything."""
+
+KEPT, PRUNED, IN_PART = "kept", "pruned", "kept in part"
+"""What can become of a channel."""
+
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+
+
+def parse_channels(parameter: str, channels: object) -> tuple[int, ...]:
+    """Return channels in order, each once, from what a person typed or a program passed.
+
+    Args:
+        parameter: The name a refusal gives them.
+        channels: Whole numbers ≥ 0, or text that lists them and ranges of them.
+
+    Raises:
+        RequestError: ``channels`` is anything else, or more than `MOST`.
+
+    Example:
+        >>> parse_channels("keep_channels", "7-9, 3"), parse_channels("keep_channels", [2, 1, 2])
+        ((3, 7, 8, 9), (1, 2))
+    """
+    numbers = _listed(channels) if isinstance(channels, str) else channels
+    found: set[int] = set()
+    if not isinstance(numbers, Iterable):
+        raise _refusal(parameter, channels)
+    for number in numbers:
+        if not isinstance(number, Integral) or isinstance(number, bool) or number < 0 or len(found) == MOST:
+            raise _refusal(parameter, channels)
+        found.add(int(number))
+    return tuple(sorted(found))
+
+
+def _listed(text: str) -> Iterator[int | None]:
+    """Yield the numbers that ``text`` lists, and None for what is no number."""
+    for word in filter(None, re.split(r"[,;\s]+", re.sub(r"\s*[-–]\s*", "-", text))):
+        match = _RANGE.fullmatch(word)
+        if match is None:
+            yield None
+        else:
+            yield from range(int(match[1]), int(match[2] or match[1]) + 1)
+
+
+def _refusal(parameter: str, channels: object) -> RequestError:
+    got = repr(channels)
+    return RequestError(
+        parameter,
+        f"`{parameter}` must list channels, such as 3, 7-9, at most {MOST:,}, "
+        f"got {got if len(got) <= 80 else got[:79] + '…'}.",
+    )
+
+
+def channels_text(channels: Iterable[int]) -> str:
+    """Return ``channels``, which are in order, as a person writes them.
+
+    Example:
+        >>> channels_text((3, 7, 8, 9)), channels_text(())
+        ('3, 7-9', '')
+    """
+    runs: list[list[int]] = []
+    for channel in channels:
+        if runs and runs[-1][1] == channel - 1:
+            runs[-1][1] = channel
+        else:
+            runs.append([channel, channel])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def with_hand(
+    mask: Tensor, dim: int, keep: Collection[int], prune: Collection[int], left: Tensor | None
+) -> Tensor:
+    """Return ``mask`` with some channels kept as they were and others pruned.
+
+    Args:
+        mask: Boolean tensor of shape ``(s_0, ..., s_k)``, True where a method keeps; not written.
+        dim: Axis that numbers the channels.
+        keep: Channels that get back what was left of them.
+        prune: Channels that go whole.
+        left: What earlier steps left, of the same shape; None: everything.
+
+    Returns:
+        ``mask`` itself if there is nothing to do, else a new tensor.
+    """
+    if not keep and not prune:
+        return mask
+    changed = mask.clone()
+    channels, kept = changed.movedim(dim, 0), list(keep)
+    channels[kept] = True if left is None else left.movedim(dim, 0)[kept]
+    channels[list(prune)] = False
+    return changed
+
+
+def state_of(mask: Tensor, left: Tensor | None, dim: int, channel: int) -> str | None:
+    """Return what becomes of ``channel``: `KEPT`, `PRUNED`, `IN_PART`; None if nothing was left of it.
+
+    Args:
+        mask: Boolean tensor, True where kept.
+        left: What earlier steps left, of the same shape; None: everything.
+        dim: Axis that numbers the channels.
+        channel: One of them.
+    """
+    there = mask.select(dim, channel)
+    most = there.numel() if left is None else int(left.select(dim, channel).count_nonzero())
+    kept = int(there.count_nonzero())
+    if most == 0:
+        return None
+    return PRUNED if kept == 0 else KEPT if kept == most else IN_PART
+
+
+def turned(state: str, chosen: str) -> str:
+    """Return the state that a click turns a channel in ``state`` to, where the method has ``chosen``.
+
+    Example:
+        >>> turned(KEPT, KEPT), turned(PRUNED, KEPT), turned(IN_PART, IN_PART)
+        ('pruned', 'kept', 'pruned')
+    """
+    states = [PRUNED, KEPT, *([IN_PART] if chosen == IN_PART else [])]
+    return states[(states.index(state) + 1) % len(states)]
