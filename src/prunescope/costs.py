@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from prunescope.analysis import (
-    Cut,
+    Costs,
     Emission,
+    FileSizes,
     Flops,
+    bytes_text,
     compress,
     count_flops,
     cut_out,
@@ -27,21 +29,6 @@ from prunescope.preview import Preview
 from prunescope.session import Session
 from prunescope.silence import Silence
 from prunescope.sources import file_size
-
-
-@dataclass(frozen=True)
-class FileSizes:
-    """Bytes of the model's state as a safetensors file.
-
-    Attributes:
-        dense: As it was given, without any pruning.
-        masked: With pruning in place: every pruned tensor whole, and a mask of its size beside it.
-        permanent: After ``remove``: plain tensors, with zeros that take as much room as any number.
-    """
-
-    dense: int
-    masked: int
-    permanent: int
 
 
 def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileSizes:
@@ -67,7 +54,9 @@ def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileS
     return FileSizes(known["dense"], file_size(masked_file(model, masks)), known["dense"])
 
 
-def compressed_sizes(session: Session, what: Preview | Variant | None = None) -> Iterator[FileSizes | None]:
+def compressed_sizes(
+    session: Session, what: Preview | Variant | None = None, largest: int | None = None
+) -> Iterator[FileSizes | None]:
     """Yield None after each bit of work, then how large the three files are once zlib has compressed them.
 
     They are made and compressed for it, in pieces. States that are made of steps are measured once.
@@ -75,13 +64,19 @@ def compressed_sizes(session: Session, what: Preview | Variant | None = None) ->
     Args:
         session: The session.
         what: As for `file_sizes`.
+        largest: Bytes up to which a file is compressed; None compresses a file of any size.
 
     Raises:
-        RequestError: The model is a checkpoint.
+        RequestError: The model is a checkpoint, or its file is larger than ``largest``.
     """
     model, masks, known = session.source.module, session.masks(what), session.findings
     key = ("compressed", session.variant(what).key)
     if key not in known:
+        dense = file_sizes(session, what).dense
+        if largest is not None and dense > largest:
+            raise RequestError(
+                "compressed", f"`compressed`: a file of {bytes_text(dense)} is compressed when asked for."
+            )
         sizes = []
         for file in (dense_file(model), masked_file(model, masks), permanent_file(model, masks)):
             size = 0
@@ -184,37 +179,15 @@ def _why_nothing(seen: tuple[Emission, ...]) -> str:
     return reasons or "the channels that the steps have pruned put out nothing"
 
 
-@dataclass(frozen=True, eq=False)
-class Costs:
-    """What a state of a model costs; what is not measured (yet) is None.
-
-    Attributes:
-        parameters: How many numbers its parameters hold.
-        files: Bytes of its file, computed.
-        nonzero: How many of its parameters are not zero.
-        compressed: Bytes of its file compressed by zlib.
-        flops: Operations that one example takes; masks do not change them.
-        emissions: What the pruned output channels of its layers still put out.
-        cut: What these channels would save if they were cut out.
-        problems: Why something is not measured, by the name of its attribute.
-    """
-
-    parameters: int
-    files: FileSizes | None = None
-    nonzero: int | None = None
-    compressed: FileSizes | None = None
-    flops: Flops | None = None
-    emissions: tuple[Emission, ...] | None = None
-    cut: Cut | None = None
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-def measure(session: Session, what: Preview | Variant | None = None) -> Iterator[Costs]:
+def measure(
+    session: Session, what: Preview | Variant | None = None, *, largest: int | None = None
+) -> Iterator[Costs]:
     """Yield what is known so far of a state's costs after each bit of work; the last one is the whole.
 
     Args:
         session: The session; left as it is.
         what: As for `file_sizes`.
+        largest: Bytes up to which a file is compressed; None compresses a file of any size.
 
     Example:
         >>> from torch import nn
@@ -230,7 +203,7 @@ def measure(session: Session, what: Preview | Variant | None = None) -> Iterator
         "flops": lambda: iter([flops(session)]),
         "emissions": lambda: emissions(session, what),
         "cut": lambda: iter([cut_out(session.source.module, session.masks(what), costs.flops)]),
-        "compressed": lambda: compressed_sizes(session, what),
+        "compressed": lambda: compressed_sizes(session, what, largest),
     }
     for name, part in parts.items():
         try:

@@ -204,3 +204,14 @@ def test_the_model_is_run_on_some_examples_in_its_place() -> None:
     found(model, {"weight": without((2, 4), [0])}, torch.randn(1000, 4))
     assert calls == [128, 128]
     assert not model._forward_hooks
+
+
+def test_others_may_run_the_twin_between_two_batches() -> None:
+    inputs = torch.randn(200, 4)
+    model = trained(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), inputs)
+    twin, mask = Twin(model), {"0.weight": without((6, 4), [0, 2])}
+    weights = {"0.weight": model[0].weight.detach() * mask["0.weight"]}
+    (alone,) = found(model, mask, inputs)
+    for seen in measure_emissions(twin, mask, weights, (inputs,)):
+        twin.run((100 * inputs,))
+    assert seen == (alone,)

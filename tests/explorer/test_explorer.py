@@ -400,7 +400,7 @@ def test_a_typed_norm_is_shown_as_it_is(explorer: Explorer) -> None:
 
 
 def test_what_masks_do_not_do_is_said(explorer: Explorer) -> None:
-    assert "makes nothing smaller or faster" in explorer._readout.honesty.value
+    assert "makes nothing smaller or faster" in explorer._costs.line.value
 
 
 def test_what_a_model_says_is_text_and_no_markup() -> None:

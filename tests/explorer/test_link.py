@@ -248,16 +248,16 @@ def test_a_teacher_hides_and_locks() -> None:
 def test_what_is_hidden_leaves_no_frame_behind() -> None:
     explorer = explore(network(), hide=("steps",))
     try:
-        assert explorer._sections.titles == ("Take it home",)
+        assert explorer._sections.titles == ("Costs", "Take it home")
         assert (
             explorer.open_link(
-                "hide=layer,method,n,dim,seed,keep_channels,prune_channels,view,steps,takeaway"
+                "hide=layer,method,n,dim,seed,keep_channels,prune_channels,view,steps,costs,takeaway"
             )
             is None
         )
         assert all(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
         assert explorer.open_link("hide=layer,method,n,dim,seed") is None
-        assert explorer._sections.titles == ("Steps", "Take it home")
+        assert explorer._sections.titles == ("Steps", "Costs", "Take it home")
         assert explorer._sections.children == (explorer._steps.widget, explorer._taking.widget)
         assert not any(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
     finally:

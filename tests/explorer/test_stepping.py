@@ -121,7 +121,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_step_of_its_own() -> None:
         explorer.layer = "head"
         explorer.amount = 0.5
         explorer.silence()
-        assert (explorer.layer, explorer.amount) == ("head.weight", 0.0)
+        assert (explorer.layer, explorer.amount) == ("head.weight", 0.5)
         assert [step.where for step in explorer.history.done] == [layer, layer]
         assert explorer.history.done[-1].effect == (
             "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias, "

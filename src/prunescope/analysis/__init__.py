@@ -1,5 +1,14 @@
 """What a model is worth, pruned or not; computed, never drawn."""
 
+from prunescope.analysis.account import (
+    Costs,
+    FileSizes,
+    bytes_text,
+    cost_facts,
+    emissions_account,
+    files_account,
+    operations_account,
+)
 from prunescope.analysis.accuracy import Accuracy, Twin, copy_of
 from prunescope.analysis.comparison import SIDES, Comparison, Row, Side
 from prunescope.analysis.cutting import Cut, cut_out
@@ -16,11 +25,13 @@ __all__ = [
     "Accuracy",
     "ClassEffect",
     "Comparison",
+    "Costs",
     "Cut",
     "Effect",
     "Emission",
     "Evaluate",
     "Example",
+    "FileSizes",
     "Flops",
     "Known",
     "Measure",
@@ -29,15 +40,20 @@ __all__ = [
     "Row",
     "Side",
     "Twin",
+    "bytes_text",
     "compress",
     "copy_of",
+    "cost_facts",
     "count_flops",
     "cut_out",
     "dense_file",
+    "emissions_account",
     "evaluated",
+    "files_account",
     "masked_file",
     "measure_emissions",
     "name_of",
     "number",
+    "operations_account",
     "permanent_file",
 ]

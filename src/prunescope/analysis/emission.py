@@ -119,11 +119,10 @@ def measure_emissions(
     modules = dict(twin.model.named_modules())
     watched, others = _find(modules, masks)
     norms = _Norms(modules, watched)
-    if watched:
-        with norms.watching():
-            for start in range(0, min(len(inputs[0]), EXAMPLES), BATCH):
-                twin.run(tuple(part[start : start + BATCH] for part in inputs), weights)
-                yield None
+    for start in range(0, min(len(inputs[0]), EXAMPLES) if watched else 0, BATCH):
+        with norms.watching():  # Anew for each batch: others may run the twin in between.
+            twin.run(tuple(part[start : start + BATCH] for part in inputs), weights)
+        yield None
     yield (*(norms.emission(layer, masks) for layer in watched), *others)
 
 

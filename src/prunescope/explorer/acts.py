@@ -28,7 +28,7 @@ def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
 def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Mask what the pruned output channels of the model still put out."""
     session.silence(silencing(session, preview.spec.layer))
-    return _nothing(preview.spec)
+    return {}
 
 
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -103,5 +103,5 @@ def _nothing(spec: PruneSpec) -> Mapping[str, Any]:
     return {"amount": 0 if isinstance(spec.amount, int) else 0.0, "keep_channels": (), "prune_channels": ()}
 
 
-ACTS: Mapping[str, Act] = {"apply": apply, "silence": silence, "undo": undo, "redo": redo, "reset": reset}
+ACTS: Mapping[str, Act] = {"apply": apply, "undo": undo, "redo": redo, "reset": reset}
 """What the buttons do, by name."""

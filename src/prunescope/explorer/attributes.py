@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.analysis import Accuracy, Comparison, Effect
+from prunescope.analysis import Accuracy, Comparison, Costs, Effect
 from prunescope.comparing import Choice, Comparing, chosen, compare, measured
+from prunescope.costs import measure
 from prunescope.explorer import acts
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
@@ -46,6 +47,21 @@ class Attributes(ExplorerState):
             RequestError: The model cannot be run on the data.
         """
         return None if self.accuracy is None else self._session.effect(self.preview)
+
+    @property
+    def costs(self) -> Costs:
+        """Return what the model costs with the steps and what is shown, measured now: files, operations, …
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(100, 10), amount=0.9)
+            >>> explorer.costs.nonzero, explorer.costs.files.text
+            (110, '4.1 → 8.1 → 4.1 KiB')
+            >>> explorer.close()
+        """
+        *_, costs = measure(self._session, self.preview)
+        return costs
 
     @property
     def view(self) -> View:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prunescope.analysis import name_of
+from prunescope.analysis import Costs, name_of
 from prunescope.comparing import Comparing, chosen, compare
 from prunescope.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
@@ -142,6 +142,7 @@ class Catalogue:
             evaluates="" if session.source.evaluate is None else name_of(session.source.evaluate),
             numbers_before=session.known_numbers(),
             step_numbers=session.step_numbers(),
+            costs=Costs(session.parameters, flops=session.findings.get("flops")),
         )
 
 

@@ -30,6 +30,7 @@ def explore(
     data: Any = None,
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
+    example: Any = None,
     **spec: Any,
 ) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
@@ -44,6 +45,8 @@ def explore(
         evaluate: A measure of your own in place of ``data``: a function that takes the model and returns a
             number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
             model in eval mode that has zeros in place of what is pruned, and not again before it returns.
+        example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
+            or a tuple of them. Operations are counted on it, and what pruned channels put out.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
             ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
             ``"steps"``, ``"view"`` and ``"takeaway"`` can be hidden as well.
@@ -59,7 +62,7 @@ def explore(
         'output channels'
         >>> explorer.close()
     """
-    measures = {"data": data, "classes": classes, "evaluate": evaluate}
+    measures = {"data": data, "classes": classes, "evaluate": evaluate, "example": example}
     given = [name for name, value in measures.items() if value is not None]
     if model is None:
         if given:

@@ -19,6 +19,7 @@ from prunescope.explorer.canvas import LiveCanvas
 from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.controls import Controls
+from prunescope.explorer.costpanel import CostsPanel
 from prunescope.explorer.link import CONTROLS
 from prunescope.explorer.page import Page
 from prunescope.explorer.pointing import Pointing
@@ -88,6 +89,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._largest_weight = LargestWeight()
         self._readout = Readout()
         self._steps = StepsPanel(self._press, self._jump, self._lock)
+        self._costs = CostsPanel(self._silence, self._measure_large)
         self._taking = TakingPanel(self._take, self._bring, self._lock)
         self._page = Page()
         self._addressed = False
@@ -104,7 +106,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         ]
         self._sections = widgets.Tab().add_class("ps-sections")
         self._put_away = widgets.VBox().add_class("ps-hidden")
-        below = [readout.honesty, self._sections, self._put_away, self._page]
+        below = [self._costs.line, self._sections, self._put_away, self._page]
         picture = widgets.VBox([self._ruler, *answers, *below]).add_class("ps-picture")
         self._side = widgets.VBox([self._controls.widget, self._views.widget, self._caption])
         body = widgets.Box([self._side.add_class("ps-side"), picture]).add_class("ps-body")
@@ -143,6 +145,9 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
     def _press(self, name: str) -> None:
         self._act(acts.ACTS[name], "steps")
 
+    def _silence(self) -> None:
+        self._act(acts.silence, "silence")
+
     def _jump(self, position: int) -> None:
         self._act(partial(acts.jump, position=position), "steps")
 
@@ -162,14 +167,19 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     def _restrict(self) -> None:
         self._controls.restrict(self._hide, self._locked)
-        self._steps.restrict("steps" in self._hide, "steps" in self._locked)
+        for panel in (self._steps, self._costs):
+            panel.restrict("steps" in self._hide, "steps" in self._locked)
         _show(self._views.widget, "view" not in self._hide)
         self._show_sections()
         self._render()
 
     def _show_sections(self) -> None:
         """Have a tab for each section that is not hidden; the others stay in the tree, and close with it."""
-        sections = {"steps": ("Steps", self._steps.widget), "takeaway": ("Take it home", self._taking.widget)}
+        sections = {
+            "steps": ("Steps", self._steps.widget),
+            "costs": ("Costs", self._costs.widget),
+            "takeaway": ("Take it home", self._taking.widget),
+        }
         shown = [section for name, section in sections.items() if name not in self._hide]
         self._put_away.children = [widget for name, (_, widget) in sections.items() if name in self._hide]
         self._sections.children = [widget for _, widget in shown]
@@ -187,6 +197,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._controls.render(snapshot, self._session.tensors)
         self._readout.render(snapshot)
         self._steps.render(snapshot)
+        self._costs.render(snapshot)
         self._taking.render(snapshot)
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
@@ -216,6 +227,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             return
         with self._lock:
             self._live.close()
+            self._live_costs.close()
             self._canvas.close()
             close_tree(self)
 

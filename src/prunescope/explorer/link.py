@@ -26,8 +26,8 @@ from prunescope.takeaway.plan import spec_of, step_values
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "compare", "takeaway")
-"""What can be hidden: the controls, those of the pictures, what is compared, what can be taken home."""
+HIDEABLE = (*CONTROLS, "view", "costs", "compare", "takeaway")
+"""What can be hidden: the controls, those of the pictures, and the sections below them."""
 
 LIMIT = 100_000
 """Characters of a query, and of what it may unpack to."""

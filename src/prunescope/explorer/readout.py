@@ -1,4 +1,4 @@
-"""The numbers: requested and achieved, sparsity, accuracy; and the sentence that keeps them honest."""
+"""The numbers: requested and achieved, sparsity, accuracy."""
 
 from __future__ import annotations
 
@@ -9,12 +9,6 @@ import ipywidgets as widgets
 from prunescope.analysis import number
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.percent import percent
-
-HONEST = (
-    "A mask makes nothing smaller or faster: pruned weights are zeros that are still stored and multiplied, "
-    "and an output channel that is pruned still emits the bias its layer has."
-)
-"""What a mask does not do."""
 
 
 def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -74,18 +68,16 @@ def _number(value: float | None, unknown: str) -> str:
 
 
 class Readout:
-    """The line of numbers, announced by assistive technology, and the sentence below the picture.
+    """The line of numbers, announced by assistive technology.
 
     Attributes:
         numbers: The line, an HTML widget with ``role="status"``.
         problem: A sentence for what has no control of its own; hidden when there is none.
-        honesty: What masks do and do not do.
     """
 
     def __init__(self) -> None:
         self.numbers = widgets.HTML().add_class("ps-numbers")
         self.problem = widgets.HTML().add_class("ps-message")
-        self.honesty = widgets.HTML(f'<p class="ps-honest">{HONEST}</p>')
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunescope.analysis import Accuracy, Comparison, Effect, Numbers
+from prunescope.analysis import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.comparing import Comparing
 from prunescope.errors import RequestError
 from prunescope.figures import View
@@ -35,6 +35,7 @@ class Snapshot:
         numbers_after: The same with the steps and the preview carried out.
         step_numbers: For each step of which it was asked, what it said with it and all before.
         evaluation_problem: Why something could not be measured, or "".
+        costs: What the model costs with the steps and the preview, as far as it is measured.
         view: What the pictures show of the preview.
         plans: Histories kept under names.
         comparing: What is compared with what, if it is looked at.
@@ -58,6 +59,7 @@ class Snapshot:
     numbers_after: Numbers | None = None
     step_numbers: Mapping[Step, Numbers] = field(default_factory=dict)
     evaluation_problem: str = ""
+    costs: Costs = field(default_factory=Costs)
     view: View = field(default_factory=View)
     plans: Plans = field(default_factory=Plans)
     comparing: Comparing = field(default_factory=Comparing)

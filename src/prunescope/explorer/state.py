@@ -15,9 +15,11 @@ from typing import Any
 
 import traitlets
 
+from prunescope.analysis import Costs
 from prunescope.errors import RequestError
 from prunescope.explorer import acts
 from prunescope.explorer.catalogue import Catalogue
+from prunescope.explorer.costing import LiveCosts
 from prunescope.explorer.evaluation import LiveMeasure, Measured
 from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.snapshot import Snapshot
@@ -61,6 +63,7 @@ class ExplorerState(traitlets.HasTraits):
         self._lock = RLock()
         self.snapshot = first
         self._live = LiveMeasure(self._publish)
+        self._live_costs = LiveCosts(self._publish_costs)
 
     # The one door.
 
@@ -226,6 +229,16 @@ class ExplorerState(traitlets.HasTraits):
             self._live.start(self._session, self.snapshot.preview)
         else:
             self._live.close()
+        self._live_costs.start(self._session, self.snapshot.preview)
+
+    def _measure_large(self) -> None:
+        """Measure the costs again, and compress the file however large it is."""
+        self._live_costs.start(self._session, self.snapshot.preview, large=True)
+
+    def _publish_costs(self, preview: Preview, costs: Costs) -> None:
+        with self._lock:
+            if preview is self.snapshot.preview:
+                self.snapshot = replace(self.snapshot, costs=costs)
 
     def _measure_sides(self) -> None:
         """Measure both sides of what is compared, once what is shown has been measured."""

@@ -85,6 +85,7 @@ def module_source(
     *,
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
+    example: Inputs | None = None,
 ) -> Source:
     """Return a source for a model in memory.
 
@@ -94,10 +95,11 @@ def module_source(
             examples along axis 0; ``targets`` are class indices of shape ``(N,)``.
         classes: Names of the classes by index; None if they go by number.
         evaluate: Takes a model and returns a number or a dict of numbers by name; serves instead of ``data``.
+        example: Where there is no ``data``, inputs to run the model on, of at least one example.
 
     Raises:
         RequestError: ``data`` is not such a pair, there are too few ``classes``, ``evaluate`` is no function,
-            or both measures are given.
+            both measures are given, or ``example`` is no such input.
 
     Example:
         >>> module_source(nn.Linear(4, 3)).title
@@ -113,7 +115,23 @@ def module_source(
         raise RequestError("evaluate", "`evaluate` serves instead of `data`: give one of them.")
     checked = _checked(data)
     names = _class_names(classes, checked)
-    return Source(model, type(model).__name__, checked, classes=names, evaluate=evaluate)
+    if example is not None and data is not None:
+        raise RequestError("example", "`example` serves where there is no `data`: give one of them.")
+    inputs = None if example is None else _checked_example(example)
+    return Source(model, type(model).__name__, checked, example=inputs, classes=names, evaluate=evaluate)
+
+
+def _checked_example(example: object) -> tuple[Tensor, ...]:
+    parts = tuple(example) if isinstance(example, tuple | list) else (example,)
+    for part in parts:
+        if not isinstance(part, Tensor) or part.ndim == 0 or len(part) == 0 or len(part) != len(parts[0]):
+            got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise RequestError(
+                "example",
+                "`example` must be what the model is called with, one tensor per argument, axis 0 counting "
+                f"examples, got {got}.",
+            )
+    return parts
 
 
 def _class_names(classes: object, data: tuple[Inputs, Tensor] | None) -> tuple[str, ...]:

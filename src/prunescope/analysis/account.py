@@ -1,0 +1,208 @@
+"""The costs of a state of a model, and their account in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+
+from prunescope.analysis.cutting import Cut
+from prunescope.analysis.emission import Emission
+from prunescope.analysis.flops import Flops
+from prunescope.percent import percent
+
+_HELPS = (
+    "What does help: compressing the file after <code>remove</code>; kernels made for sparse matrices; and "
+    "cutting whole channels out, which makes the layers smaller."
+)
+
+
+@dataclass(frozen=True)
+class FileSizes:
+    """Bytes of the model's state as a safetensors file.
+
+    Attributes:
+        dense: As it was given, without any pruning.
+        masked: With pruning in place: every pruned tensor whole, and a mask of its size beside it.
+        permanent: After ``remove``: plain tensors, with zeros that take as much room as any number.
+    """
+
+    dense: int
+    masked: int
+    permanent: int
+
+    @property
+    def text(self) -> str:
+        """Return the three in one unit, such as ``"305.9 → 450.7 → 305.9 KiB"``."""
+        unit = _unit(max(self.dense, self.masked, self.permanent))
+        numbers = (_in_unit(size, unit) for size in (self.dense, self.masked, self.permanent))
+        return f"{' → '.join(numbers)} {_UNITS[unit]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What a state of a model costs; what is not measured (yet) is None.
+
+    Attributes:
+        parameters: How many numbers its parameters hold.
+        files: Bytes of its file, computed.
+        nonzero: How many of its parameters are not zero.
+        compressed: Bytes of its file compressed by zlib.
+        flops: Operations that one example takes; masks do not change them.
+        emissions: What the pruned output channels of its layers still put out.
+        cut: What these channels would save if they were cut out.
+        problems: Why something is not measured, by the name of its attribute.
+    """
+
+    parameters: int = 0
+    files: FileSizes | None = None
+    nonzero: int | None = None
+    compressed: FileSizes | None = None
+    flops: Flops | None = None
+    emissions: tuple[Emission, ...] | None = None
+    cut: Cut | None = None
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def put_out(self) -> float | None:
+        """Return the largest magnitude that pruned channels still put out; None where none was watched."""
+        values = [each.value for each in self.emissions or () if each.value is not None]
+        return max(values, default=None)
+
+    def _repr_html_(self) -> str:
+        """Return the whole account, as a notebook shows it."""
+        return files_account(self) + operations_account(self) + emissions_account(self)
+
+
+def bytes_text(count: int) -> str:
+    """Return a number of bytes as people read it.
+
+    Example:
+        >>> bytes_text(840), bytes_text(313240), bytes_text(5 << 30)
+        ('840 bytes', '305.9 KiB', '5.0 GiB')
+    """
+    unit = _unit(count)
+    return f"{_in_unit(count, unit)} {_UNITS[unit]}"
+
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB")
+
+
+def _unit(count: int) -> int:
+    return min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+
+
+def _in_unit(count: int, unit: int) -> str:
+    return f"{count / 1024**unit:,.1f}" if unit else f"{count:,}"
+
+
+def cost_facts(costs: Costs) -> list[tuple[str, str]]:
+    """Return the costs in short as pairs of name and value, in reading order.
+
+    A value is "…" until it is measured; what cannot be measured is left out.
+    """
+    files, packed, value = costs.files, costs.compressed, costs.put_out
+    nonzero = "…" if costs.nonzero is None else f"{costs.nonzero:,}"
+    facts = {
+        "nonzero": ("Parameters not zero", f"{nonzero} of {costs.parameters:,}"),
+        "files": ("File: given → masked → after remove", "…" if files is None else files.text),
+        "compressed": ("The same, compressed", "…" if packed is None else packed.text),
+        "flops": ("Operations", "…" if costs.flops is None else f"{costs.flops.total:,}, masked or not"),
+        "emissions": ("Pruned channels still put out", _put_out(value)),
+    }
+    if value is None:
+        del facts["emissions"]
+    return [fact for name, fact in facts.items() if name not in costs.problems]
+
+
+def _put_out(value: float | None) -> str:
+    return f"up to {value:.3g}" if value else "nothing"
+
+
+def files_account(costs: Costs) -> str:
+    """Return a table of the three files, as HTML."""
+    if costs.files is None:
+        return _problem(costs, "files")
+    packed = costs.compressed
+    heads = ["The file of all weights (safetensors)", "Bytes"]
+    rows = [
+        ["As it was given", f"{costs.files.dense:,}"],
+        ["With masks: _orig and _mask", f"{costs.files.masked:,}"],
+        ["After remove", f"{costs.files.permanent:,}"],
+    ]
+    if packed is not None or "compressed" not in costs.problems:
+        heads.append("Compressed (zlib)")
+        sizes = [None] * 3 if packed is None else [packed.dense, packed.masked, packed.permanent]
+        for row, size in zip(rows, sizes, strict=True):
+            row.append("…" if size is None else f"{size:,}")
+    return _table(heads, rows) + _problem(costs, "compressed") + f"<p>{_HELPS}</p>"
+
+
+def operations_account(costs: Costs) -> str:
+    """Return what one example takes, and what cutting channels out would save, as HTML."""
+    if costs.flops is None:
+        return _problem(costs, "flops")
+    return (
+        f"<p><b>{costs.flops.total:,}</b> operations for one example by torch's counter, with masks and "
+        f"without: a zero is multiplied as any other number.{_saved(costs.flops, costs.cut)}</p>"
+    )
+
+
+def _saved(flops: Flops, cut: Cut | None) -> str:
+    if cut is None:
+        return ""
+    if not cut.layers:
+        return " No whole channel is pruned that could be cut out."
+    where = cut.layers[0] if len(cut.layers) == 1 else f"{len(cut.layers)} layers"
+    operations = ""
+    if cut.flops is not None and flops.total:
+        operations = f" and {cut.flops:,} operations ({percent(cut.flops / flops.total)})"
+    return (
+        f" Smaller by its pruned channels, not masked, <code>{escape(where)}</code> alone would save "
+        f"<b>{cut.parameters:,}</b> parameters{operations}; layers that read them would shrink too. Where "
+        "outputs are added to others, as in a residual block, the same channels must go there: Torch-Pruning "
+        "follows that through a network."
+    )
+
+
+def emissions_account(costs: Costs) -> str:
+    """Return a table of what pruned channels still put out, as HTML; "" where no channel is pruned."""
+    if costs.emissions is None:
+        return _problem(costs, "emissions")
+    heads = ["Pruned channels of", "How many", "Put out", "Behind the batch-norm", "The others, up to"]
+    rows = [
+        [
+            each.layer or "the model itself",
+            f"{len(each.channels):,} of {each.outputs:,}",
+            _largest(each.at_layer),
+            f"{_largest(each.after_norm)} ({each.norm})" if each.norm else "none follows",
+            _largest(each.kept),
+        ]
+        for each in costs.emissions
+        if each.value is not None
+    ]
+    reasons = "".join(
+        f"<p><code>{escape(each.layer or 'the model itself')}</code>: {escape(each.why_not)}.</p>"
+        for each in costs.emissions
+        if each.why_not
+    )
+    note = "<p>Largest magnitudes, over held-out examples: a pruned channel puts out the same for each.</p>"
+    return (_table(heads, rows) + note if rows else "") + reasons
+
+
+def _largest(value: float | None) -> str:
+    return "not seen" if value is None else f"{value:.3g}"
+
+
+def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
+    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _problem(costs: Costs, name: str) -> str:
+    text = costs.problems.get(name, "")
+    return f'<p class="ps-note">{escape(text)}</p>' if text else ""
