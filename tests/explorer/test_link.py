@@ -258,7 +258,8 @@ def test_what_is_hidden_leaves_no_frame_behind() -> None:
         assert all(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
         assert explorer.open_link("hide=layer,method,n,dim,seed") is None
         assert explorer._sections.titles == ("Steps", "Costs", "Take it home")
-        assert explorer._sections.children == (explorer._steps.widget, explorer._taking.widget)
+        panels = (explorer._steps, explorer._costs, explorer._taking)
+        assert explorer._sections.children == tuple(panel.widget for panel in panels)
         assert not any(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
     finally:
         explorer.close()

@@ -130,7 +130,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_step_of_its_own() -> None:
         assert "<code>custom_from_mask(mask)</code>" in explorer._steps._table.value
         with pytest.raises(RequestError, match="the channels that the steps have pruned put out nothing"):
             explorer.silence()
-        explorer.request(layer="block2.norm2.weight", method="l1_unstructured")
+        explorer.request(layer="block2.norm2.weight", method="l1_unstructured", amount=0.0)
         assert explorer.preview.pruned_weights == 19
         explorer.undo()
         assert (explorer.layer, explorer.preview.pruned_weights, explorer.amount) == (layer, 19 * 576, 0.0)
