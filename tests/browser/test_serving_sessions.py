@@ -4,8 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
+import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psutil
@@ -111,25 +114,99 @@ def test_killed_kernel_tells_its_visitor_and_nobody_else(serve_cells: ServeCells
     assert "Traceback" not in server.log.read_text()
 
 
-def test_lost_connection_is_said_and_found_again(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER])
+class Cable:
+    """A way to ``server`` that can be cut: a port of its own, whose bytes are passed on."""
+
+    def __init__(self, server: Server) -> None:
+        self._to = int(re.search(r":(\d+)/", server.url)[1])
+        self._listens = socket.create_server(("127.0.0.1", 0))
+        self._pieces: list[socket.socket] = []
+        self.whole = self.answers = True
+        self.url = f"http://127.0.0.1:{self._listens.getsockname()[1]}/"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                page, _ = self._listens.accept()
+            except OSError:  # closed
+                return
+            if not self.whole:
+                page.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self._to))
+            self._pieces += [page, server]
+            threading.Thread(target=self._pass_on, args=[page, server, lambda: True], daemon=True).start()
+            threading.Thread(
+                target=self._pass_on, args=[server, page, lambda: self.answers], daemon=True
+            ).start()
+
+    def _pass_on(self, source: socket.socket, to: socket.socket, arrives: Callable[[], bool]) -> None:
+        with suppress(OSError):
+            while said := source.recv(65536):
+                if arrives():
+                    to.sendall(said)
+        for piece in (source, to):
+            with suppress(OSError):
+                piece.shutdown(socket.SHUT_RDWR)
+
+    def cut(self, whole: bool = False) -> None:
+        """Break every connection there is; no other comes, unless the cable is ``whole`` at once."""
+        self.whole = whole
+        for piece in self._pieces:
+            with suppress(OSError):
+                piece.shutdown(socket.SHUT_RDWR)
+            piece.close()
+        self._pieces.clear()
+
+    def mend(self) -> None:
+        self.whole = self.answers = True
+
+    def close(self) -> None:
+        self.cut()
+        self._listens.close()
+
+
+@pytest.fixture
+def cable() -> Iterator[Callable[[Server], Cable]]:
+    with ExitStack() as laid:
+        yield lambda server: laid.enter_context(closing(Cable(server)))
+
+
+HEARD = """
+heard = open("heard", "w", buffering=1)
+amount.observe(lambda change: heard.write(f"{change.new}\\n"), "value")
+"""
+
+
+def test_lost_connection_is_said_and_found_again(serve_cells: ServeCells, open_page, cable) -> None:
+    server = serve_cells([SLIDER, HEARD])
+    to_server = cable(server)
     page = open_page()
-    lines = []
-
-    def relay(line):
-        lines.append((line, line.connect_to_server()))
-
-    page.route_web_socket(re.compile("/api/kernels/"), relay)
-    page.goto(server.url)
-    process_of(page)
-    page.route("**/voila/session/*", lambda route: route.abort())
-    lines[-1][0].close()
-    page.get_by_role("alert").get_by_text("The connection to the server is lost").wait_for()
-    page.unroute("**/voila/session/*")
-    page.get_by_role("alert").wait_for(state="detached")
+    lines = set()  # Those that got through; a line may be tried while the cable is being cut.
+    page.on("websocket", lambda line: line.on("framereceived", lambda _: lines.add(line)))
+    page.goto(to_server.url)
+    kernel = process_of(page)
+    heard = Path(kernel.cwd(), "heard")
+    to_server.answers = False
     page.get_by_role("slider").press("ArrowRight")
+    wait_until(page, lambda: heard.read_text() == "1\n2\n")
+    to_server.cut()
+    page.get_by_role("alert").get_by_text("The connection to the server is lost").wait_for()
+    to_server.mend()
     page.get_by_text("amount is 2").wait_for()
-    assert len(lines) > 1
+    assert page.get_by_role("alert").count() == 0
+    page.get_by_role("slider").press("ArrowRight")
+    page.get_by_text("amount is 3").wait_for()
+    # A line that breaks and comes back at once is not taken away again.
+    before = len(lines)
+    for step in (4, 5, 6):
+        to_server.cut(whole=True)
+        page.get_by_role("slider").press("ArrowRight")
+        page.get_by_text(f"amount is {step}").wait_for()
+        assert len(lines) == before + step - 3
+    assert page.get_by_role("alert").count() == 0
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_page_says_when_its_server_has_gone(serve_cells: ServeCells, open_page, tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ EXTENSIONS = [
     "jupyter-matplotlib",
 ]
 
+PING_MS = 10_000
+"""Between two pings to a page; one that misses three of them is taken for lost."""
+
 A_KERNEL = r"([\w-]+)"
 
 
@@ -173,8 +176,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
             connection_dir_root=folder,
             config_file_paths=[],
             open_browser=options.open_browser,
-            # Tornado warns of Jupyter's default, which is longer than the interval between two pings.
-            tornado_settings={"ws_ping_timeout": 30_000},
+            tornado_settings={"ws_ping_interval": PING_MS},
             log_level=logging.WARNING,
         )
         server.initialize([])
@@ -203,6 +205,8 @@ def _settings(options: Options) -> Config:
     # Jupyter would drop what exceeds its rates, and with it pictures and widgets.
     settings.ZMQChannelsWebsocketConnection.limit_rate = False
     settings.Voila.kernel_websocket_connection_class = handlers.Line
+    # A page that was away asks for the state of everything; what was said meanwhile need not be kept for it.
+    settings.MappingKernelManager.buffer_offline_messages = False
     settings.VoilaConfiguration.template = "lab"
     settings.VoilaConfiguration.allow_template_override = "NO"
     settings.VoilaConfiguration.allow_theme_override = "NO"

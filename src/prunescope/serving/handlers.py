@@ -9,7 +9,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.handlers import KernelHandler
 from tornado import web
-from tornado.websocket import WebSocketClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketProtocol, WebSocketProtocol13
 from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
@@ -85,6 +85,23 @@ class Kernel(_Ours, KernelHandler):
 class Line(ZMQChannelsWebsocketConnection):
     """What a kernel says to its page; what it prints, tracebacks above all, is for the server's log."""
 
+    counted = ended = False
+
+    def connect(self) -> Any:
+        """Start to pass messages on."""
+        self.counted = True
+        return super().connect()
+
+    def disconnect(self) -> None:  # type: ignore[override]
+        """Stop, once; Jupyter counts wrongly where a page leaves before its line is up, or is told twice."""
+        if self.ended:
+            return
+        self.ended = True
+        if not self.counted:
+            self.multi_kernel_manager.notify_connect(self.kernel_id)
+            self._open_sockets.add(self)
+        super().disconnect()  # type: ignore[no-untyped-call]
+
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[bytes]) -> None:
         """Send a message on, unless it is output."""
         _, (_, header, _, _, content, *_) = self.session.feed_identities(outgoing_msg)
@@ -100,10 +117,19 @@ class Channels(_Ours, VoilaKernelWebsocketHandler):  # type: ignore[misc]
     """The line between a page and its kernel."""
 
     async def pre_get(self) -> None:
-        """Refuse a page whose session has ended, which would else be an error with a traceback."""
+        """Refuse a page whose session has ended, and forget one that has left before its line was up."""
         if self.kernel_id not in self.sessions:
             raise web.HTTPError(404, "no such session")
         await super().pre_get()
+        if self.connection is None:
+            raise web.Finish
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """Leave the pings to Jupyter, whose settings, in milliseconds, tornado would take for seconds."""
+        protocol: WebSocketProtocol | None = super().get_websocket_protocol()
+        if isinstance(protocol, WebSocketProtocol13):
+            protocol.params.ping_interval = protocol.params.ping_timeout = None
+        return protocol
 
     async def open(self, kernel_id: str) -> None:
         """Start to talk."""
@@ -113,7 +139,8 @@ class Channels(_Ours, VoilaKernelWebsocketHandler):  # type: ignore[misc]
     def on_close(self) -> None:
         """Notice that the page is gone."""
         self.sessions.disconnect(self.kernel_id, self)
-        super().on_close()
+        if self.connection is not None:
+            super().on_close()
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
         """Send to the page; that one has left meanwhile is no error."""
