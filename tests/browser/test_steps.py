@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import hosts
 import safetensors.torch
 import torch
 from playwright.sync_api import Page
+from test_hand import serious
 
+from prunescope.costs import measure, silencing
 from prunescope.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
@@ -66,6 +69,32 @@ def test_apply_undo_redo_and_the_link_that_carries_them(open_page: OpenPage, voi
     says(other, "0 % of 64 output channels")
     press(other, "Redo")
     says(other, "0 % of 45 output channels")
+
+
+def test_costs_and_a_step_that_leaves_pruned_channels_silent(open_page: OpenPage, voila_url: str) -> None:
+    session = Session(demo_source("cnn"))
+    session.apply(
+        session.preview(session.resolve(replace(session.first_spec, method="ln_structured", amount=0.3)))
+    )
+    *_, costs = measure(session, session.applied)
+    page = opened(open_page(width=420, height=900), voila_url)
+    page.get_by_role("tab", name="Costs").click()
+    says(page, f"{costs.files.masked:,}", f"{costs.compressed.masked:,}", f"{costs.compressed.permanent:,}")
+    says(page, f"{costs.nonzero:,} of {costs.parameters:,}", f"{costs.flops.total:,}, masked or not")
+    (seen,) = costs.emissions
+    says(page, "19 of 64, block2.norm2 behind", f"up to {seen.after_norm:.3g}", "Apply first")
+    assert page.get_by_role("button", name="Mask that too").is_disabled()
+    assert hosts.overflow(page) == 0
+    press(page, "Apply")
+    page.get_by_role("button", name="Mask that too").and_(page.locator(":enabled")).click()
+    session.silence(silencing(session))
+    *_, costs = measure(session, session.applied)
+    says(page, f"{costs.nonzero:,} of {costs.parameters:,}", "Pruned channels still put out nothing")
+    page.get_by_role("tab", name="Steps").click()
+    says(page, "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias")
+    hosts.wait_until(page, "location.search.includes('silence')")
+    assert page.get_by_role("button", name="Mask that too").count() == 0
+    assert serious(page) == []
 
 
 def test_a_hostile_link_gives_a_sentence_and_the_default(open_page: OpenPage, voila_url: str) -> None:

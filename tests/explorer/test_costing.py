@@ -52,7 +52,7 @@ def test_the_costs_of_what_is_shown_come_after_the_picture() -> None:
         assert "makes nothing smaller or faster" in line.value
         account = explorer._costs._files.value + explorer._costs._emissions.value
         assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in account
-        assert "<td>2 of 6</td>" in account
+        assert "0<br><small>2 of 6, 1 behind</small>" in account
         assert costs.cut.parameters == 2 * 27 + 2
         assert f"<b>{costs.cut.parameters:,}</b> parameters" in account
         measured = explorer.costs

@@ -169,13 +169,12 @@ def emissions_account(costs: Costs) -> str:
     """Return a table of what pruned channels still put out, as HTML; "" where no channel is pruned."""
     if costs.emissions is None:
         return _problem(costs, "emissions")
-    heads = ["Pruned channels of", "How many", "Put out", "Behind the batch-norm", "The others, up to"]
+    heads = ["Pruned channels of", "Put out", "Behind the batch-norm", "The others, up to"]
     rows = [
         [
-            each.layer or "the model itself",
-            f"{len(each.channels):,} of {each.outputs:,}",
+            _named(each),
             _largest(each.at_layer),
-            f"{_largest(each.after_norm)} ({each.norm})" if each.norm else "none follows",
+            _largest(each.after_norm) if each.norm else "none follows",
             _largest(each.kept),
         ]
         for each in costs.emissions
@@ -190,6 +189,12 @@ def emissions_account(costs: Costs) -> str:
     return (_table(heads, rows) + note if rows else "") + reasons
 
 
+def _named(seen: Emission) -> str:
+    """Return a layer's name in a table; what follows a line break is said smaller."""
+    behind = f", {seen.norm} behind" if seen.norm else ""
+    return f"{seen.layer or 'the model itself'}\n{len(seen.channels):,} of {seen.outputs:,}{behind}"
+
+
 def _largest(value: float | None) -> str:
     return "not seen" if value is None else f"{value:.3g}"
 
@@ -197,10 +202,16 @@ def _largest(value: float | None) -> str:
 def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
     top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     lines = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{_two_lines(first)}</th>'
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         for first, *rest in rows
     )
     return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _two_lines(text: str) -> str:
+    first, _, second = text.partition("\n")
+    return escape(first) + (f"<br><small>{escape(second)}</small>" if second else "")
 
 
 def _problem(costs: Costs, name: str) -> str:
