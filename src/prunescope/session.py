@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prunescope.analysis import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated
+from prunescope.analysis import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.errors import RequestError
 from prunescope.history import History, Step, Variant
 from prunescope.plans import Plans
@@ -399,17 +400,17 @@ class Session:
         self._refuse_old(what)
         variant, start = self.variant(what), self._known.state()
         try:
-            twin = self.twin()
-        except RequestError as problem:
-            reason = str(problem.__cause__ or problem).splitlines()[0]
-            raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from problem
+            model = pruned_copy(self.source.module, variant.masks)
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from error
 
         def keep(numbers: Numbers) -> None:
             if self._known.state() != start:
                 raise _changed("evaluate")
             self._known.remember(variant.key, start, numbers)
 
-        return Question(lambda: evaluated(evaluate, twin.pruned(variant.masks)), keep)
+        return Question(partial(evaluated, evaluate, model), keep)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from prunescope.analysis.account import (
     files_account,
     operations_account,
 )
-from prunescope.analysis.accuracy import Accuracy, Twin, copy_of
+from prunescope.analysis.accuracy import Accuracy, Twin, copy_of, pruned_copy
 from prunescope.analysis.comparison import SIDES, Comparison, Row, Side
 from prunescope.analysis.cutting import Cut, cut_out
 from prunescope.analysis.effect import ClassEffect, Effect, Example
@@ -56,4 +56,5 @@ __all__ = [
     "number",
     "operations_account",
     "permanent_file",
+    "pruned_copy",
 ]

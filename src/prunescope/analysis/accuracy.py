@@ -81,6 +81,25 @@ def copy_of(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def pruned_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of ``model`` in eval mode with zeros in place of what is pruned, to be given away.
+
+    Args:
+        model: Any module, pruned already or not; read, never written.
+        masks: Boolean masks by plain name, True where kept.
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> copied = pruned_copy(model, {"bias": torch.tensor([True, False])})
+        >>> copied.bias[1].item(), copied.training, model.training
+        (0.0, False, True)
+    """
+    copied = copy_of(model).eval()
+    for name, mask in masks.items():
+        _fill(copied, name, mask)
+    return copied
+
+
 class Twin:
     """A copy of a model, in eval mode, with memory of its own, to run in the model's place.
 
@@ -101,19 +120,6 @@ class Twin:
             self.model = copy_of(model).eval()
         except Exception as error:
             raise _unmeasured(error) from error
-
-    def pruned(self, masks: Mapping[str, Tensor]) -> nn.Module:
-        """Return a copy in eval mode with zeros in place of what is pruned, to be given away.
-
-        The twin is only read, so that this may be called from any thread.
-
-        Args:
-            masks: Boolean masks by plain name, True where kept.
-        """
-        model = copy_of(self.model)
-        for name, mask in masks.items():
-            _fill(model, name, mask)
-        return model
 
     def evaluate(
         self, inputs: Inputs, targets: Tensor, weights: Mapping[str, Tensor] | None = None

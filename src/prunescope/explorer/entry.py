@@ -49,7 +49,7 @@ def explore(
             or a tuple of them. Operations are counted on it, and what pruned channels put out.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
             ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
-            ``"steps"``, ``"view"`` and ``"takeaway"`` can be hidden as well.
+            ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
 
     Raises:
         TypeError: An unknown keyword.

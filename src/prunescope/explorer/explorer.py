@@ -20,6 +20,7 @@ from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.controls import Controls
 from prunescope.explorer.costpanel import CostsPanel
+from prunescope.explorer.effect import EffectPanel
 from prunescope.explorer.link import CONTROLS
 from prunescope.explorer.page import Page
 from prunescope.explorer.pointing import Pointing
@@ -91,6 +92,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._steps = StepsPanel(self._press, self._jump, self._lock)
         self._costs = CostsPanel(self._silence, self._measure_large)
         self._taking = TakingPanel(self._take, self._bring, self._lock)
+        self._effect = EffectPanel(self._lock)
         self._page = Page()
         self._addressed = False
         self._beside = {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(titles) == 1 else set())
@@ -105,6 +107,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._canvas.widget,
         ]
         self._sections = widgets.Tab().add_class("ps-sections")
+        self._sections.observe(self._on_section, names="selected_index")
         self._put_away = widgets.VBox().add_class("ps-hidden")
         below = [self._costs.line, self._sections, self._put_away, self._page]
         picture = widgets.VBox([self._ruler, *answers, *below]).add_class("ps-picture")
@@ -177,14 +180,29 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         """Have a tab for each section that is not hidden; the others stay in the tree, and close with it."""
         sections = {
             "steps": ("Steps", self._steps.widget),
+            "effect": ("Effect", self._effect.widget),
             "costs": ("Costs", self._costs.widget),
             "takeaway": ("Take it home", self._taking.widget),
         }
-        shown = [section for name, section in sections.items() if name not in self._hide]
-        self._put_away.children = [widget for name, (_, widget) in sections.items() if name in self._hide]
+        hide = self._hide if self._measurable else self._hide | {"effect"}
+        shown = [section for name, section in sections.items() if name not in hide]
+        self._put_away.children = [widget for name, (_, widget) in sections.items() if name in hide]
         self._sections.children = [widget for _, widget in shown]
         self._sections.titles = tuple(title for title, _ in shown)
         _show(self._sections, bool(shown))
+        self._on_section()
+
+    @property
+    def _measurable(self) -> bool:
+        """Return whether there is a model whose effect can be measured, as far as is known."""
+        alone = len(self._catalogue.entries) == 1
+        return not alone or self.snapshot.has_data or bool(self.snapshot.evaluates)
+
+    def _on_section(self, _change: Any = None) -> None:
+        with self._lock:
+            sections, shown = self._sections.children, self._sections.selected_index
+            in_front = shown is not None and sections[shown : shown + 1] == (self._effect.widget,)
+            self._effect.look(in_front)
 
     def _carry_state_in_address(self) -> None:
         """From now on keep the state in the address of the page, which shows nothing but this explorer."""
@@ -198,6 +216,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._readout.render(snapshot)
         self._steps.render(snapshot)
         self._costs.render(snapshot)
+        self._effect.render(snapshot)
         self._taking.render(snapshot)
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
@@ -217,8 +236,10 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     def _on_page(self, _change: Any) -> None:
         with self._lock:
-            self._canvas.set_theme(DARK if self._ruler.dark else LIGHT)
-            self._canvas.set_width(self._ruler.width)
+            theme, width = DARK if self._ruler.dark else LIGHT, self._ruler.width
+            self._canvas.set_theme(theme)
+            self._canvas.set_width(width)
+            self._effect.set_page(width, theme)
 
     def close(self) -> None:
         """Close every widget, figure and task of the explorer; it is of no use afterwards."""

@@ -26,7 +26,7 @@ from prunescope.takeaway.plan import spec_of, step_values
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "costs", "compare", "takeaway")
+HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "takeaway")
 """What can be hidden: the controls, those of the pictures, and the sections below them."""
 
 LIMIT = 100_000

@@ -1,8 +1,8 @@
 """Matplotlib drawings of previews and of what they do: figures and axes only, no pyplot and no widgets."""
 
-from prunescope.figures.classes import draw_classes
+from prunescope.figures.classes import draw_classes, shown_classes
 from prunescope.figures.draw import draw_agreement, draw_both_norms, draw_heatmap, draw_histogram, draw_norms
-from prunescope.figures.examples import draw_examples
+from prunescope.figures.examples import MAX_EXAMPLES, draw_examples, strip_height
 from prunescope.figures.pruning import Place, PruningFigure
 from prunescope.figures.reading import sentence
 from prunescope.figures.sides import ComparisonFigure
@@ -12,6 +12,7 @@ from prunescope.figures.view import VIEW_CHOICES, View
 __all__ = [
     "DARK",
     "LIGHT",
+    "MAX_EXAMPLES",
     "VIEW_CHOICES",
     "ComparisonFigure",
     "Place",
@@ -26,4 +27,6 @@ __all__ = [
     "draw_histogram",
     "draw_norms",
     "sentence",
+    "shown_classes",
+    "strip_height",
 ]

@@ -18,6 +18,9 @@ from prunescope.figures.style import Theme, rc_theme
 MAX_CLASSES = 20
 """Rows at the most; of more classes, those whose accuracy moved most are drawn."""
 
+LONGEST_NAME = 14
+"""Letters of a class's name that are written at the most."""
+
 _APART = 0.17  # Between the middle of a row and the intervals above and below it.
 
 
@@ -93,9 +96,10 @@ def _dress(ax: Axes, names: list[str], theme: Theme) -> None:
     ax.set_facecolor(theme.paper)
     ax.set_xlim(0, 1)
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), [_short(name) for name in names])
     ax.set_ylabel("class", color=theme.faint, fontsize=theme.text_size)
-    ax.set_xlabel("answered right", color=theme.faint, fontsize=theme.text_size)
+    ax.set_xlabel("answered right, with 95 % intervals", color=theme.faint, fontsize=theme.text_size)
+    ax.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     ax.tick_params(colors=theme.faint, labelsize=theme.text_size, length=0)
     ax.grid(axis="x", color=theme.grid, linewidth=0.8)
@@ -104,9 +108,13 @@ def _dress(ax: Axes, names: list[str], theme: Theme) -> None:
         spine.set_visible(side == "left")
         spine.set_color(theme.grid)
     ax.legend(
-        handles=_handles(theme), loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
+        handles=_handles(theme), loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False,
         borderpad=0, fontsize=theme.text_size, labelcolor=theme.ink, handlelength=1.4, columnspacing=1.4,
     )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _handles(theme: Theme) -> list[Line2D]:
@@ -114,5 +122,4 @@ def _handles(theme: Theme) -> list[Line2D]:
     return [
         Line2D([], [], linestyle="", marker="o", markersize=6, label="before", **hollow),
         Line2D([], [], linestyle="", marker="D", markersize=5.5, color=theme.kept, label="after"),
-        Line2D([], [], linewidth=1.3, color=theme.faint, label="95 % interval"),
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,14 +21,13 @@ from prunescope.sources import Inputs
 MAX_EXAMPLES = 20
 """Examples in a strip, unless another number is asked for."""
 
-TILE_HEIGHT = 1.52
-"""How high a tile with its two lines of text is, in widths of a tile."""
-
 MARKS = {"became wrong": "✗", "became right": "✓", "became wrong in another way": "≠"}
 """The sign of an answer that changed."""
 
 _MOST_PIXELS = 96
-_SIDE = 0.86  # Of a picture, in widths of a tile.
+_SIDE, _LINE = 0.86, 0.22  # Of a picture and of a line of text, in widths of a tile.
+_SHORT = 3  # Letters of two names that stand beside each other under a picture.
+_LETTER = 0.68  # How wide a bold letter is, in sizes of its font.
 
 
 def draw_examples(
@@ -57,66 +58,92 @@ def draw_examples(
             raise RequestError(name, f"`{name}` must be at least 1, got {value}.")
     theme = rc_theme() if theme is None else theme
     examples = effect.examples(most)
-    rows = math.ceil(len(examples) / columns)
-    ax = (
-        Figure(figsize=(0.9 * columns, 0.9 * TILE_HEIGHT * rows)).add_axes((0, 0, 1, 1)) if ax is None else ax
-    )
-    for place, example in enumerate(examples):
-        row, column = divmod(place, columns)
-        _draw_tile(ax, column, row * TILE_HEIGHT, example, _look(effect.inputs, example.index), theme)
+    height = strip_height(examples, columns)
+    if ax is None:
+        ax = Figure(figsize=(0.9 * columns, 0.9 * height)).add_axes((0, 0, 1, 1))
     ax.set_xlim(0, columns)
-    ax.set_ylim(rows * TILE_HEIGHT, 0)
+    ax.set_ylim(height, 0)
     ax.set_aspect("equal")
     ax.set_axis_off()
+    room = _room(ax, columns, theme)
+    for place, example in enumerate(examples):
+        row, column = divmod(place, columns)
+        left, top = column + (1 - _SIDE) / 2, row * _tile_height(examples) + (1 - _SIDE) / 2
+        _draw_picture(ax, left, top, example, _look(effect.inputs, example.index), theme)
+        _write(ax, left, top, _lines(example, _stacked(examples)), room, theme)
     return ax
 
 
-def _draw_tile(
+def strip_height(examples: Sequence[Example], columns: int) -> float:
+    """Return how high the strip of ``examples`` is, in widths of a tile."""
+    return math.ceil(len(examples) / columns) * _tile_height(examples)
+
+
+def _tile_height(examples: Sequence[Example]) -> float:
+    return 1.08 + _LINE * (3 if _stacked(examples) else 2)
+
+
+def _stacked(examples: Sequence[Example]) -> bool:
+    """Return whether the names are too long to stand beside each other."""
+    return any(len(name) > _SHORT for each in examples for name in (each.before, each.after, each.target))
+
+
+def _room(ax: Axes, columns: int, theme: Theme) -> int:
+    """Return how many bold letters fit under a picture."""
+    points = 0.94 * ax.bbox.width / ax.figure.dpi * 72 / columns
+    return max(3, int(points / (_LETTER * FontProperties(size=theme.text_size).get_size_in_points())))
+
+
+def _draw_picture(
     ax: Axes, left: float, top: float, example: Example, look: NDArray[np.float32] | None, theme: Theme
 ) -> None:
-    gap = (1 - _SIDE) / 2
-    left, top = left + gap, top + gap
     if look is None:
-        ax.text(
-            left + _SIDE / 2,
-            top + _SIDE / 2,
-            f"#{example.index}",
-            color=theme.faint,
-            ha="center",
-            va="center",
-        )
+        ax.text(left + _SIDE / 2, top + _SIDE / 2, f"#{example.index}", color=theme.faint, ha="center",
+                va="center", fontsize=theme.text_size)  # fmt: skip
     elif look.ndim == 1:
         across = np.linspace(left + 0.04, left + _SIDE - 0.04, len(look))
         ax.plot(across, top + _SIDE - 0.06 - look * (_SIDE - 0.12), color=theme.kept, linewidth=1)
     else:
         extent = (left, left + _SIDE, top + _SIDE, top)
+        limits = ax.get_xlim(), ax.get_ylim()
         ax.imshow(look, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    width, colour = (2.4, theme.threshold) if example.changed else (0.8, theme.grid)
-    if example.fate == "became right":
-        colour = theme.kept
+        ax.set(xlim=limits[0], ylim=limits[1])
+    colour = theme.kept if example.fate == "became right" else theme.threshold
+    width, colour = (2.4, colour) if example.changed else (0.8, theme.grid)
     ax.add_patch(Rectangle((left, top), _SIDE, _SIDE, fill=False, edgecolor=colour, linewidth=width))
-    _write(ax, left + _SIDE / 2, top + _SIDE, example, theme)
 
 
-def _write(ax: Axes, middle: float, bottom: float, example: Example, theme: Theme) -> None:
-    answer = example.after
+def _lines(example: Example, stacked: bool) -> list[str]:
+    """Return what stands under a picture: the answers, and what would be right."""
+    number, truth = f"#{example.index}", f"is {example.target}"
+    answers = [example.after]
     if example.changed:
-        answer = f"{MARKS[example.fate]} {example.before} → {example.after}"
-    lines = [
-        (answer, 0.05, theme.ink, "bold" if example.changed else "normal"),
-        (f"#{example.index} is {example.target}", 0.27, theme.faint, "normal"),
-    ]
-    for text, below, colour, weight in lines:
-        ax.text(middle, bottom + below, text, color=colour, fontweight=weight, ha="center", va="top",
-                fontsize=theme.text_size)  # fmt: skip
+        answers = [f"{MARKS[example.fate]} {example.before}", f"→ {example.after}"]
+    if not stacked:
+        return [" ".join(answers), f"{number} {truth}"]
+    answered = example.target in (example.before, example.after)  # Then it need not be written once more.
+    return [*answers, number if answered else truth]
+
+
+def _write(ax: Axes, left: float, top: float, lines: list[str], room: int, theme: Theme) -> None:
+    changed = lines[0][:1] in MARKS.values()
+    for place, line in enumerate(lines):
+        answer = line is not lines[-1]
+        fits = room if answer else room * 5 // 4  # What is not bold is narrower.
+        ax.text(
+            left + _SIDE / 2, top + _SIDE + 0.05 + place * _LINE,
+            line if len(line) <= fits else line[: fits - 1] + "…",
+            color=theme.ink if answer else theme.faint, ha="center", va="top", fontsize=theme.text_size,
+            fontweight="bold" if answer and changed else "normal",
+        )  # fmt: skip
 
 
 def _look(inputs: Inputs, index: int) -> NDArray[np.float32] | None:
     """Return what an example looks like, in [0, 1]: ``(H, W)``, ``(H, W, 3)``, a line ``(L,)``, or None."""
-    values = (inputs[0] if isinstance(inputs, tuple) else inputs)[index]
-    if not values.is_floating_point() and values.ndim < 2:
+    values = (inputs[0] if isinstance(inputs, tuple) else inputs)[index].detach()
+    if values.is_complex() or not (values.is_floating_point() or values.ndim > 1):
         return None  # A number, or tokens.
-    return _scaled(_shaped(values.detach().float().cpu()))
+    return _scaled(_shaped(values.float().cpu()))
 
 
 def _shaped(values: Tensor) -> NDArray[np.float32] | None:

@@ -1,0 +1,191 @@
+"""The effect of pruning on what the model is for: by class, by example, or in the person's own numbers.
+
+Two pictures, or on request the same as tables. They are made when they are looked at, and only when what they
+show has changed.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from html import escape
+
+import ipywidgets as widgets
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from prunescope.analysis import Effect, Example
+from prunescope.explorer.frames import png
+from prunescope.explorer.readout import number_changes
+from prunescope.explorer.snapshot import Snapshot
+from prunescope.figures import (
+    LIGHT,
+    MAX_EXAMPLES,
+    Theme,
+    draw_classes,
+    draw_examples,
+    shown_classes,
+    strip_height,
+)
+
+DPI = 200
+"""Dots an inch: two a CSS pixel, so that the pictures are sharp on any screen."""
+
+_TILE, _MOST_COLUMNS, _PADDING = 68, 10, 40  # CSS pixels of a tile at the least; tiles; around the pictures.
+_ROW, _AROUND = 26, 74  # CSS pixels of a row of the chart, and above and below the rows.
+
+HINT = "<p>A checkpoint has weights and no network that could be run, so its effect cannot be measured.</p>"
+"""What stands in the panel of a model that cannot be measured, where others can."""
+
+
+class EffectPanel:
+    """What pruning does to the answers of a model, or to the person's own numbers.
+
+    Args:
+        lock: Held while a press is acted on; whoever calls a method holds it too.
+
+    Attributes:
+        widget: The panel.
+        as_text: Whether tables stand in place of the pictures.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
+        self._lock = lock
+        self._snapshot: Snapshot | None = None
+        self._drawn: object = None
+        self._looked_at, self._width, self._theme = False, 900, LIGHT
+        self._summary = widgets.HTML().add_class("ps-summary")
+        self.as_text = widgets.ToggleButton(description="As text", layout={"width": "auto"})
+        self.as_text.observe(self._on_press, names="value")
+        self._body = widgets.HTML().add_class("ps-effect-body")
+        row = widgets.Box([self._summary, self.as_text]).add_class("ps-effect-row")
+        self.widget = widgets.VBox([row, self._body]).add_class("ps-effect")
+
+    def _on_press(self, _change: object) -> None:
+        with self._lock:
+            self._refresh()
+
+    def look(self, looked_at: bool) -> None:
+        """Be told whether the panel is in sight; pictures are made only then."""
+        self._looked_at = looked_at
+        self._refresh()
+
+    def set_page(self, width: int, theme: Theme) -> None:
+        """Take the width of the column in CSS pixels, and the colours of the page."""
+        self._width, self._theme = width, theme
+        self._refresh()
+
+    def render(self, snapshot: Snapshot) -> None:
+        """Show the effect in ``snapshot``; while it is being measured, the last one stays and is paler."""
+        if self._snapshot is not None and self._snapshot.model != snapshot.model:
+            self._drawn = None
+        self._snapshot = snapshot
+        self._refresh()
+
+    def _refresh(self) -> None:
+        snapshot = self._snapshot
+        if snapshot is None or not self._looked_at:
+            return
+        waiting = snapshot.has_data and snapshot.effect is None
+        (self._body.add_class if waiting else self._body.remove_class)("ps-stale")
+        self.as_text.layout.display = None if snapshot.has_data else "none"
+        if snapshot.has_data:
+            self._show_effect(snapshot)
+        else:
+            self._summary.value = ""
+            self._body.value = _numbers(number_changes(snapshot)) if snapshot.evaluates else HINT
+
+    def _show_effect(self, snapshot: Snapshot) -> None:
+        effect = snapshot.effect
+        if effect is None:
+            measuring = "Not measured." if snapshot.evaluation_problem else "Measuring …"
+            self._summary.value = f"<p>{measuring}</p>"
+            if self._drawn is None:
+                self._body.value = ""
+            return
+        self._summary.value = f"<p>{effect.sentence}</p>"
+        key = effect, self.as_text.value, self._width, self._theme
+        if key != self._drawn:
+            self._drawn = key
+            self._body.value = _tables(effect) if self.as_text.value else self._pictures(effect)
+
+    def _pictures(self, effect: Effect) -> str:
+        width = max(280, self._width - _PADDING)
+        columns = min(_MOST_COLUMNS, width // _TILE)
+        most = columns * -(-MAX_EXAMPLES // columns)
+        examples, rows = effect.examples(most), len(shown_classes(effect))
+        chart = self._figure(width, _AROUND + _ROW * rows)
+        chart.set_layout_engine("constrained")
+        draw_classes(effect, chart.add_subplot(), theme=self._theme)
+        strip = self._figure(width, round(width / columns * strip_height(examples, columns)))
+        draw_examples(effect, strip.add_axes((0, 0, 1, 1)), most=most, columns=columns, theme=self._theme)
+        return _section(_chart_title(effect), _image(chart, _chart_text(effect))) + _section(
+            _strip_title(effect, len(examples)), _image(strip, "; ".join(map(_in_words, examples)))
+        )
+
+    def _figure(self, width: int, height: int) -> Figure:
+        return Figure(figsize=(width / 100, height / 100), dpi=DPI, facecolor=self._theme.paper)
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h4>{escape(title)}</h4>{content}</section>"
+
+
+def _image(figure: Figure, text: str) -> str:
+    """Return ``figure`` as an image of half as many CSS pixels as it has dots."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    data = b64encode(png(np.asarray(pixels))).decode()
+    width = round(figure.bbox.width / 2)
+    return f'<img width="{width}" alt="{escape(text)}" src="data:image/png;base64,{data}">'
+
+
+def _chart_title(effect: Effect) -> str:
+    shown, classes = len(shown_classes(effect)), len(effect.classes)
+    return "Right answers, class by class" + (
+        f": the {shown} of {classes:,} classes that moved most" if shown < classes else ""
+    )
+
+
+def _chart_text(effect: Effect) -> str:
+    return "; ".join(
+        f"class {each.name}: {each.before.right:,} → {each.after.right:,} of {each.after.total:,}"
+        for each in shown_classes(effect)
+    )
+
+
+def _strip_title(effect: Effect, shown: int) -> str:
+    return f"Examples: {shown:,} of {effect.after.total:,}, those that changed first"
+
+
+def _in_words(example: Example) -> str:
+    before, after = example.before, example.after
+    answer = f"{before} → {after}" if example.changed else after
+    return f"#{example.index} is {example.target}, answered {answer}: {example.fate}"
+
+
+def _tables(effect: Effect) -> str:
+    classes = [(each.name, each.before.in_words, each.after.in_words) for each in shown_classes(effect)]
+    examples = effect.examples(MAX_EXAMPLES)
+    told = [(f"#{each.index}", each.target, each.before, each.after, each.fate) for each in examples]
+    return _section(_chart_title(effect), _table(("Class", "Before", "After"), classes)) + _section(
+        _strip_title(effect, len(examples)),
+        _table(("Example", "Is", "Before", "After", "What became of it"), told),
+    )
+
+
+def _numbers(changes: Iterable[tuple[str, str]]) -> str:
+    rows = [(name, *values.split(" → ")) for name, values in changes]
+    return _section(
+        "Your own measure, of the model as it was given and with the steps and what is shown",
+        _table(("Number", "Before", "After"), rows),
+    )
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(each)}</td>" for each in row) + "</tr>" for row in rows)
+    return f'<table class="ps-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
