@@ -12,6 +12,7 @@ from torch.nn import Module, Parameter
 from prunescope.prune.attach import hook_of, mask_of, original, put_on, scores_for, whose
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.combine import next_mask, selects_by_rank
+from prunescope.prune.memory import fresh
 from prunescope.prune.methods import CustomFromMask
 from prunescope.prune.parameters import all_or_nothing, described
 from prunescope.prune.ranked import RankedMethod
@@ -168,7 +169,7 @@ def _ranked(method: RankedMethod, tensors: list[Tensor], earlier: Tensor | None)
     if k == 0:
         ones = torch.ones(total, dtype=torch.bool, device=tensors[0].device)
         return _split(ones if earlier is None else earlier, tensors)
-    masks = [torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in tensors]
+    masks = [fresh(t.shape, t.dtype, t.device) for t in tensors]
     if candidates is None and method.select_at_once(tensors, k, masks):
         return masks
     values = method.unit_scores(tensors, candidates)

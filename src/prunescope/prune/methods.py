@@ -11,11 +11,12 @@ from prunescope.prune.attach import is_soft
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.compat import known_to_torch
 from prunescope.prune.errors import ShapeError
-from prunescope.prune.partition import Scores, cut_at, write_magnitudes_kept
+from prunescope.prune.memory import fresh
+from prunescope.prune.partition import Scores, write_lowest
 from prunescope.prune.ranked import RankedMethod, StructuredMethod
 from prunescope.prune.scores import Norm, channel_norms, magnitudes, validate_norm
 from prunescope.prune.selection import Ranking, validate_amount
-from prunescope.prune.units import candidate_units, refuse_nan, spread
+from prunescope.prune.units import candidate_units, spread
 
 
 @known_to_torch
@@ -92,7 +93,7 @@ class L1Unstructured(RankedMethod):
         if len(tensors) == 1:
             return magnitudes(tensors[0])
         wide = torch.float64 if any(_wide(t) == torch.float64 for t in tensors) else torch.float32
-        scores = torch.empty(sum(t.numel() for t in tensors), dtype=wide, device=tensors[0].device)
+        scores = fresh((sum(t.numel() for t in tensors),), wide, tensors[0].device)
         start = 0
         for t in tensors:
             magnitudes(t, out=scores[start : start + t.numel()])
@@ -101,13 +102,10 @@ class L1Unstructured(RankedMethod):
 
     def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
         """Write the masks straight from the weights where their memory can be read as it lies."""
-        if not all(_lies_flat(t) and t.dtype == tensors[0].dtype for t in tensors):
+        if len({t.dtype for t in (*tensors, *outs)}) > 1 or not all(_lies_flat(t) for t in tensors):
             return False
         parts = [t.detach().view(-1) for t in tensors]
-        for part in parts:
-            refuse_nan(part, None)
-        cut = cut_at(Scores(parts, absolute=True), k)
-        write_magnitudes_kept(parts, cut, [out.view(-1) for out in outs])
+        write_lowest(Scores(parts, absolute=True), k, [out.view(-1) for out in outs])
         return True
 
     @classmethod

@@ -2,8 +2,8 @@
 
 On a CPU the k-th lowest is found by selection, not by a sort: a sample brackets it, one pass counts what lies
 below the bracket and collects what lies inside, and ``numpy.partition`` settles the rest (Floyd and Rivest,
-"Expected time bounds for selection", 1975, https://doi.org/10.1145/360680.360691). Elsewhere the device's own
-sort is fastest. The mask is then one comparison.
+"Expected time bounds for selection", 1975, https://doi.org/10.1145/360680.360691). The same pass writes the
+mask, but for what lies inside. Elsewhere the device's own sort is fastest, and the mask one comparison.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunescope.prune.units import refuse_nan
+
 Array: TypeAlias = NDArray[np.floating[Any]]
 
 # Large enough that Python's share is nothing, small enough for the processor's cache.
 _BLOCK = 1 << 17
 # Below this a plain selection is as fast as sampling first.
-_SAMPLED_FROM = 1 << 14
-# A sample of n scores has _DENSITY times the square root of n: it then costs as much as what it narrows down.
-_DENSITY = 8
+_SAMPLED_FROM = 1 << 17
+# The step between the scores of a sample, in cube roots of their number.
+_SPARSITY = 0.5
 # Width of the bracket, in standard deviations: the first misses once in some hundred times.
 _DEVIATIONS = (3.0, 12.0)
 
@@ -35,49 +37,99 @@ class Cut(NamedTuple):
     """How many units with exactly that score go, lowest index first; None: all of them."""
     tied: Tensor | None = None
     """Their indices, if they are known."""
+    written: bool = False
+    """Whether the masks were written while the cut was looked for."""
+
+
+class Block(NamedTuple):
+    """Some of the scores of one part, good until the next block comes."""
+
+    scores: Array
+    place: int
+    """Place of the first among all scores."""
+    part: int
+    start: int
+    """Place of the first in its part."""
+
+    def within(self, outs: Sequence[Array]) -> Array:
+        """Return the same places of arrays that lie like the parts."""
+        return outs[self.part][self.start : self.start + len(self.scores)]
 
 
 class Scores:
     """Scores laid end to end, read in blocks: given ones, or the magnitudes of weights.
 
     Magnitudes are computed a block at a time, in cache, and never held: half of what a large tensor costs is
-    the first touch of new memory.
+    the first touch of new memory. NaN and infinity are looked for on the first reading, while it is there.
 
     Args:
         parts: Flat contiguous tensors on the CPU in float32 or float64. Read, never written.
         absolute: Whether their magnitudes are the scores.
+        checked: Whether they are known to be free of NaN.
     """
 
-    def __init__(self, parts: Sequence[Tensor], *, absolute: bool = False) -> None:
+    def __init__(self, parts: Sequence[Tensor], *, absolute: bool = False, checked: bool = False) -> None:
         """Look at the tensors' memory."""
+        self.parts = parts
         self.arrays: list[Array] = [part.numpy() for part in parts]
         self.absolute = absolute
+        self.checked = checked
 
     def __len__(self) -> int:
         """Return the number of scores."""
         return sum(len(array) for array in self.arrays)
 
-    def blocks(self) -> Iterator[tuple[int, Array]]:
-        """Return the scores in blocks, each with the place of its first, and good until the next comes."""
+    def blocks(self) -> Iterator[Block]:
+        """Return the scores in blocks.
+
+        Raises:
+            ValueError: all blocks have been read for the first time, and a score is NaN.
+        """
         place, room = 0, np.empty(min(len(self), _BLOCK), self.arrays[0].dtype)
-        for array in self.arrays:
+        highest = []
+        for part, array in enumerate(self.arrays):
             for start in range(0, len(array), _BLOCK):
                 block = array[start : start + _BLOCK]
-                yield place + start, np.abs(block, out=room[: len(block)]) if self.absolute else block
+                block = np.abs(block, out=room[: len(block)]) if self.absolute else block
+                if not self.checked:
+                    highest.append(block.max())
+                yield Block(block, place + start, part, start)
             place += len(array)
+        self._check(highest)
 
     def every(self, step: int) -> Array:
         """Return a copy of every ``step``-th score, each part from its start."""
-        picked = np.concatenate([array[::step] for array in self.arrays])
-        return np.abs(picked, out=picked) if self.absolute else picked
+        picked = [np.abs(a[::step]) if self.absolute else a[::step] for a in self.arrays]
+        return picked[0].copy() if len(picked) == 1 and not self.absolute else np.concatenate(picked)
+
+    def whole(self) -> Array:
+        """Return a copy of all scores.
+
+        Raises:
+            ValueError: one is NaN.
+        """
+        scores = self.every(1)
+        self._check([] if self.checked else [scores.max()])
+        return scores
+
+    def _check(self, highest: Sequence[np.floating[Any]]) -> None:
+        # The maximum of anything with a NaN in it is NaN.
+        if not np.isfinite(highest).all():
+            for part in self.parts:
+                refuse_nan(part, None)
+        self.checked = True
 
 
-def cut_at(scores: Scores, k: int) -> Cut:
+def cut_at(scores: Scores, k: int, outs: Sequence[Array] = ()) -> Cut:
     """Return the cut below which exactly ``k`` scores lie.
 
     Args:
-        scores: Scores, free of NaN.
+        scores: Scores to cut.
         k: Number of scores to cut off, ``1 <= k <= len(scores)``.
+        outs: Arrays like the parts to write masks into if that can be done on the way.
+
+    Raises:
+        ValueError: a score is NaN.
 
     Example:
         >>> cut_at(Scores([torch.tensor([3.0, 1.0, 2.0, 2.0])]), 2)[:2]
@@ -86,82 +138,83 @@ def cut_at(scores: Scores, k: int) -> Cut:
     if len(scores) >= _SAMPLED_FROM:
         sample = np.sort(scores.every(_step(len(scores))))
         for deviations in _DEVIATIONS:
-            cut = _cut_between(scores, k, *_bracket(scores, k, sample, deviations))
+            cut = _cut_between(scores, k, *_bracket(sample, k / len(scores), deviations), outs)
             if cut is not None:
                 return cut
-    return _cut_whole(scores.every(1), k)
+    return _cut_whole(scores.whole(), k)
 
 
 def _cut_whole(scratch: Array, k: int) -> Cut:
     """Return the cut of scores that are few, or that no sample gives a fair picture of."""
     scratch.partition(k - 1)
     threshold = scratch[k - 1]
-    ties = k - int(np.count_nonzero(scratch[:k] < threshold))
-    every = not (scratch[k:] == threshold).any()
-    return Cut(float(threshold), None if every else ties)
+    if k == len(scratch) or scratch[k:].min() > threshold:
+        return Cut(float(threshold), None)
+    return Cut(float(threshold), k - int(np.count_nonzero(scratch[:k] < threshold)))
 
 
 def _step(count: int) -> int:
-    """Return the step between the scores of a sample, odd so that it does not fall in with even rows."""
-    return int(count**0.5 / _DENSITY) | 1
+    """Return the step between the scores of a sample, odd so that it does not fall in with even rows.
+
+    The longer the step, the less there is to sort, and the wider the bracket: their sum is least at the
+    cube root of the count.
+    """
+    return int(_SPARSITY * count ** (1 / 3)) | 1
 
 
-def _bracket(scores: Scores, k: int, sample: Array, deviations: float) -> tuple[float, float]:
-    """Return two values between which the ``k``-th lowest lies, near certainly.
-
-    The sample names a value of about that rank; counting what lies above it gives its true rank. From there
-    it is a short way, on which the sample is off by the root of the number of its members passed.
+def _bracket(sample: Array, share: float, deviations: float) -> tuple[float, float]:
+    """Return two values between which the share's quantile lies, near certainly.
 
     Args:
-        scores: Scores, free of NaN.
-        k: Number of scores to cut off.
         sample: Some of the scores, in rising order.
-        deviations: Margin on either side, in standard deviations.
+        share: Share of the scores to cut off.
+        deviations: Margin on either side, in standard deviations of a rank in the sample.
     """
-    share = len(sample) / len(scores)
-    guess = sample[min(int(k * share), len(sample) - 1)]
-    above = sum(int(np.count_nonzero(block > guess)) for _, block in scores.blocks())
-    way = (k - len(scores) + above) * share
-    place = int(np.searchsorted(sample, guess, "right")) + way
-    margin = deviations * abs(way) ** 0.5 + 2.0
+    place = share * len(sample)
+    margin = deviations * (place * (1 - share)) ** 0.5 + 2.0
     first, last = int(place - margin), int(place + margin)
-    low = float(sample[min(first, len(sample) - 1)]) if first >= 0 else -np.inf
-    high = float(sample[max(last, 0)]) if last < len(sample) else np.inf
+    low = float(sample[first]) if place >= margin else -np.inf
+    high = float(sample[last]) if last < len(sample) else np.inf
     return low, high
 
 
-def _cut_between(scores: Scores, k: int, low: float, high: float) -> Cut | None:
+def _cut_between(scores: Scores, k: int, low: float, high: float, outs: Sequence[Array]) -> Cut | None:
     """Return the cut if it lies between ``low`` and ``high`` or at one of them, or None.
 
-    The ends are left out when scores are collected: half of all may equal one of them (zeros, say).
+    Everything above ``low`` is kept at first; then what has to go between the two is struck out. The ends
+    are left out when scores are collected: half of all may equal one of them (zeros, say).
     """
     above, places, found = 0, [], []
     flags = np.empty((2, min(len(scores), _BLOCK)), np.bool_)
-    for place, block in scores.blocks():
-        inside = np.greater(block, low, out=flags[0, : len(block)])
+    for block in scores.blocks():
+        size = len(block.scores)
+        inside = np.greater(block.scores, low, out=flags[0, :size])
         above += int(np.count_nonzero(inside))
-        inside &= np.less(block, high, out=flags[1, : len(block)])
+        if outs:
+            np.copyto(block.within(outs), inside)
+        inside &= np.less(block.scores, high, out=flags[1, :size])
         index = np.flatnonzero(inside)
-        places.append(index + place)
-        found.append(block[index])
+        places.append(index + block.place)
+        found.append(block.scores[index])
     candidates, below = np.concatenate(found), len(scores) - above
     if k <= below:
         return _cut_equal(scores, k, low)
     if k > below + len(candidates):
         return _cut_equal(scores, k, high)
-    threshold, ties, _ = _cut_whole(candidates.copy(), k - below)
-    if ties is None:
-        return Cut(threshold, None)
-    tied = np.concatenate(places)[np.flatnonzero(candidates == threshold)[:ties]]
-    return Cut(threshold, ties, torch.from_numpy(tied))
+    threshold, ties, *_ = _cut_whole(candidates.copy(), k - below)
+    where = np.concatenate(places)
+    tied = where[np.flatnonzero(candidates == threshold)[:ties]]
+    _strike_out(outs, where[candidates < threshold])
+    _strike_out(outs, tied)
+    return Cut(threshold, ties, torch.from_numpy(tied), written=bool(outs))
 
 
 def _cut_equal(scores: Scores, k: int, value: float) -> Cut | None:
     """Return the cut if it lies at the scores that equal ``value``, or None."""
     below = equal = 0
-    for _, block in scores.blocks():
-        below += int(np.count_nonzero(block < value))
-        equal += int(np.count_nonzero(block == value))
+    for block in scores.blocks():
+        below += int(np.count_nonzero(block.scores < value))
+        equal += int(np.count_nonzero(block.scores == value))
     ties = k - below
     return Cut(value, None if ties == equal else ties) if 0 < ties <= equal else None
 
@@ -203,43 +256,59 @@ def write_kept(values: Tensor, cut: Cut, out: Tensor) -> None:
         cut: Where to cut.
         out: 1-D tensor of the same length, of any dtype that holds 0 and 1.
     """
+    on_cpu = values.device.type == "cpu"
+    if on_cpu and out.dtype == torch.bool:
+        # numpy compares five times as fast as torch when the answer is a bool.
+        compare = np.greater if cut.ties is None else np.greater_equal
+        compare(values.numpy(), cut.threshold, out=out.numpy())
+    else:
+        (torch.gt if cut.ties is None else torch.ge)(values, cut.threshold, out=out)
     if cut.ties is None:
-        torch.gt(values, cut.threshold, out=out)
         return
-    torch.ge(values, cut.threshold, out=out)
     tied = cut.tied
-    if tied is None and values.device.type == "cpu":
-        tied = _first_equal(Scores([values]), cut.threshold, cut.ties)
+    if tied is None and on_cpu:
+        tied = _first_equal(Scores([values], checked=True), cut.threshold, cut.ties)
     elif tied is None:
         tied = (values == cut.threshold).nonzero().flatten()[: cut.ties]
     out.index_fill_(0, tied, 0)
 
 
-def write_magnitudes_kept(parts: Sequence[Tensor], cut: Cut, outs: Sequence[Tensor]) -> None:
-    """Write the masks of several weights cut by one ranking of their magnitudes.
+def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor]) -> None:
+    """Write the masks that are left when the ``k`` lowest scores go, ties by lowest index.
 
     Args:
-        parts: Flat weights, as given to :class:`Scores`.
-        cut: Where to cut.
-        outs: Flat tensors of the same lengths, of any dtype that holds 0 and 1.
+        scores: Scores to cut.
+        k: Number of scores that go, ``1 <= k <= len(scores)``.
+        outs: Flat tensors of the lengths of the parts, of a type that numpy knows.
+
+    Raises:
+        ValueError: a score is NaN.
+
+    Example:
+        >>> mask = torch.empty(4)
+        >>> write_lowest(Scores([torch.tensor([3.0, -1.0, 2.0, -2.0])], absolute=True), 2, [mask])
+        >>> mask
+        tensor([1., 0., 0., 1.])
     """
-    compare = torch.gt if cut.ties is None else torch.ge
-    block = torch.empty(min(sum(map(len, parts)), 8 * _BLOCK), dtype=parts[0].dtype)
-    for part, out in zip(parts, outs, strict=True):
-        for start in range(0, len(part), len(block)):
-            size = min(len(block), len(part) - start)
-            magnitudes = torch.abs(part[start : start + size], out=block[:size])
-            compare(magnitudes, cut.threshold, out=out[start : start + size])
-    if cut.ties is None:
+    arrays = [out.numpy() for out in outs]
+    cut = cut_at(scores, k, arrays)
+    if cut.written:
         return
-    tied = cut.tied
-    if tied is None:
-        tied = _first_equal(Scores(parts, absolute=True), cut.threshold, cut.ties)
-    place = 0
+    compare = np.greater if cut.ties is None else np.greater_equal
+    for block in scores.blocks():
+        np.copyto(block.within(arrays), compare(block.scores, cut.threshold))
+    if cut.ties is not None:
+        tied = _first_equal(scores, cut.threshold, cut.ties) if cut.tied is None else cut.tied
+        _strike_out(arrays, tied.numpy())
+
+
+def _strike_out(outs: Sequence[Array], places: NDArray[np.intp]) -> None:
+    """Write 0 at places, in rising order, among arrays laid end to end."""
+    start = 0
     for out in outs:
-        own = tied[(tied >= place) & (tied < place + len(out))]
-        out.index_fill_(0, own - place, 0)
-        place += len(out)
+        first, last = np.searchsorted(places, (start, start + len(out)))
+        out[places[first:last] - start] = 0
+        start += len(out)
 
 
 def _first_equal(scores: Scores, threshold: float, count: int) -> Tensor:
@@ -249,9 +318,9 @@ def _first_equal(scores: Scores, threshold: float, count: int) -> Tensor:
     would cost more to wake for each block than the block takes.
     """
     found, left = [], count
-    for place, block in scores.blocks():
-        hits = np.flatnonzero(block == threshold)[:left]
-        found.append(hits + place)
+    for block in scores.blocks():
+        hits = np.flatnonzero(block.scores == threshold)[:left]
+        found.append(hits + block.place)
         left -= len(hits)
         if left == 0:
             break

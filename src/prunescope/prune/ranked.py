@@ -9,6 +9,7 @@ from torch import Tensor
 from prunescope.prune.attach import scores_for
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.errors import ShapeError
+from prunescope.prune.memory import fresh
 from prunescope.prune.product import masked
 from prunescope.prune.scores import is_float8, validate_dim
 from prunescope.prune.selection import Ranking, units_to_prune
@@ -101,7 +102,7 @@ class RankedMethod(BasePruningMethod):
         left = self._units_left(t, default_mask)
         k = units_to_prune(self.amount, left)
         like = t if default_mask is None else default_mask
-        out = torch.empty(t.shape, dtype=like.dtype, device=t.device)
+        out = fresh(t.shape, like.dtype, t.device)
         if k == 0:
             return out.fill_(1) if default_mask is None else out.copy_(default_mask)
         if default_mask is None and self.select_at_once([t], k, [out]):
@@ -110,7 +111,7 @@ class RankedMethod(BasePruningMethod):
 
     def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
         """Return ``default_mask`` without the ``k`` lowest units of ``t``, ``k`` at least 1."""
-        mask = torch.empty(t.shape, dtype=default_mask.dtype, device=t.device)
+        mask = fresh(t.shape, default_mask.dtype, t.device)
         if not self.select_at_once([t], k, [mask]):
             self.rank(t).write_mask(k, mask)
         return masked(mask, default_mask) if is_float8(mask) else mask.mul_(default_mask)
@@ -159,7 +160,7 @@ class StructuredMethod(RankedMethod):
     def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
         """Return ``default_mask``, in the dtype of ``t`` as in torch, without the ``k`` lowest channels."""
         default_mask = default_mask.to(t.dtype).contiguous()
-        mask = torch.empty(t.shape, dtype=t.dtype, device=t.device)
+        mask = fresh(t.shape, t.dtype, t.device)
         kept = self._channel_mask(t, k).to(t.dtype)
         if not is_float8(t):
             return write_channels(kept, self.unit_axis(t), mask, default_mask)

@@ -12,6 +12,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from prunescope.prune.memory import fresh
+
 Norm: TypeAlias = int | float | str
 
 _NORM_NAMES = ("fro", "nuc")
@@ -120,7 +122,7 @@ def magnitudes(t: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     wide = widened(t)
     if out is None:
-        out = torch.empty(wide.numel(), dtype=wide.dtype, device=wide.device)
+        out = fresh((wide.numel(),), wide.dtype, wide.device)
     if wide.is_contiguous() and out.dtype == wide.dtype:
         torch.abs(wide.view(-1), out=out)
     else:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from prunescope.prune.memory import fresh
 from prunescope.prune.partition import Cut, Scores, cut_at, cut_sorted, sorted_scores, write_kept
 from prunescope.prune.scores import is_float8, validate_dim, widened
 from prunescope.prune.units import candidate_units, refuse_nan, spread, write_channels
@@ -197,7 +198,7 @@ class Ranking:
         Raises:
             ValueError: ``k`` is negative or above ``units``.
         """
-        return self.write_mask(k, torch.empty(self._shape, dtype=torch.bool, device=self._values.device))
+        return self.write_mask(k, fresh(self._shape, torch.bool, self._values.device))
 
     def write_mask(self, k: int, out: Tensor) -> Tensor:
         """Return ``out`` after writing the mask for ``k`` into it: 1 where kept, 0 where pruned.
@@ -215,7 +216,7 @@ class Ranking:
         if self._dim is None:
             self._write_units(cut, k, out.view(-1))
             return out
-        keep = torch.empty(self._values.shape, dtype=torch.bool, device=out.device)
+        keep = fresh(self._values.shape, torch.bool, out.device)
         self._write_units(cut, k, keep)
         write_channels(keep.to(out.dtype), self._dim, out)
         return out if self._mask is None else out.copy_(out.to(torch.bool) & self._mask)
@@ -258,7 +259,7 @@ class Ranking:
         self._selections += 1
         once = self._selections == 1 and self._values.numel() > _SORT_AT_ONCE
         if self._sorted is None and once and self._values.device.type == "cpu":
-            return cut_at(Scores([self._values]), position)
+            return cut_at(Scores([self._values], checked=True), position)
         if self._sorted is None:
             self._sorted = sorted_scores(self._values)
         return cut_sorted(self._sorted, position)
