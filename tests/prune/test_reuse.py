@@ -101,13 +101,83 @@ def test_the_next_forward_sees_the_new_weight(edit, size):
         assert torch.equal(layer.weight, fresh(layer))
 
 
-def test_one_element_through_data_in_a_small_tensor():
-    layer = layer_of((6, 4))
+# Edits of one element that torch does not count: only the values tell.
+
+
+def place_kept(layer):
+    """Return the index of the last element that is kept: the last that a comparison comes to."""
+    return tuple(int(i) for i in layer.weight_mask.nonzero()[-1])
+
+
+UNCOUNTED = {
+    "data": lambda m, at: m.weight_orig.data[at].add_(1),
+    "numpy": lambda m, at: m.weight_orig.detach().numpy().__setitem__(at, 7.0),
+    "mask": lambda m, at: m.weight_mask.data[at].zero_(),
+}
+
+
+@pytest.mark.parametrize("edit", UNCOUNTED)
+@pytest.mark.parametrize(("size", "batch"), [((6, 4), 1), ((300, 200), 2048)])
+def test_one_element_uncounted_is_seen_by_the_next_pass(edit, size, batch):
+    layer = layer_of(size)
+    x = torch.ones(batch, size[0])
     with torch.no_grad():
-        layer(torch.ones(1, 6))
-        layer.weight_orig.data[0, 0] += 1
-        layer(torch.ones(1, 6))
+        layer(x)
+        UNCOUNTED[edit](layer, place_kept(layer))
+        layer(x)
         assert torch.equal(layer.weight, fresh(layer))
+
+
+@pytest.mark.parametrize("edit", UNCOUNTED)
+def test_one_element_uncounted_is_seen_soon_by_small_passes(edit):
+    layer = layer_of((300, 201))
+    with torch.no_grad():
+        layer(torch.ones(1, 300))
+        UNCOUNTED[edit](layer, place_kept(layer))
+        for _ in range(-(-300 * 201 // 1024)):
+            layer(torch.ones(1, 300))
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+@pytest.mark.parametrize("images", [1, 12])
+def test_one_element_uncounted_in_channels_last(images):
+    layer = nn.Conv2d(16, 32, 3).to(memory_format=torch.channels_last).eval()
+    prune.l1_unstructured(layer, "weight", 0.5)
+    x = torch.randn(images, 16, 16, 16).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        layer(x)
+        first = layer.weight
+        layer(x)
+        assert layer.weight is first
+        layer.weight_orig.data[place_kept(layer)] += 1
+        for _ in range(16 if images == 1 else 1):
+            layer(x)
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+@pytest.mark.parametrize("kwargs", [{"fused": True}, {"foreach": True}, {"foreach": False}])
+def test_an_optimizer_that_changes_one_element_without_counting_it(kwargs):
+    layer = layer_of((300, 200))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0, **kwargs)
+    layer.weight_orig.grad = torch.zeros_like(layer.weight_orig)
+    layer.weight_orig.grad[place_kept(layer)] = 1.0
+    with torch.no_grad():
+        layer(torch.ones(1, 300))
+        optimizer.step()
+        layer(torch.ones(1, 300))
+        assert torch.equal(layer.weight, fresh(layer))
+
+
+def test_what_other_processes_may_change_is_not_reused():
+    layer = layer_of((300, 200))
+    with torch.no_grad():
+        layer(torch.ones(1, 300))
+        alias = layer.share_memory().weight_orig.data
+        for _ in range(2):
+            layer(torch.ones(1, 300))
+            alias[place_kept(layer)] += 1
+            layer(torch.ones(1, 300))
+            assert torch.equal(layer.weight, fresh(layer))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -56,22 +56,22 @@ class BasePruningMethod(ABC):
         """Set ``module.name`` to the masked tensor; called before each forward pass.
 
         In evaluation without gradients the last masked tensor is used again until the original or the mask
-        has changed. Every change is seen but one: an in-place edit of a few elements of a large tensor
-        through ``.data`` or numpy, of which torch keeps no count. Edit the parameter itself instead, under
-        ``torch.no_grad()``.
+        has changed: by an optimizer's step, by a counted in-place edit, by ``.data = ...`` or a move. An edit
+        through ``.data[...]`` or numpy leaves no trace but the values, which are compared: all of a tensor
+        of up to 4096 elements, and all of any tensor before a pass on 2048 input vectors; before a smaller
+        pass a smaller share, the next one each time. (On a GPU, where comparing would cost more than it
+        saves, such an edit is not seen.) Edit the parameter itself, under ``torch.no_grad()``, to be certain.
 
         Args:
             module: Module whose tensor is pruned.
-            inputs: Not used.
+            inputs: Positional inputs of the forward pass; the larger, the more is looked at.
         """
         name = self._named(module)
         if torch.compiler.is_compiling() or type(self).apply_mask is not BasePruningMethod.apply_mask:
             setattr(module, name, self.apply_mask(module))
             return
-        kept = self._kept
-        if kept is not None and kept.serves(
-            module._parameters.get(name + ORIG), module._buffers.get(name + MASK)
-        ):
+        kept, orig = self._kept, module._parameters.get(name + ORIG)
+        if kept is not None and kept.serves(orig, module._buffers.get(name + MASK), inputs):
             if module.__dict__.get(name) is not kept.product:
                 setattr(module, name, kept.product)
             return
