@@ -180,7 +180,7 @@ def make_preview(
     random = "seed" in METHODS[spec.method].uses
     together = ranking.mask(pruned)
     masks = _split(together, pool) if pool else {tensor.name: together}
-    chosen = masks.get(tensor.name, mask_so_far(tensor))
+    chosen = masks[tensor.name] if tensor.name in masks else mask_so_far(tensor)
     mask = with_hand(chosen, spec.dim, spec.keep_channels, spec.prune_channels, tensor.default_mask)
     if mask is not chosen:
         masks = {**masks, tensor.name: mask}

@@ -12,5 +12,5 @@ def test_a_frame_is_the_picture(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (*size, 4), np.uint8)
     image = Image.open(io.BytesIO(png(pixels)))
     image.load()
-    assert image.mode == "RGB"
-    assert (np.asarray(image) == pixels[..., :3]).all()
+    assert image.mode == "RGBA"
+    assert (np.asarray(image) == pixels).all()

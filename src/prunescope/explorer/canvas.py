@@ -17,9 +17,11 @@ import numpy as np
 from ipympl.backend_nbagg import Canvas, FigureManager
 from matplotlib.backend_bases import Event
 from matplotlib.backend_tools import Cursors
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from prunescope.explorer.frames import png
+from prunescope.explorer.sharpness import Sharpness
 from prunescope.figures import Place, PruningFigure, Theme, View
 from prunescope.preview import Preview
 
@@ -38,19 +40,30 @@ class WholeFrames(Canvas):  # type: ignore[misc]
     Args:
         figure: What to show.
         lock: Held while a message of the page is handled: JupyterLab's come in a thread of their own.
+
+    Attributes:
+        screen_ratio: Device pixels a CSS pixel of the page's screen; the picture may be coarser for a while.
     """
 
     def __init__(self, figure: Figure, lock: AbstractContextManager[object]) -> None:
         self._lock = lock
+        self.screen_ratio = 1.0
         super().__init__(figure)
 
     def _handle_message(self, widget: Any, content: dict[str, Any], buffers: object) -> None:
         if content.get("type") == "resize":
             return  # The layout decides the size, by way of the ruler.
         for name in {"dpi_ratio", "device_pixel_ratio"} & set(content):
-            content = {**content, name: _pixel_ratio(content[name])}
+            self.screen_ratio = _pixel_ratio(content[name])
+            content = {**content, name: self.screen_ratio}
         with self._lock:
-            super()._handle_message(widget, content, buffers)
+            coarse = self.device_pixel_ratio / self.screen_ratio
+            place: dict[str, Any] = {name: content[name] * coarse for name in ("x", "y") if name in content}
+            super()._handle_message(widget, {**content, **place}, buffers)
+
+    def draw_unsent(self) -> None:
+        """Draw the whole picture and keep it from the page."""
+        FigureCanvasAgg.draw(self)  # type: ignore[no-untyped-call]
 
     def get_diff_image(self) -> bytes | None:
         """Return the picture as a PNG, or None if it has been sent already."""
@@ -86,21 +99,23 @@ class LiveCanvas:
         self.widget.mpl_disconnect(self._manager.key_press_handler_id)
         self.widget.mpl_connect("draw_event", self._on_draw)
         self.widget.on_msg(self._on_message)
-        self._background: Any = None
+        self._sharpness = Sharpness(self._sharpen, lock)
+        self._backgrounds: dict[float, Any] = {}
+        self._filling = False
         self._width = round(DPI * self.picture.figure.get_figwidth())
         self._cursor = Cursors.POINTER
 
     def draw(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> None:
         """Show ``preview``; see `PruningFigure.update`."""
         if not self.picture.update(preview, view, largest_weight):
-            self._draw_step()
+            self._draw_step(self._sharpness.moving(self.widget.screen_ratio))
         elif not self._fit():
             self._draw_whole()
 
     def point(self, place: Place | None) -> None:
         """Frame and read out what is under the pointer."""
         self.picture.point(place)
-        self._draw_step()
+        self._draw_step(self.widget.device_pixel_ratio)
 
     def set_cursor(self, cursor: Cursors) -> None:
         """Show ``cursor`` over the picture, and tell the page only when it is another one."""
@@ -118,13 +133,36 @@ class LiveCanvas:
         self.widget.toolbar.update()  # "Home" must not lead back to another layer's axes.
         self.widget.draw()
 
-    def _draw_step(self) -> None:
-        if self._background is None:
-            self.widget.draw()
-            return
-        self.widget.restore_region(self._background)
-        self._draw_animated()
+    def _draw_step(self, ratio: float) -> None:
+        self.widget._set_device_pixel_ratio(ratio)
+        if ratio in self._backgrounds:
+            self.widget.restore_region(self._backgrounds[ratio])
+            self._draw_animated()
+        else:
+            self._fill()
         self.widget.blit()
+
+    def _fill(self) -> None:
+        """Draw everything, and keep what rests of the picture for later steps of this pixel ratio too."""
+        self._filling = True
+        try:
+            self.widget.draw_unsent()
+        finally:
+            self._filling = False
+
+    def _sharpen(self) -> None:
+        """Draw what is shown with all pixels of the screen, and be ready for a coarse step."""
+        ratio = self.widget.screen_ratio
+        if 1.0 not in self._backgrounds:
+            self.widget._set_device_pixel_ratio(1.0)
+            self._fill()
+        if self.widget.device_pixel_ratio != ratio:
+            self._draw_step(ratio)
+
+    def page_stretches(self) -> None:
+        """From now on draw coarse steps, which the page says it stretches."""
+        self._sharpness.stretches = True
+        self._sharpness.rest()
 
     def save(self, format: str) -> None:
         """Hand the picture to the page as a file, as ipympl's own button does.
@@ -150,7 +188,7 @@ class LiveCanvas:
             return False
         figure.set_size_inches(size, forward=False)
         self.picture.fit()
-        self._background = None
+        self._backgrounds = {}
         self._manager.resize(*figure.bbox.size, forward=False)
         self._draw_whole()
         return True
@@ -159,8 +197,11 @@ class LiveCanvas:
         if self.picture.figure.canvas.is_saving():
             return  # Saving draws the animated artists as well, and on another canvas.
         self.picture.refresh()
-        self._background = self.widget.copy_from_bbox(self.picture.figure.bbox)
+        ratio, kept = self.widget.device_pixel_ratio, self._backgrounds if self._filling else {}
+        self._backgrounds = {**kept, ratio: self.widget.copy_from_bbox(self.picture.figure.bbox)}
         self._draw_animated()
+        if not self._filling and self.widget.screen_ratio != 1:
+            self._sharpness.rest()
 
     def _draw_animated(self) -> None:
         for artist in self.picture.animated:
@@ -175,7 +216,8 @@ class LiveCanvas:
     def close(self) -> None:
         """Stop listening; the widget itself is closed with the tree it stands in."""
         self.widget.on_msg(self._on_message, remove=True)
-        self._background = None
+        self._sharpness.close()
+        self._backgrounds = {}
 
 
 def _pixel_ratio(told: object) -> float:

@@ -82,7 +82,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         titles = {key: entry.title for key, entry in self._catalogue.entries.items()}
         self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
         self._canvas = LiveCanvas(self._lock)
-        self._ruler = Ruler()
+        self._ruler = Ruler(canvas=self._canvas.widget.model_id)
         self._pointing = Pointing(
             self._canvas, self._units_up_to, self._ask_for_units, self._turn, self._ruler.say
         )
@@ -96,7 +96,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._page = Page()
         self._addressed = False
         self._beside = {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(titles) == 1 else set())
-        self._ruler.observe(self._on_page, names=["width", "dark"])
+        self._ruler.observe(self._on_page, names=["width", "dark", "stretches"])
         self._caption = widgets.HTML().add_class("ps-caption")
         readout = self._readout
         answers = [
@@ -211,7 +211,9 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._render()
 
     def _render(self, _change: Any = None) -> None:
+        """Show the snapshot: the picture first, which takes longest to unpack in the page."""
         snapshot = self.snapshot
+        self._render_picture(snapshot.preview, snapshot.view)
         self._controls.render(snapshot, self._session.tensors)
         self._readout.render(snapshot)
         self._steps.render(snapshot)
@@ -222,7 +224,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
         _show(self._side, bool(note) or not self._hide.issuperset(self._beside))
-        preview, view = snapshot.preview, snapshot.view
+
+    def _render_picture(self, preview: Preview, view: View) -> None:
         self._views.render(view, view.charts(preview))
         if (preview, view) != self._drawn:
             self._canvas.draw(preview, view, self._model_range(view))
@@ -236,6 +239,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     def _on_page(self, _change: Any) -> None:
         with self._lock:
+            if self._ruler.stretches:
+                self._canvas.page_stretches()
             theme, width = DARK if self._ruler.dark else LIGHT, self._ruler.width
             self._canvas.set_theme(theme)
             self._canvas.set_width(width)

@@ -1,5 +1,26 @@
 // Tells the kernel how many CSS pixels the picture may be wide and whether the page is dark, and gives the
 // picture the name and value that a screen reader says. Nothing else crosses this bridge.
+
+// ipympl makes a data URL of every picture, for notebooks that are opened without a kernel, which takes longer
+// than showing it: one when it rests is enough. And it lays pictures down pixel by pixel; a coarse one, sent
+// while something moves on a screen of many pixels, is to fill the canvas.
+function quicken(figure) {
+  const { offscreen_canvas: canvas, offscreen_context: context, image } = figure;
+  if (!canvas || !context || !image || canvas.quick) return Boolean(canvas?.quick);
+  canvas.quick = true;
+  const draw = (picture) =>
+    CanvasRenderingContext2D.prototype.drawImage.call(context, picture, 0, 0, canvas.width, canvas.height);
+  context.drawImage = (picture) => picture.naturalWidth && draw(picture);
+  const url = canvas.toDataURL.bind(canvas);
+  canvas.toDataURL = () => figure.get("_data_url");
+  let timer;
+  image.addEventListener("load", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => figure.set("_data_url", url()), 1000);
+  });
+  return true;
+}
+
 function render({ model, el }) {
   el.classList.add("ps-ruler");
   let timer, explorer;
@@ -64,6 +85,12 @@ function render({ model, el }) {
   const theme = new MutationObserver(later);
   for (const box of [document.documentElement, document.body]) theme.observe(box, { attributes: true });
   model.on("change:value", describe);
+  const help = () => {
+    const id = model.get("canvas");
+    if (id) model.widget_manager.get_model(id).then((figure) => set("stretches", quicken(figure)));
+  };
+  model.on("change:canvas", help);
+  help();
   return () => {
     clearTimeout(timer);
     size.disconnect();
@@ -71,6 +98,7 @@ function render({ model, el }) {
     theme.disconnect();
     explorer?.removeEventListener("keydown", spare, true);
     model.off("change:value", describe);
+    model.off("change:canvas", help);
   };
 }
 

@@ -19,6 +19,8 @@ class Ruler(anywidget.AnyWidget):
     Attributes:
         width: CSS pixels, 0 until a page has measured. Comes from the page: not to be trusted.
         dark: Whether the page is dark. Comes from the page.
+        canvas: Model of the picture's canvas in the page, which draws faster by its help.
+        stretches: Whether the page stretches a coarse picture over the whole canvas. Comes from the page.
         value: What a screen reader says of the picture: ``pruned`` of ``units``, and a ``sentence``.
     """
 
@@ -26,6 +28,8 @@ class Ruler(anywidget.AnyWidget):
     _css = _HERE / "explorer.css"
     width = traitlets.Int(0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
+    canvas = traitlets.Unicode("").tag(sync=True)
+    stretches = traitlets.Bool(False).tag(sync=True)
     value = traitlets.Dict({"pruned": 0, "units": 0, "sentence": ""}).tag(sync=True)
 
     def describe(self, preview: Preview) -> None:

@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from prunescope.figures.cellimage import CellImage
 from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_extremes, cell_fractions
+from prunescope.figures.quicktext import QuickText
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview
@@ -79,7 +79,7 @@ class Heatmap:
         self._band = Rectangle((0, 0), 0, 0, fill=False, edgecolor=theme.ink, linewidth=1.6, visible=False)
         self._band.set_path_effects([halo(theme)])
         axes.add_patch(self._band)
-        self._numbers: list[Text] = []
+        self._numbers: list[QuickText] = []
         self._values: tuple[object, NDArray[np.float32]] | None = None
         axes.set_facecolor(theme.paper)
 
@@ -170,6 +170,7 @@ class Heatmap:
             number.set(
                 position=(middle, window.top + row), text=_short(float(values[row, column])), visible=True
             )
+            number.set_fontsize(size)
             number.set_color("#111417" if _lightness(cells[row, column]) > 0.2 else "#ffffff")
 
     def _number_size(self, rows: int, columns: int) -> float:
@@ -179,9 +180,11 @@ class Heatmap:
         fitting = (size for size, across in ((9.0, 46), (7.5, 36)) if width >= across and height >= 14)
         return next(fitting, 0.0)
 
-    def _number(self) -> Text:
-        number = self.axes.text(0, 0, "", ha="center", va="center", fontsize=9, clip_on=True)
+    def _number(self) -> QuickText:
+        number = QuickText(0, 0, "", ha="center", va="center", transform=self.axes.transData)
         number.set_animated(self._image.get_animated())
+        self.axes.add_artist(number)
+        number.set_clip_path(self.axes.patch)
         return number
 
     def light(self, preview: Preview, channel: int | None) -> None:

@@ -15,12 +15,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_tools import Cursors
 from matplotlib.figure import Figure
-from matplotlib.transforms import blended_transform_factory
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
 from prunescope.figures.legend import entries, legend_handles
 from prunescope.figures.norms import NormChart
+from prunescope.figures.quicktext import QuickText
 from prunescope.figures.reading import channel_reading, click_reading, weight_reading
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
@@ -99,7 +100,7 @@ class PruningFigure:
         self._norms = NormChart(self.bars, self.theme)
         self._histogram = ScoreHistogram(self.scores, self.theme)
         self._names = [_title(each, 20, self.theme.ink, 10, "bold") for each in self.figure.axes]
-        self._lines = [_title(each, 6, self.theme.faint, 9, "normal") for each in self.figure.axes]
+        self._lines = [_line(each, 6, self.theme.faint) for each in self.figure.axes]
         for axes in (self.bars, self.scores):
             self._dress_chart(axes)
         self._animate()
@@ -134,7 +135,8 @@ class PruningFigure:
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
         charts = [artist for chart in self._charts for artist in chart.animated]
-        return [*self._heat.animated, *charts, *(line for line in self._lines if line.axes.get_visible())]
+        lines = [line for axes, line in zip(self.figure.axes, self._lines, strict=True) if axes.get_visible()]
+        return [*self._heat.animated, *charts, *lines]
 
     def axes_of(self, artist: Artist) -> Axes:
         """Return the axes that draw ``artist``."""
@@ -320,8 +322,9 @@ class PruningFigure:
 
     def _write_lines(self, preview: Preview) -> None:
         usual = self._mask_line(preview), self._norms.line(preview), self._histogram.line(preview)
-        for line, text, reading in zip(self._lines, usual, (*self.reading(), ""), strict=True):
-            line.set_text(_beginning(reading or text, self._room(line.axes, _LETTER_PIXELS)))
+        readings = *self.reading(), ""
+        for axes, line, text, reading in zip(self.figure.axes, self._lines, usual, readings, strict=True):
+            line.set_text(_beginning(reading or text, self._room(axes, _LETTER_PIXELS)))
             line.set_color(self.theme.ink if reading else self.theme.faint)
 
     def _mask_line(self, preview: Preview) -> str:
@@ -357,6 +360,15 @@ def _title(axes: Axes, points: float, colour: str, size: float, weight: str) -> 
         "", (0, 1), xytext=(0, points), xycoords="axes fraction", textcoords="offset points", color=colour,
         fontsize=size, fontweight=weight, va="baseline", ha="left", annotation_clip=False,
     )  # fmt: skip
+
+
+def _line(axes: Axes, points: float, colour: str) -> QuickText:
+    """Return a line of text ``points`` above ``axes``."""
+    above = ScaledTranslation(0, points / 72, axes.figure.dpi_scale_trans)
+    line = QuickText(0, 1, "", transform=axes.transAxes + above, color=colour, fontsize=9)
+    axes.add_artist(line)
+    line.set_clip_on(False)  # Else it would be cut off at the edge of the axes, which it stands above.
+    return line
 
 
 def _ending(text: str, room: int) -> str:
