@@ -228,7 +228,7 @@ def measured(session: Session, seen: Comparison) -> Iterator[Comparison]:
                 continue
             try:
                 for found in _MEASURE[name](session, getattr(seen, side).variant):
-                    seen = seen.knowing(side, **found)
+                    seen = seen.knowing(side, **found) if found else seen
                     yield seen
             except RequestError as problem:
                 seen = replace(seen, problems={**seen.problems, name: str(problem)})

@@ -246,20 +246,16 @@ def test_a_teacher_hides_and_locks() -> None:
 
 
 def test_what_is_hidden_leaves_no_frame_behind() -> None:
-    explorer = explore(network(), hide=("steps",))
+    explorer = explore(network(), hide=("steps", "compare"))
     try:
         assert explorer._sections.titles == ("Costs", "Take it home")
-        assert (
-            explorer.open_link(
-                "hide=layer,method,n,dim,seed,keep_channels,prune_channels,view,steps,costs,takeaway"
-            )
-            is None
-        )
+        every = "keep_channels,prune_channels,view,steps,compare,costs,takeaway"
+        assert explorer.open_link(f"hide=layer,method,n,dim,seed,{every}") is None
         assert all(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
         assert explorer.open_link("hide=layer,method,n,dim,seed") is None
-        assert explorer._sections.titles == ("Steps", "Costs", "Take it home")
-        panels = (explorer._steps, explorer._costs, explorer._taking)
-        assert explorer._sections.children == tuple(panel.widget for panel in panels)
+        assert explorer._sections.titles == ("Steps", "Compare", "Costs", "Take it home")
+        panels = explorer._steps.widget, explorer._compare_tab, explorer._costs.widget
+        assert explorer._sections.children == (*panels, explorer._taking.widget)
         assert not any(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
     finally:
         explorer.close()

@@ -170,12 +170,12 @@ class Comparison:
             Row("Model sparsity", *(percent(side.model_sparsity) for side in sides)),
         ]
         for key, name, say in _MEASURED:
-            if key in self.measures:
+            if key.partition("_")[0] in self.measures:
                 rows.append(Row(name, self._told(self.a, key, say), self._told(self.b, key, say)))
         return rows
 
     def _told(self, side: Side, key: str, say: Callable[[Side], str]) -> str:
-        if key in self.problems:
+        if key.partition("_")[0] in self.problems:
             return "not measured"
         return "…" if getattr(side, key) is None else say(side)
 
@@ -187,16 +187,20 @@ class Comparison:
             f"of what either prunes, both prune {percent(self.jaccard)} (Jaccard)."
         )
 
-    def _repr_html_(self) -> str:
-        """Return the table and the sentence, as a notebook shows them."""
+    @property
+    def html(self) -> str:
+        """Return the numbers of both as a table, with the sentence as its caption."""
         titles = f"A · {self.a.title}", f"B · {self.b.title}"
         heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-        head = f'<thead><tr><th scope="col">On {escape(self.tensor.name)}</th>{heads}</tr></thead>'
         lines = "".join(
             f'<tr><th scope="row">{escape(name)}</th><td>{escape(a)}</td><td>{escape(b)}</td></tr>'
             for name, a, b in self.rows
         )
-        return f"<table>{head}<tbody>{lines}</tbody></table><p>{escape(self.sentence)}</p>"
+        head = f"<thead><tr><td></td>{heads}</tr></thead>"
+        return f"<table><caption>{escape(self.sentence)}</caption>{head}<tbody>{lines}</tbody></table>"
+
+    def _repr_html_(self) -> str:
+        return self.html
 
 
 def _accuracy(side: Side) -> str:
@@ -211,14 +215,18 @@ def _file(side: Side) -> str:
 
 
 def _flops(side: Side) -> str:
+    return f"{side.flops:,}"
+
+
+def _flops_cut(side: Side) -> str:
     assert side.flops is not None
-    saved = f"; cut out, at most {side.flops - side.flops_cut:,}" if side.flops_cut else ""
-    return f"{side.flops:,}{saved}"
+    return f"at most {side.flops - (side.flops_cut or 0):,}"
 
 
 _MEASURED: tuple[tuple[str, str, Callable[[Side], str]], ...] = (
     ("accuracy", "Held-out accuracy (95 %)", _accuracy),
     ("file", "File, permanent and compressed", _file),
     ("flops", "FLOPs of one example", _flops),
+    ("flops_cut", "FLOPs, whole channels cut out", _flops_cut),
 )
 """What can be measured: its name, what a line of the table calls it, how it is told."""

@@ -1,4 +1,4 @@
-"""The live picture: a `PruningFigure` on an ipympl canvas, blitted while only the amount changes.
+"""Live pictures: figures on ipympl canvases, blitted while only the amount changes.
 
 Axes, ticks and labels take most of a full drawing's time, so they are drawn once and kept as a background;
 a step restores it and draws the few artists that changed. A full drawing (first
@@ -9,12 +9,15 @@ taken anew.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from ipympl.backend_nbagg import Canvas, FigureManager
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backend_bases import Event
 from matplotlib.backend_tools import Cursors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,8 +25,7 @@ from matplotlib.figure import Figure
 
 from prunescope.explorer.frames import png
 from prunescope.explorer.sharpness import Sharpness
-from prunescope.figures import Place, PruningFigure, Theme, View
-from prunescope.preview import Preview
+from prunescope.figures import Place, PruningFigure, Theme
 
 DPI = 100
 MIN_WIDTH, MAX_WIDTH = 280, 1600
@@ -73,10 +75,43 @@ class WholeFrames(Canvas):  # type: ignore[misc]
         return png(np.asarray(self.buffer_rgba()))
 
 
-class LiveCanvas:
-    """The picture of a preview in the browser, updated in place.
+class Picture(Protocol):
+    """A figure that is updated in place, such as `PruningFigure`, where each of these is documented."""
+
+    figure: Figure
+    theme: Theme
+
+    @property
+    def animated(self) -> Sequence[Artist]:
+        """Return the artists that are drawn step by step."""
+
+    def axes_of(self, artist: Artist) -> Axes:
+        """Return the axes that draw ``artist``."""
+
+    def update(self, *what: Any) -> bool:
+        """Show ``what``; return whether the whole figure must be drawn again."""
+
+    def refresh(self) -> None:
+        """Bring what is in sight up to date, after a zoom."""
+
+    def fit(self) -> None:
+        """Lay everything out for the figure's present size."""
+
+    def height_at(self, width: int) -> int:
+        """Return how many pixels high the figure should be to be ``width`` pixels wide."""
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take the colours of ``theme``."""
+
+
+Shown = TypeVar("Shown", bound=Picture)
+
+
+class PictureCanvas(Generic[Shown]):
+    """A picture in the browser, updated in place.
 
     Args:
+        picture: What is shown.
         lock: Held while a message of the page is handled; whoever calls a method holds it too.
 
     Attributes:
@@ -84,8 +119,8 @@ class LiveCanvas:
         picture: The figure and its artists.
     """
 
-    def __init__(self, lock: AbstractContextManager[object]) -> None:
-        self.picture = PruningFigure(Figure(figsize=(9, 6), dpi=DPI))
+    def __init__(self, picture: Shown, lock: AbstractContextManager[object]) -> None:
+        self.picture = picture
         self.widget = WholeFrames(self.picture.figure, lock)
         # Until a page is there ipympl would keep every picture as a PNG in its state, and in a form the page
         # cannot read; the page asks for its first picture itself.
@@ -105,17 +140,12 @@ class LiveCanvas:
         self._width = round(DPI * self.picture.figure.get_figwidth())
         self._cursor = Cursors.POINTER
 
-    def draw(self, preview: Preview, view: View | None = None, largest_weight: float | None = None) -> None:
-        """Show ``preview``; see `PruningFigure.update`."""
-        if not self.picture.update(preview, view, largest_weight):
+    def draw(self, *what: Any) -> None:
+        """Show ``what`` the picture's ``update`` takes."""
+        if not self.picture.update(*what):
             self._draw_step(self._sharpness.moving(self.widget.screen_ratio))
         elif not self._fit():
             self._draw_whole()
-
-    def point(self, place: Place | None) -> None:
-        """Frame and read out what is under the pointer."""
-        self.picture.point(place)
-        self._draw_step(self.widget.device_pixel_ratio)
 
     def set_cursor(self, cursor: Cursors) -> None:
         """Show ``cursor`` over the picture, and tell the page only when it is another one."""
@@ -218,6 +248,22 @@ class LiveCanvas:
         self.widget.on_msg(self._on_message, remove=True)
         self._sharpness.close()
         self._backgrounds = {}
+
+
+class LiveCanvas(PictureCanvas[PruningFigure]):
+    """The picture of a preview in the browser.
+
+    Args:
+        lock: Held while a message of the page is handled; whoever calls a method holds it too.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
+        super().__init__(PruningFigure(Figure(figsize=(9, 6), dpi=DPI)), lock)
+
+    def point(self, place: Place | None) -> None:
+        """Frame and read out what is under the pointer."""
+        self.picture.point(place)
+        self._draw_step(self.widget.device_pixel_ratio)
 
 
 def _pixel_ratio(told: object) -> float:

@@ -7,6 +7,7 @@ changes the state or draws holds the explorer's lock.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,14 +19,17 @@ from prunescope.explorer.attributes import Attributes
 from prunescope.explorer.canvas import LiveCanvas
 from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.closing import close_tree
+from prunescope.explorer.comparepanel import ComparePanel
 from prunescope.explorer.controls import Controls
 from prunescope.explorer.costpanel import CostsPanel
 from prunescope.explorer.effect import EffectPanel
 from prunescope.explorer.link import CONTROLS
 from prunescope.explorer.page import Page
+from prunescope.explorer.plans import PlansPanel
 from prunescope.explorer.pointing import Pointing
 from prunescope.explorer.readout import Readout
 from prunescope.explorer.ruler import Ruler
+from prunescope.explorer.snapshot import Snapshot
 from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
 from prunescope.explorer.views import LargestWeight, ViewControls
@@ -93,6 +97,10 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._costs = CostsPanel(self._silence, self._measure_large)
         self._taking = TakingPanel(self._take, self._bring, self._lock)
         self._effect = EffectPanel(self._lock)
+        self._compare_panel = ComparePanel(lambda comparing: self.request(comparing=comparing), self._lock)
+        self._plans_panel = PlansPanel(self._press_plan, self._lock)
+        self._compare_tab = widgets.VBox([self._compare_panel.widget, self._plans_panel.widget])
+        self._arranging = False
         self._page = Page()
         self._addressed = False
         self._beside = {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(titles) == 1 else set())
@@ -154,6 +162,28 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
     def _jump(self, position: int) -> None:
         self._act(partial(acts.jump, position=position), "steps")
 
+    def _press_plan(self, name: str, plan: str, text: str) -> RequestError | None:
+        acts_of_plans = {
+            "keep": lambda: self._keep_plan(text),
+            "carry_out": lambda: self._carry_out(plan),
+            "rename": lambda: self._rename_plan(plan, text),
+            "remove": lambda: self._remove_plan(plan),
+        }
+        return acts_of_plans[name]()
+
+    def _on_section(self, _change: Any = None) -> None:
+        """Draw and compare what stands in front, and nothing else."""
+        with self._lock:
+            in_front = self._in_front()
+            self._effect.look(in_front is self._effect.widget)
+            comparing, shown = self.snapshot.comparing, in_front is self._compare_tab
+            if not self._arranging and shown != comparing.shown:
+                self.request(comparing=replace(comparing, shown=shown))
+
+    def _in_front(self) -> widgets.Widget | None:
+        sections, shown = self._sections.children, self._sections.selected_index
+        return sections[shown] if shown is not None and shown < len(sections) else None
+
     def _take(self, what: str, save: bool) -> str:
         file = FILES[what]
         try:
@@ -170,27 +200,31 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     def _restrict(self) -> None:
         self._controls.restrict(self._hide, self._locked)
-        for panel in (self._steps, self._costs):
+        for panel in (self._steps, self._costs, self._plans_panel):
             panel.restrict("steps" in self._hide, "steps" in self._locked)
         _show(self._views.widget, "view" not in self._hide)
         self._show_sections()
         self._render()
+        self._on_section()
 
     def _show_sections(self) -> None:
         """Have a tab for each section that is not hidden; the others stay in the tree, and close with it."""
         sections = {
             "steps": ("Steps", self._steps.widget),
+            "compare": ("Compare", self._compare_tab),
             "effect": ("Effect", self._effect.widget),
             "costs": ("Costs", self._costs.widget),
             "takeaway": ("Take it home", self._taking.widget),
         }
         hide = self._hide if self._measurable else self._hide | {"effect"}
         shown = [section for name, section in sections.items() if name not in hide]
+        in_front, self._arranging = self._in_front(), True
         self._put_away.children = [widget for name, (_, widget) in sections.items() if name in hide]
         self._sections.children = [widget for _, widget in shown]
         self._sections.titles = tuple(title for title, _ in shown)
+        self._bring_to_front(in_front)
+        self._arranging = False
         _show(self._sections, bool(shown))
-        self._on_section()
 
     @property
     def _measurable(self) -> bool:
@@ -198,11 +232,11 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         alone = len(self._catalogue.entries) == 1
         return not alone or self.snapshot.has_data or bool(self.snapshot.evaluates)
 
-    def _on_section(self, _change: Any = None) -> None:
-        with self._lock:
-            sections, shown = self._sections.children, self._sections.selected_index
-            in_front = shown is not None and sections[shown : shown + 1] == (self._effect.widget,)
-            self._effect.look(in_front)
+    def _bring_to_front(self, section: widgets.Widget | None) -> None:
+        """Have ``section`` in front if it has a tab, or else the first one."""
+        children = self._sections.children
+        if children:
+            self._sections.selected_index = children.index(section) if section in children else 0
 
     def _carry_state_in_address(self) -> None:
         """From now on keep the state in the address of the page, which shows nothing but this explorer."""
@@ -220,10 +254,12 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._costs.render(snapshot)
         self._effect.render(snapshot)
         self._taking.render(snapshot)
+        self._plans_panel.render(snapshot)
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
         self._caption.value = f"<p>{note}</p>" if note else ""
         _show(self._side, bool(note) or not self._hide.issuperset(self._beside))
+        self._render_comparison(snapshot)
 
     def _render_picture(self, preview: Preview, view: View) -> None:
         self._views.render(view, view.charts(preview))
@@ -231,6 +267,15 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._canvas.draw(preview, view, self._model_range(view))
             self._ruler.describe(preview)
             self._drawn = (preview, view)
+
+    def _render_comparison(self, snapshot: Snapshot) -> None:
+        self._arranging = True
+        if snapshot.comparing.shown != (self._in_front() is self._compare_tab):
+            self._bring_to_front(self._compare_tab if snapshot.comparing.shown else None)
+        self._arranging = False
+        self._compare_panel.render(snapshot)
+        if snapshot.comparison is not None:
+            self._ruler.others = {"ps-compare": snapshot.comparison.sentence}
 
     def _model_range(self, view: View) -> float | None:
         if view.heatmap != "weights" or view.colour_range != "model":
@@ -245,6 +290,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._canvas.set_theme(theme)
             self._canvas.set_width(width)
             self._effect.set_page(width, theme)
+            self._compare_panel.set_page(width, theme)
 
     def close(self) -> None:
         """Close every widget, figure and task of the explorer; it is of no use afterwards."""
@@ -254,6 +300,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         with self._lock:
             self._live.close()
             self._live_costs.close()
+            self._sides.close()
+            self._compare_panel.close()
             self._canvas.close()
             close_tree(self)
 

@@ -31,7 +31,8 @@ function render({ model, el }) {
       model.save_changes();
     }
   };
-  const picture = () => explorer?.querySelector(".jupyter-matplotlib-canvas-div");
+  const CANVAS = ".jupyter-matplotlib-canvas-div";
+  const picture = () => explorer?.querySelector(CANVAS);
 
   const isDark = () => {
     for (let box = el; box; box = box.parentElement) {
@@ -54,6 +55,13 @@ function render({ model, el }) {
       const box = picture();
       if (box && box.getAttribute(name) !== String(text)) box.setAttribute(name, text);
     }
+    for (const [name, text] of Object.entries(model.get("others"))) {
+      const box = explorer?.querySelector(`.${name} ${CANVAS}`);
+      if (box && box.getAttribute("aria-label") !== text) {
+        box.setAttribute("role", "img");
+        box.setAttribute("aria-label", text);
+      }
+    }
     // ipywidgets gives the handle of a slider no name.
     for (const handle of explorer?.querySelectorAll(".noUi-handle:not([aria-label])") ?? []) {
       const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent;
@@ -65,10 +73,11 @@ function render({ model, el }) {
     if (width > 0) set("width", width);
     set("dark", isDark());
   };
-  // ipympl swallows every key over the picture; Tab must lead out of it, and shortcuts must keep working.
+  // ipympl swallows every key over a picture; Tab must lead out of it, and shortcuts must keep working.
   const ours = /^(Arrow.*|Page(Up|Down)| )$/;
   const spare = (event) => {
-    if (picture()?.contains(event.target) && !ours.test(event.key)) event.stopImmediatePropagation();
+    const over = event.target.closest(CANVAS);
+    if (over && !(over === picture() && ours.test(event.key))) event.stopImmediatePropagation();
   };
   const later = () => {
     if (!explorer && (explorer = el.closest(".prunescope"))) {
@@ -84,7 +93,7 @@ function render({ model, el }) {
   size.observe(el);
   const theme = new MutationObserver(later);
   for (const box of [document.documentElement, document.body]) theme.observe(box, { attributes: true });
-  model.on("change:value", describe);
+  model.on("change:value change:others", describe);
   const help = () => {
     const id = model.get("canvas");
     if (id) model.widget_manager.get_model(id).then((figure) => set("stretches", quicken(figure)));
@@ -97,7 +106,7 @@ function render({ model, el }) {
     parts.disconnect();
     theme.disconnect();
     explorer?.removeEventListener("keydown", spare, true);
-    model.off("change:value", describe);
+    model.off("change:value change:others", describe);
     model.off("change:canvas", help);
   };
 }

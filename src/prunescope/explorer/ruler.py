@@ -22,6 +22,7 @@ class Ruler(anywidget.AnyWidget):
         canvas: Model of the picture's canvas in the page, which draws faster by its help.
         stretches: Whether the page stretches a coarse picture over the whole canvas. Comes from the page.
         value: What a screen reader says of the picture: ``pruned`` of ``units``, and a ``sentence``.
+        others: What it says of further pictures, by the class of what they lie in.
     """
 
     _esm = _HERE / "ruler.js"
@@ -30,6 +31,7 @@ class Ruler(anywidget.AnyWidget):
     dark = traitlets.Bool(False).tag(sync=True)
     canvas = traitlets.Unicode("").tag(sync=True)
     stretches = traitlets.Bool(False).tag(sync=True)
+    others = traitlets.Dict().tag(sync=True)
     value = traitlets.Dict({"pruned": 0, "units": 0, "sentence": ""}).tag(sync=True)
 
     def describe(self, preview: Preview) -> None:

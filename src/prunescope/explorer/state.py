@@ -15,13 +15,14 @@ from typing import Any
 
 import traitlets
 
-from prunescope.analysis import Costs
+from prunescope.analysis import Comparison, Costs
 from prunescope.errors import RequestError
 from prunescope.explorer import acts
 from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.costing import LiveCosts
 from prunescope.explorer.evaluation import LiveMeasure, Measured
 from prunescope.explorer.link import Link, controls, from_query, to_query
+from prunescope.explorer.sides import LiveSides
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.plans import Plans
 from prunescope.preview import Preview
@@ -64,6 +65,8 @@ class ExplorerState(traitlets.HasTraits):
         self.snapshot = first
         self._live = LiveMeasure(self._publish)
         self._live_costs = LiveCosts(self._publish_costs)
+        self._compared: Comparison | None = None
+        self._sides = LiveSides(self._publish_sides)
 
     # The one door.
 
@@ -106,10 +109,13 @@ class ExplorerState(traitlets.HasTraits):
     def _show(self, answer: Snapshot) -> None:
         """Show ``answer``, and measure what of it is not known."""
         before, self.snapshot = self.snapshot, answer
+        if answer.comparison is not before.comparison:
+            self._compared = answer.comparison
+            self._sides.prepare(self._session, answer.comparison)
         if answer.preview is not before.preview:
             self._measure()
-        elif answer.comparison is not before.comparison:
-            self._measure_sides()
+        else:
+            self._sides.go()
 
     def _refuse(self, problem: RequestError) -> RequestError:
         self.snapshot = replace(self.snapshot, problem=problem, notes={})
@@ -229,6 +235,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live.start(self._session, self.snapshot.preview)
         else:
             self._live.close()
+            self._sides.go()
         self._live_costs.start(self._session, self.snapshot.preview)
 
     def _measure_large(self) -> None:
@@ -239,9 +246,6 @@ class ExplorerState(traitlets.HasTraits):
         with self._lock:
             if preview is self.snapshot.preview:
                 self.snapshot = replace(self.snapshot, costs=costs)
-
-    def _measure_sides(self) -> None:
-        """Measure both sides of what is compared, once what is shown has been measured."""
 
     def _publish(self, measured: Measured) -> None:
         with self._lock:
@@ -257,6 +261,13 @@ class ExplorerState(traitlets.HasTraits):
                     step_numbers=self._session.step_numbers(),
                     evaluation_problem=measured.problem,
                 )
+                if measured.after is not None or measured.problem or not self.snapshot.has_data:
+                    self._sides.go()
+
+    def _publish_sides(self, compared: Comparison, measured: Comparison) -> None:
+        with self._lock:
+            if compared is self._compared:
+                self.snapshot = replace(self.snapshot, comparison=measured)
 
 
 def _refuse_unknown(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

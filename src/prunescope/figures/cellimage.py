@@ -33,6 +33,7 @@ class CellImage(AxesImage):
     def __init__(self, axes: Axes) -> None:
         super().__init__(axes, interpolation="nearest", origin="upper", extent=(0, 1, 1, 0))
         self._cells = np.zeros((1, 1), np.uint32)
+        self.set_data(np.zeros((1, 1, 4), np.uint8))
         axes.add_image(self)
         self.set_clip_path(axes.patch)
 
