@@ -135,6 +135,7 @@ def shown(explored: Session, **fields: object):
         ({"amount": 3, "method": "ln_structured"}, Choice(n=1), 3),
         ({"amount": 1, "method": "ln_structured", "dim": 1}, Choice(dim=0), 0.5),
         ({"amount": 54}, Choice(method="global_unstructured"), 0.5),
+        ({"amount": 0.0, "prune_channels": (0, 1)}, Choice(method="random_unstructured"), 0.33),
     ],
 )
 def test_a_side_has_the_same_amount(fields: dict[str, object], choice: Choice, amount: float) -> None:

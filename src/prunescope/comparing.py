@@ -141,11 +141,11 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
 
 
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
-    """Return the amount of what is shown; as a share, where it counts units of another kind."""
+    """Return the amount of what is shown; the share it prunes, where it counts other units or is by hand."""
     amount = shown.spec.amount
     kind = unit_name(METHODS[other.spec.method], shown.tensor, other.spec.dim)
     counts_others = isinstance(amount, int) and (shown.unit_name, shown.units) != (kind, other.units)
-    if counts_others or "amount" not in shown.method.uses:
+    if counts_others or shown.spec.by_hand:
         return shortest_fraction(shown.pruned_units, shown.units)
     return amount
 
@@ -206,12 +206,13 @@ def _measures(session: Session) -> frozenset[str]:
     return frozenset(name for name, can in there.items() if can)
 
 
-def measured(session: Session, seen: Comparison) -> Iterator[Comparison]:
+def measured(session: Session, seen: Comparison, largest: int | None = None) -> Iterator[Comparison]:
     """Yield ``seen`` after each bit of work, with what is measured so far; the last one is the whole.
 
     Args:
         session: The session that it was made of.
         seen: What `compare` returned.
+        largest: Bytes up to which a file is compressed; None compresses a file of any size.
 
     Example:
         >>> from torch import nn
@@ -227,7 +228,7 @@ def measured(session: Session, seen: Comparison) -> Iterator[Comparison]:
             if name not in seen.measures or name in seen.problems:
                 continue
             try:
-                for found in _MEASURE[name](session, getattr(seen, side).variant):
+                for found in _MEASURE[name](session, getattr(seen, side).variant, largest):
                     seen = seen.knowing(side, **found) if found else seen
                     yield seen
             except RequestError as problem:
@@ -235,24 +236,24 @@ def measured(session: Session, seen: Comparison) -> Iterator[Comparison]:
                 yield seen
 
 
-def _accuracy(session: Session, variant: Variant) -> Iterator[dict[str, Any]]:
+def _accuracy(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
     for _ in session.evaluate(variant):
         yield {}
     yield {"accuracy": session.known_accuracy(variant)}
 
 
-def _flops(session: Session, variant: Variant) -> Iterator[dict[str, Any]]:
+def _flops(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
     counted = flops(session)
     cut = cut_out(session.source.module, session.masks(variant), counted)
     yield {"flops": counted.total, "flops_cut": cut.flops}
 
 
-def _file(session: Session, variant: Variant) -> Iterator[dict[str, Any]]:
-    for sizes in compressed_sizes(session, variant):
+def _file(session: Session, variant: Variant, largest: int | None) -> Iterator[dict[str, Any]]:
+    for sizes in compressed_sizes(session, variant, largest):
         yield {} if sizes is None else {"file": sizes.permanent}
 
 
-_MEASURE: Mapping[str, Callable[[Session, Variant], Iterator[dict[str, Any]]]] = {
+_MEASURE: Mapping[str, Callable[[Session, Variant, int | None], Iterator[dict[str, Any]]]] = {
     "accuracy": _accuracy,
     "flops": _flops,
     "file": _file,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from prunescope.analysis import Comparison
 from prunescope.comparing import measured
+from prunescope.explorer.costing import LARGEST
 from prunescope.explorer.evaluation import REST_SECONDS
 from prunescope.explorer.latest import Latest
 from prunescope.session import Session
@@ -38,7 +39,7 @@ class LiveSides(Latest):
     async def _in_steps(self, session: Session, seen: Comparison) -> None:
         await asyncio.sleep(REST_SECONDS)
         told = seen
-        for found in measured(session, seen):
+        for found in measured(session, seen, LARGEST):
             if found is not told:
                 self._publish(seen, found)
                 told = found
@@ -46,6 +47,6 @@ class LiveSides(Latest):
 
     def _now(self, session: Session, seen: Comparison) -> None:
         found = seen
-        for found in measured(session, seen):  # noqa: B007  # the last one counts
+        for found in measured(session, seen, LARGEST):  # noqa: B007  # the last one counts
             pass
         self._publish(seen, found)
