@@ -88,7 +88,8 @@ class Table:
         reach = torch_ratio * floor_ratio if floor == "floor" else math.nan
         self.ratios.setdefault((what, "reach"), []).append(reach)
         if what.startswith("ln_structured"):
-            self.ratios.setdefault(("ln_structured n=2, both axes", "torch"), []).append(torch_ratio)
+            both = f"ln_structured both axes, {what.partition(', ')[2]}"
+            self.ratios.setdefault((both, "torch"), []).append(torch_ratio)
         shown = "x".join(map(str, shape)) if isinstance(shape, tuple) else str(shape)
         milliseconds = f"{times['ours'] * 1e3:.3f} ms"
         print(
@@ -157,7 +158,7 @@ def global_(table: Table, rounds: int) -> None:
 
 
 def structured(table: Table, rounds: int) -> None:
-    """Time whole channels, along both axes."""
+    """Time whole channels by their 2-norm, along both axes."""
     for shape in SHAPES:
         weight = torch.randn(shape)
         ones = torch.ones_like(weight)
@@ -173,7 +174,17 @@ def structured(table: Table, rounds: int) -> None:
                     for name, method in methods.items()
                 }
                 calls["floor"] = lambda w=weight, k=kept, d=dim: chosen(w, k, d)
-                table.add(f"ln_structured n=2 dim={dim}", shape, amount, best(calls, rounds))
+                table.add(f"ln_structured dim={dim}, mask", shape, amount, best(calls, rounds))
+                calls |= {
+                    "ours": lambda m, a=amount, d=dim: ours.ln_structured(m, "weight", a, n=2, dim=d),
+                    "torch": lambda m, a=amount, d=dim: theirs.ln_structured(m, "weight", a, n=2, dim=d),
+                }
+
+                def layer(weight: Tensor = weight) -> tuple[nn.Module]:
+                    return (layer_of(weight),)
+
+                times = best(calls, rounds, ours=layer, torch=layer)
+                table.add(f"ln_structured dim={dim}, whole call", shape, amount, times)
 
 
 def axes(table: Table, rounds: int) -> None:

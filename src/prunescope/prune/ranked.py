@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -170,5 +171,8 @@ class StructuredMethod(RankedMethod):
         """Return 1 for every channel that stays and 0 for the ``k`` lowest, in float32 or float64."""
         scores = self.unit_scores([t], None)
         refuse_nan(scores, None)
-        lowest = scores.argsort(stable=True)[:k]
-        return torch.ones_like(scores).index_fill_(0, lowest, 0.0)
+        if scores.device.type != "cpu":
+            return torch.ones_like(scores).index_fill_(0, scores.argsort(stable=True)[:k], 0.0)
+        kept = np.ones(len(scores), np.float32)
+        kept[np.argsort(scores.numpy(), stable=True)[:k]] = 0.0
+        return torch.from_numpy(kept)
