@@ -59,6 +59,36 @@ def test_a_lesson_has_an_explorer_and_three_to_five_exercises_with_hints(path: P
     assert any("explore(" in cell for cell in code)
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_no_code_on_the_page_gives_an_answer_away(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if EXERCISE.search(cell.source)]
+    assert all(cell.metadata.jupyter.source_hidden for cell in cells if cell.cell_type == "code")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_what_a_lesson_does_not_need_is_hidden(path: Path) -> None:
+    code = "\n".join(source(path, "code"))
+    hidden = [each for each in re.findall(r"\([^()]*\)", code) if '"seed"' in each or '"steps"' in each]
+    assert len(hidden) == code.count("explore(")
+    assert all('"view"' in each and '"takeaway"' in each for each in hidden)
+
+
+def test_the_index_and_the_lessons_agree_on_the_minutes() -> None:
+    (text,) = [
+        output.data["text/markdown"]
+        for cell in run(ROOT / "index.ipynb").cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    counted = {
+        row[0].split("]")[0][1:]: row for row in (line.strip("| ").split(" | ") for line in text.splitlines())
+    }
+    for path in LESSONS:
+        (said,) = re.findall(r"\*About (\d+) minutes\.", "\n".join(source(path, "markdown")))
+        *_, as_page, with_code = counted[path.stem]
+        assert int(as_page) - 3 <= int(said) <= int(with_code)
+
+
 @pytest.mark.parametrize("path", [*LESSONS, ROOT / "index.ipynb"], ids=lambda path: path.stem)
 def test_a_lesson_leads_only_to_what_is_there(path: Path) -> None:
     linked = re.findall(r"\]\(([^)#:]+)\)", "\n".join(source(path, "markdown")))

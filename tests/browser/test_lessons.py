@@ -92,7 +92,7 @@ ATTEMPTS: dict[str, tuple[str, Callable[[Locator], None], str, Callable[[Locator
     "04-random-as-a-baseline": (
         "A colleague runs",
         lambda e: choose(e, "other weights go"),
-        "Compare the first and the third mask",
+        "Compare the first and the third line",
         lambda e: choose(e, "the same weights go"),
     ),
     "05-again-and-again": (
@@ -179,6 +179,6 @@ def test_as_a_page(page: Page, voila: str, lesson: str) -> None:
 
 def test_the_index_leads_to_the_first_lesson(page: Page, voila: str) -> None:
     page.goto(f"{voila}voila/render/index.ipynb")
-    page.get_by_text("minutes, estimated").wait_for()
+    page.get_by_role("columnheader", name="minutes").wait_for()
     page.get_by_role("link", name="A mask by hand").first.click()
     page.get_by_role("heading", name="1 · A mask by hand").wait_for()
