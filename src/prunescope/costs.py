@@ -22,13 +22,14 @@ from prunescope.analysis import (
     masked_file,
     measure_emissions,
     permanent_file,
+    state_of,
 )
 from prunescope.errors import RequestError
 from prunescope.history import Step, Variant
 from prunescope.preview import Preview
 from prunescope.session import Session
 from prunescope.silence import Silence
-from prunescope.sources import file_size
+from prunescope.sources import Checkpoint, file_size
 
 
 def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileSizes:
@@ -39,7 +40,7 @@ def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileS
         what: A preview, as if it were carried out after the steps; a variant; None is the model as given.
 
     Raises:
-        RequestError: The model is a checkpoint.
+        RequestError: A checkpoint holds what a safetensors file cannot hold.
 
     Example:
         >>> from torch import nn
@@ -48,10 +49,10 @@ def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileS
         >>> file_sizes(session, session.preview(session.resolve(session.first_spec)))
         FileSizes(dense=4208, masked=8288, permanent=4208)
     """
-    model, masks, known = session.source.module, session.masks(what), session.findings
+    state, masks, known = state_of(session.source.model), session.masks(what), session.findings
     if "dense" not in known:
-        known["dense"] = file_size(dense_file(model))
-    return FileSizes(known["dense"], file_size(masked_file(model, masks)), known["dense"])
+        known["dense"] = file_size(dense_file(state))
+    return FileSizes(known["dense"], file_size(masked_file(state, masks)), known["dense"])
 
 
 def compressed_sizes(
@@ -67,18 +68,15 @@ def compressed_sizes(
         largest: Bytes up to which a file is compressed; None compresses a file of any size.
 
     Raises:
-        RequestError: The model is a checkpoint, or its file is larger than ``largest``.
+        RequestError: The file is larger than ``largest``, or a checkpoint that cannot be read.
     """
-    model, masks, known = session.source.module, session.masks(what), session.findings
+    masks, known = session.masks(what), session.findings
     key = ("compressed", session.variant(what).key)
     if key not in known:
-        dense = file_sizes(session, what).dense
-        if largest is not None and dense > largest:
-            raise RequestError(
-                "compressed", f"`compressed`: a file of {bytes_text(dense)} is compressed when asked for."
-            )
+        _refuse_large(session, "compressed", largest)
+        state = state_of(session.source.model)
         sizes = []
-        for file in (dense_file(model), masked_file(model, masks), permanent_file(model, masks)):
+        for file in (dense_file(state), masked_file(state, masks), permanent_file(state, masks)):
             size = 0
             for size in compress(file):  # noqa: B007  # the last one counts
                 yield None
@@ -94,6 +92,12 @@ def _is_of_steps(key: object) -> bool:
     return isinstance(key, tuple) and all(isinstance(part, Step) for part in key)
 
 
+def _refuse_large(session: Session, what: str, largest: int | None) -> None:
+    size = file_sizes(session).dense
+    if largest is not None and size > largest:
+        raise RequestError(what, f"A file of {bytes_text(size)} is counted and compressed when asked for.")
+
+
 def nonzero(session: Session, what: Preview | Variant | None = None) -> int:
     """Return how many of the model's parameters are not zero in one of its states: counted, all of them.
 
@@ -102,16 +106,46 @@ def nonzero(session: Session, what: Preview | Variant | None = None) -> int:
         what: As for `file_sizes`.
 
     Raises:
-        RequestError: The model is a checkpoint.
+        RequestError: A checkpoint cannot be read.
     """
-    masks, known = session.masks(what), session.findings
+    *_, count = nonzeros(session, what)
+    assert count is not None
+    return count
+
+
+def nonzeros(
+    session: Session, what: Preview | Variant | None = None, largest: int | None = None
+) -> Iterator[int | None]:
+    """Yield None after each tensor that is counted, then `nonzero`.
+
+    Args:
+        session: The session.
+        what: As for `file_sizes`.
+        largest: Bytes of a file up to which it is counted; None counts one of any size.
+
+    Raises:
+        RequestError: The file is larger than ``largest``, or a checkpoint that cannot be read.
+    """
+    known, counts = session.findings, {}
     if "nonzero" not in known:
-        parameters = session.source.module.named_parameters()
-        known["nonzero"] = {name.removesuffix("_orig"): _nonzero(value) for name, value in parameters}
-    counts: dict[str, int] = dict(known["nonzero"])
-    for name, weight in session.weights(Variant(masks)).items():
+        _refuse_large(session, "nonzero", largest)
+        for name, value in _parameters(session):
+            counts[name] = _nonzero(value)
+            yield None
+        known["nonzero"] = counts
+    counts = dict(known["nonzero"])
+    for name, weight in session.weights(Variant(session.masks(what))).items():
         counts[name] = _nonzero(weight)
-    return sum(counts.values())
+    yield sum(counts.values())
+
+
+def _parameters(session: Session) -> Iterator[tuple[str, Tensor]]:
+    """Yield what the model as it was given has: parameters, or what can be pruned of a checkpoint."""
+    model = session.source.model
+    if isinstance(model, Checkpoint):
+        yield from ((name, model.current(name).effective) for name in list(model.tensors))
+    else:
+        yield from ((name.removesuffix("_orig"), value) for name, value in model.named_parameters())
 
 
 def _nonzero(tensor: Tensor) -> int:
@@ -125,8 +159,9 @@ def flops(session: Session) -> Flops:
         session: The session; its model is run once on one example.
 
     Raises:
-        RequestError: There is no example to run the model on, or it cannot be run.
+        RequestError: There is no network, no example to run it on, or it cannot be run.
     """
+    _ = session.source.module  # Raises where there is none.
     inputs, known = session.source.inputs, session.findings
     if inputs is None:
         raise RequestError("data", "`data` or `example` must be given: operations are counted in a run.")
@@ -147,6 +182,7 @@ def emissions(
     Raises:
         RequestError: There is no example to run the model on, or it cannot be run.
     """
+    _ = session.source.module  # Raises where there is none.
     masks, inputs = session.masks(what), session.source.inputs
     if inputs is None:
         raise RequestError("data", "`data` or `example` must be given: what channels put out shows in a run.")
@@ -187,7 +223,7 @@ def measure(
     Args:
         session: The session; left as it is.
         what: As for `file_sizes`.
-        largest: Bytes up to which a file is compressed; None compresses a file of any size.
+        largest: Bytes of a file up to which it is counted and compressed; None: of any size.
 
     Example:
         >>> from torch import nn
@@ -199,7 +235,7 @@ def measure(
     costs = Costs(session.parameters)
     parts: dict[str, Callable[[], Iterator[Any]]] = {
         "files": lambda: iter([file_sizes(session, what)]),
-        "nonzero": lambda: iter([nonzero(session, what)]),
+        "nonzero": lambda: nonzeros(session, what, largest),
         "flops": lambda: iter([flops(session)]),
         "emissions": lambda: emissions(session, what),
         "cut": lambda: iter([cut_out(session.source.module, session.masks(what), costs.flops)]),

@@ -17,7 +17,7 @@ from prunescope.analysis import Cut, copy_of
 from prunescope.costs import FileSizes, compressed_sizes, file_sizes, flops, measure, nonzero
 from prunescope.errors import RequestError
 from prunescope.session import Session
-from prunescope.sources import Entry, Source, demo_source, file_parts, module_source
+from prunescope.sources import Entry, Source, checkpoint_source, demo_source, file_parts, module_source
 from prunescope.takeaway import FILES, pruned_model, save, sparse_state
 
 
@@ -226,4 +226,46 @@ def test_what_cannot_be_measured_leaves_the_rest() -> None:
     broken = Source(network(), "broken", example=torch.zeros(2, 5))
     *_, costs = measure(Session(broken))
     assert costs.problems["flops"].startswith("`data` could not be evaluated: ")
+    assert costs.nonzero == 202
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt"])
+@pytest.mark.parametrize("make", [network, pruned_by_torch], ids=["as trained", "pruned"])
+def test_a_checkpoint_costs_what_its_model_does(
+    tmp_path: Path, form: str, make: Callable[[], nn.Module]
+) -> None:
+    path = tmp_path / f"model.{form}"
+    state = {name: value.contiguous() for name, value in make().state_dict().items()}
+    torch.save(state, path) if form == "pt" else safetensors.torch.save_file(state, path)
+    of_file, of_model = Session(checkpoint_source(path)), Session(module_source(make()))
+    for session in (of_file, of_model):
+        step(session, layer="0.weight", method="ln_structured", amount=2)
+        step(session, layer="4.weight", amount=0.5)
+        nonzero(session)  # Looks at all tensors, and so at their own masks.
+    for measure_it in (file_sizes, measured):
+        assert measure_it(of_file, of_file.applied) == measure_it(of_model, of_model.applied)
+        assert measure_it(of_file) == measure_it(of_model)
+    # A file does not tell parameters from statistics: here are 6 variances, and 6 means that are zero.
+    assert nonzero(of_file) == nonzero(of_model) + 6
+    assert nonzero(of_file, of_file.applied) == nonzero(of_model, of_model.applied) + 6
+    *_, costs = measure(of_file, of_file.applied)
+    assert set(costs.problems) == {"flops", "emissions", "cut"}
+
+
+def test_what_has_no_type_in_torch_is_said(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[0,4]},'
+    header += b'"w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}} '
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(12))
+    with pytest.raises(RequestError, match="holds a as F8_E8M0, which is not measured"):
+        file_sizes(Session(checkpoint_source(path)))
+
+
+def test_a_large_file_is_left_until_asked_for() -> None:
+    session = Session(module_source(network()))
+    *_, costs = measure(session, largest=100)
+    assert costs.files is not None
+    assert costs.problems["nonzero"] == costs.problems["compressed"]
+    assert costs.problems["nonzero"].startswith("A file of 1.")
+    *_, costs = measure(session)
     assert costs.nonzero == 202

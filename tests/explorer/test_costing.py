@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -128,7 +130,8 @@ def test_a_large_file_is_compressed_when_asked_for(monkeypatch: pytest.MonkeyPat
         costs = await settled(explorer)
         assert costs.compressed is None
         panel = explorer._costs
-        assert "KiB is compressed when asked for" in panel._files.value
+        assert "KiB is counted and compressed when asked for" in panel._files.value
+        assert panel._files.value.count("when asked for") == 1
         assert "Compressed (zlib)" not in panel._files.value
         assert panel.compress.layout.display is None
         panel.compress.click()
@@ -147,7 +150,7 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_there() -> None:
         assert costs.compressed is not None
         panel = explorer._costs
         assert "`data` or `example` must be given: operations" in panel._files.value
-        assert "`data` or `example` must be given: what channels" in panel._emissions.value
+        assert "`data` or `example` must be given: what channels" in panel._files.value
         assert "Operations" not in panel.line.value
         assert panel.silence.layout.display == "none"
         with pytest.raises(RequestError, match="`data` or `example` must be given"):
@@ -181,3 +184,22 @@ def test_an_example_is_checked() -> None:
         explore(nn.Linear(4, 3), data=(torch.ones(2, 4), torch.zeros(2).long()), example=torch.ones(1, 4))
     with pytest.raises(RequestError, match="`example` goes with a model of your own"):
         explore(example=torch.ones(1, 4))
+
+
+def test_a_checkpoint_has_files_and_no_operations(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file(network().state_dict(), path)
+
+    async def scene() -> None:
+        explorer = explore(path, method="ln_structured", amount=2)
+        costs = await settled(explorer)
+        assert costs.compressed.permanent < costs.compressed.dense
+        panel = explorer._costs
+        assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in panel._files.value
+        assert panel._files.value.count("is a checkpoint, which has weights but no network") == 1
+        assert panel._emissions.value == ""
+        # A file does not tell parameters from statistics: here are 6 variances, and 6 means that are zero.
+        assert f"{208 + 6 - 2 * 27} of {208 + 12}" in panel.line.value
+        explorer.close()
+
+    asyncio.run(scene())

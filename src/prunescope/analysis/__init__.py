@@ -14,7 +14,7 @@ from prunescope.analysis.comparison import SIDES, Comparison, Row, Side
 from prunescope.analysis.cutting import Cut, cut_out
 from prunescope.analysis.effect import ClassEffect, Effect, Example
 from prunescope.analysis.emission import Emission, measure_emissions
-from prunescope.analysis.files import compress, dense_file, masked_file, permanent_file
+from prunescope.analysis.files import compress, dense_file, masked_file, permanent_file, state_of
 from prunescope.analysis.flops import Flops, count_flops
 from prunescope.analysis.known import Known, Measure
 from prunescope.analysis.numbers import Evaluate, Numbers, evaluated, name_of, number
@@ -57,4 +57,5 @@ __all__ = [
     "operations_account",
     "permanent_file",
     "pruned_copy",
+    "state_of",
 ]

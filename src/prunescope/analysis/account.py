@@ -105,7 +105,7 @@ def cost_facts(costs: Costs) -> list[tuple[str, str]]:
     nonzero = "…" if costs.nonzero is None else f"{costs.nonzero:,}"
     facts = {
         "nonzero": ("Parameters not zero", f"{nonzero} of {costs.parameters:,}"),
-        "files": ("File: given → masked → after remove", "…" if files is None else files.text),
+        "files": ("File given → masked → removed", "…" if files is None else files.text),
         "compressed": ("The same, compressed", "…" if packed is None else packed.text),
         "flops": ("Operations", "…" if costs.flops is None else f"{costs.flops.total:,}, masked or not"),
         "emissions": ("Pruned channels still put out", _put_out(value)),
@@ -135,13 +135,13 @@ def files_account(costs: Costs) -> str:
         sizes = [None] * 3 if packed is None else [packed.dense, packed.masked, packed.permanent]
         for row, size in zip(rows, sizes, strict=True):
             row.append("…" if size is None else f"{size:,}")
-    return _table(heads, rows) + _problem(costs, "compressed") + f"<p>{_HELPS}</p>"
+    return _table(heads, rows) + _problem(costs, "nonzero", "compressed") + f"<p>{_HELPS}</p>"
 
 
 def operations_account(costs: Costs) -> str:
     """Return what one example takes, and what cutting channels out would save, as HTML."""
     if costs.flops is None:
-        return _problem(costs, "flops")
+        return _problem(costs, "flops", "emissions")
     return (
         f"<p><b>{costs.flops.total:,}</b> operations for one example by torch's counter, with masks and "
         f"without: a zero is multiplied as any other number.{_saved(costs.flops, costs.cut)}</p>"
@@ -168,7 +168,7 @@ def _saved(flops: Flops, cut: Cut | None) -> str:
 def emissions_account(costs: Costs) -> str:
     """Return a table of what pruned channels still put out, as HTML; "" where no channel is pruned."""
     if costs.emissions is None:
-        return _problem(costs, "emissions")
+        return _problem(costs, "emissions") if costs.flops else ""
     heads = ["Pruned channels of", "Put out", "Behind the batch-norm", "The others, up to"]
     rows = [
         [
@@ -214,6 +214,6 @@ def _two_lines(text: str) -> str:
     return escape(first) + (f"<br><small>{escape(second)}</small>" if second else "")
 
 
-def _problem(costs: Costs, name: str) -> str:
-    text = costs.problems.get(name, "")
-    return f'<p class="ps-note">{escape(text)}</p>' if text else ""
+def _problem(costs: Costs, *names: str) -> str:
+    texts = dict.fromkeys(costs.problems[name] for name in names if name in costs.problems)
+    return "".join(f'<p class="ps-note">{escape(text)}</p>' for text in texts)

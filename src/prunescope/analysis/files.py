@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from prunescope.sources import Entry, file_parts
+from prunescope.sources import Checkpoint, Entry, file_parts
 
 CHUNK = 1 << 18
 """Bytes that are compressed at a time: some ten milliseconds of work."""
@@ -17,47 +19,88 @@ LEVEL = 6
 """How hard zlib tries: its own default, which gzip and zip use too."""
 
 
-def dense_file(model: nn.Module) -> list[Entry]:
-    """Return what a file of ``model`` holds without any pruning: no masks, no zeros that pruning put there.
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that a file of a model holds, under plain names and without masks.
 
-    Args:
-        model: Any module, pruned or not. Read, never written.
+    Attributes:
+        entries: The tensors by name, without zeros of pruning.
+        own: Names of those that the model carries a mask for.
+        pruned: Makes the entries with zeros where masks, given by name, are False.
     """
-    return [_entry(name, value) for name, value in _plain_state(model)[0].items()]
+
+    entries: Mapping[str, Entry]
+    own: frozenset[str]
+    pruned: Callable[[Mapping[str, Tensor]], Mapping[str, Entry]]
 
 
-def masked_file(model: nn.Module, masks: Mapping[str, Tensor]) -> list[Entry]:
-    """Return what a file of ``model`` holds while pruning is in place: ``_orig`` and ``_mask``.
+def state_of(model: nn.Module | Checkpoint) -> State:
+    """Return what a file of ``model`` holds; it is read, never written.
+
+    Raises:
+        RequestError: A tensor of a checkpoint is stored as a safetensors file cannot hold it.
+    """
+    if isinstance(model, Checkpoint):
+        return State(model.entries(), frozenset(model.pruned), model.entries)
+    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    own = frozenset(
+        name.removesuffix("_orig")
+        for name in state
+        if name.endswith("_orig") and f"{name.removesuffix('_orig')}_mask" in state
+    )
+    plain = {
+        name.removesuffix("_orig") if name.removesuffix("_orig") in own else name: value
+        for name, value in state.items()
+        if not (name.endswith("_mask") and name.removesuffix("_mask") in own)
+    }
+    return State(_entries(plain, {}), own, partial(_entries, plain))
+
+
+def _entries(plain: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Entry]:
+    # A tied weight that is made permanent has its zeros wherever it is used.
+    of_memory = {_memory(plain[name]): mask for name, mask in masks.items()}
+    return {
+        name: Entry(
+            name,
+            tuple(value.shape),
+            value.dtype,
+            partial(_with_zeros, value, of_memory.get(_memory(value))),
+        )
+        for name, value in plain.items()
+    }
+
+
+def dense_file(state: State) -> list[Entry]:
+    """Return what a file holds without any pruning."""
+    return list(state.entries.values())
+
+
+def masked_file(state: State, masks: Mapping[str, Tensor]) -> list[Entry]:
+    """Return what a file holds while pruning is in place: ``_orig`` and ``_mask``.
 
     Args:
-        model: Any module, pruned or not. Read, never written.
+        state: The model's state.
         masks: Boolean masks by plain name, True where kept, of all that is pruned.
     """
-    plain, own = _plain_state(model)
     entries = []
-    for name, value in plain.items():
-        if name not in masks and name not in own:
-            entries.append(_entry(name, value))
+    for name, entry in state.entries.items():
+        if name not in masks and name not in state.own:
+            entries.append(entry)
             continue
-        entries.append(_entry(f"{name}_orig", value))
-        entries.append(_entry(f"{name}_mask", value, _mask_maker(masks.get(name), value)))
+        entries.append(replace(entry, name=f"{name}_orig"))
+        mask = partial(_as_mask, masks.get(name), entry)
+        entries.append(replace(entry, name=f"{name}_mask", numbers=mask))
     return entries
 
 
-def permanent_file(model: nn.Module, masks: Mapping[str, Tensor]) -> list[Entry]:
-    """Return what a file of ``model`` holds after ``remove``: plain names, zeros where pruned.
+def permanent_file(state: State, masks: Mapping[str, Tensor]) -> list[Entry]:
+    """Return what a file holds after ``remove``: plain names, zeros where pruned.
 
     Args:
-        model: Any module, pruned or not. Read, never written.
+        state: The model's state.
         masks: Boolean masks by plain name, True where kept, of all that is pruned.
     """
-    plain = _plain_state(model)[0]
-    # A tied weight that is made permanent has its zeros wherever it is used.
-    of_memory = {_memory(plain[name]): mask for name, mask in masks.items()}
-    return [
-        _entry(name, value, _zero_maker(of_memory.get(_memory(value)), value))
-        for name, value in plain.items()
-    ]
+    return list(state.pruned(masks).values())
 
 
 def compress(entries: Iterable[Entry]) -> Iterator[int]:
@@ -75,34 +118,13 @@ def compress(entries: Iterable[Entry]) -> Iterator[int]:
     yield size + len(packer.flush())
 
 
-def _plain_state(model: nn.Module) -> tuple[dict[str, Tensor], set[str]]:
-    """Return the model's state under plain names, without masks; and the names it carries a mask for."""
-    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    own = {
-        name.removesuffix("_orig")
-        for name in state
-        if name.endswith("_orig") and f"{name.removesuffix('_orig')}_mask" in state
-    }
-    masks = {f"{name}_mask" for name in own}
-    plain = {
-        name.removesuffix("_orig") if name.removesuffix("_orig") in own else name: value
-        for name, value in state.items()
-        if name not in masks
-    }
-    return plain, own
-
-
 def _memory(value: Tensor) -> tuple[int, torch.Size]:
     return value.data_ptr(), value.shape
 
 
-def _entry(name: str, value: Tensor, numbers: Callable[[], Tensor] | None = None) -> Entry:
-    return Entry(name, tuple(value.shape), value.dtype, numbers or (lambda: value))
+def _with_zeros(value: Tensor, mask: Tensor | None) -> Tensor:
+    return value if mask is None else torch.where(mask.to(value.device), value, 0)
 
 
-def _mask_maker(mask: Tensor | None, value: Tensor) -> Callable[[], Tensor]:
-    return lambda: torch.ones_like(value) if mask is None else mask.to(value.dtype)
-
-
-def _zero_maker(mask: Tensor | None, value: Tensor) -> Callable[[], Tensor]:
-    return lambda: value if mask is None else torch.where(mask.to(value.device), value, 0)
+def _as_mask(mask: Tensor | None, entry: Entry) -> Tensor:
+    return (torch.ones(entry.shape) if mask is None else mask).to(entry.dtype)

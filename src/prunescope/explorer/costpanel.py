@@ -36,7 +36,7 @@ class CostsPanel:
         self._emissions = widgets.HTML().add_class("ps-account")
         self._message = widgets.HTML().add_class("ps-message")
         self.compress = widgets.Button(
-            description="Compress it", tooltip="Make the three files and compress them; this may take minutes"
+            description="Measure it", tooltip="Count all numbers, make the three files and compress them"
         )
         self.silence = widgets.Button(
             description="Mask that too",

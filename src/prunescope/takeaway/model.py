@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from prunescope import prune
-from prunescope.analysis import copy_of, permanent_file
+from prunescope.analysis import copy_of, permanent_file, state_of
 from prunescope.errors import RequestError
 from prunescope.history import Step
 from prunescope.session import Session
@@ -97,5 +97,5 @@ def sparse_state(session: Session) -> dict[str, Tensor]:
 
     The zeros have no sign, which ``prune.remove`` leaves them: so a compressed file is smaller.
     """
-    pruned = permanent_file(pruned_model(session), session.masks(session.applied))
+    pruned = permanent_file(state_of(pruned_model(session)), session.masks(session.applied))
     return {entry.name: entry.numbers().detach().clone().contiguous() for entry in pruned}

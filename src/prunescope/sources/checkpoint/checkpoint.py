@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from prunescope.errors import RequestError
 from prunescope.sources.checkpoint.kinds import likely_kind
 from prunescope.sources.checkpoint.layout import Layout, open_files
 from prunescope.sources.checkpoint.numbers import Reading, as_numbers, reading, spread
+from prunescope.sources.checkpoint.safetensors_file import DTYPES
 from prunescope.sources.checkpoint.stored import StoredTensor, TensorFile, Zeroes, refused
+from prunescope.sources.checkpoint.stream import Entry
 from prunescope.tensor import PrunableTensor
 
 
@@ -189,6 +192,34 @@ class Checkpoint:
             why = f"the checkpoint has no tensor named {layer!r}"
         raise RequestError("layer", f"`layer` must be one of {some}: {why}.")
 
+    @property
+    def pruned(self) -> Set[str]:
+        """Return the plain names of the tensors that the files hold a mask for."""
+        return self._pruned
+
+    def entries(self, masks: Mapping[str, Tensor] | None = None) -> dict[str, Entry]:
+        """Return every tensor of the files as it is stored, by plain name and without masks.
+
+        Args:
+            masks: Boolean masks by plain name, True where kept; their tensors have zeros elsewhere.
+
+        Raises:
+            RequestError: One is stored as a safetensors file cannot hold it.
+        """
+        zeroes = {name: put for part in self.zeroes(masks or {}).values() for name, put in part.items()}
+        of_masks = set(self._masks.values())
+        entries = {}
+        for name, file in self._file_of.items():
+            stored = file.tensors[name]
+            if name in of_masks:
+                continue
+            if stored.dtype is None or stored.dtype not in DTYPES.values():
+                raise refused(self.path, f"holds {name} as {stored.dtype_name}, which is not measured")
+            plain = _plain(name, self._masks)
+            read = partial(_stored_numbers, file, name, zeroes.get(name))
+            entries[plain] = Entry(plain, stored.shape, stored.dtype, read)
+        return entries
+
     def zeroes(self, masks: Mapping[str, Tensor]) -> Mapping[TensorFile, Mapping[str, Zeroes]]:
         """Return what is to be zero in each file, by the names in the files.
 
@@ -211,6 +242,11 @@ class Checkpoint:
         if stored.affine is not None:
             point = stored.affine.zero_point
         return torch.zeros(()) if point is None else spread(point, stored.shape)
+
+
+def _stored_numbers(file: TensorFile, name: str, zeroes: Zeroes | None) -> Tensor:
+    numbers = file.read(name)
+    return numbers if zeroes is None else zeroes.put(numbers)
 
 
 def _is_pruned(name: str, stored: Mapping[str, StoredTensor]) -> bool:
