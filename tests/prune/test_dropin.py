@@ -89,6 +89,8 @@ BAD = {
     "amount_negative": lambda p, m: p.random_unstructured(m, "weight", -1),
     "amount_too_many": lambda p, m: p.l1_unstructured(m, "weight", 10_000),
     "channels_too_many": lambda p, m: p.random_structured(m, "weight", 10_000, dim=0),
+    "norm_name": lambda p, m: p.ln_structured(m, "weight", 1, n="abc", dim=0),
+    "norm_of_rows": lambda p, m: p.ln_structured(m, "weight", 1, n="nuc", dim=0),
     "dim_above": lambda p, m: p.ln_structured(m, "weight", 1, n=2, dim=9),
     "dim_below": lambda p, m: p.ln_structured(m, "weight", 1, n=2, dim=-9),
     "structured_bias": lambda p, m: p.ln_structured(m, "bias", 1, n=2, dim=0),
@@ -110,7 +112,9 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_errors_are_of_torchs_type_or_more_specific(case):
     def error(prune):
-        with pytest.raises((TypeError, ValueError, LookupError, AttributeError, AssertionError)) as caught:
+        with pytest.raises(
+            (TypeError, ValueError, LookupError, AttributeError, AssertionError, RuntimeError)
+        ) as caught:
             BAD[case](prune, torch.nn.Linear(4, 3))
         return caught.type
 

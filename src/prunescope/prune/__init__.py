@@ -7,7 +7,7 @@ a ranking: it scores units (elements, or channels along ``dim``), and the k lowe
 
 from prunescope.prune.base import BasePruningMethod, PruningContainer
 from prunescope.prune.checkpoint import load_pruned_state_dict
-from prunescope.prune.errors import MissingPruningError, ParameterError, ShapeError
+from prunescope.prune.errors import MissingPruningError, NormError, ParameterError, ShapeError
 from prunescope.prune.functions import (
     custom_from_mask,
     identity,
@@ -46,6 +46,7 @@ __all__ = [
     "LnStructured",
     "MissingPruningError",
     "Norm",
+    "NormError",
     "ParameterError",
     "PruningContainer",
     "RandomStructured",

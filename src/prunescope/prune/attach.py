@@ -41,7 +41,9 @@ def prune(
     mask = next_mask(method, scores, mask_of(module, name, hook), soft=getattr(hook, "_soft", False))
     soft = not selects_by_rank(method) and is_soft(mask)
     if hook is not None or selects_by_rank(method):
-        mask = mask.to(orig.dtype)
+        # As in torch: the first mask of an unstructured method has the weight's type, others the scores'.
+        first = hook is None and method.PRUNING_TYPE == "unstructured"
+        mask = mask.to(orig.dtype if first else scores.dtype)
     with all_or_nothing([module]):
         return put_on(method, module, name, mask, soft=soft)
 

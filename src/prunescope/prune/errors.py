@@ -13,5 +13,12 @@ class ShapeError(AssertionError, ValueError):
     """A mask or an importance score has another shape than the parameter it is for."""
 
 
+class NormError(ValueError, RuntimeError):
+    """The order ``n`` is no order of a norm, or has no meaning for the channels at hand.
+
+    torch raises RuntimeError from deep inside; whoever catches that goes on catching it.
+    """
+
+
 class MissingPruningError(ValueError):
     """Pruning was to be removed from a parameter that is not pruned."""

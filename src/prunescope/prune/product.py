@@ -109,13 +109,14 @@ class Contents:
         orig, mask, product = self._parts
         size, length = orig.numel(), orig.shape[1]
         if size <= _WHOLE:
-            return torch.equal(orig * mask, product)
+            return torch.equal(orig * mask.to(orig.dtype), product)
         width = int(length * max(_BAND / size, _vectors(inputs) / _VECTORS)) + 1
         start, stop, step = self._place, min(self._place + width, length), length * _BLOCK // size + 1
         self._place = stop % length
         while start < stop:
             end = min(start + step, stop)
-            if not torch.equal(orig[:, start:end] * mask[:, start:end], product[:, start:end]):
+            kept = orig[:, start:end] * mask[:, start:end].to(orig.dtype)
+            if not torch.equal(kept, product[:, start:end]):
                 return False
             start = end
         return True

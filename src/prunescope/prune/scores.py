@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prunescope.prune.errors import NormError
 from prunescope.prune.memory import fresh
 
 Norm: TypeAlias = int | float | str
@@ -32,20 +33,20 @@ def validate_norm(n: object, *, shape: Sequence[int] | None = None, dim: int | N
 
     Raises:
         TypeError: ``n`` is neither a number nor a string (a bool or None, say).
-        ValueError: ``n`` is NaN, an unknown name, or ``"nuc"`` for channels that are not matrices.
+        NormError: ``n`` is NaN, an unknown name, or ``"nuc"`` for channels that are not matrices.
 
     Example:
         >>> validate_norm("abc")
         Traceback (most recent call last):
-        ValueError: `n` must be a number, inf, -inf, 'fro' or 'nuc', got 'abc'
+        prunescope.prune.errors.NormError: `n` must be a number, inf, -inf, 'fro' or 'nuc', got 'abc'
     """
     sentence = f"`n` must be a number, inf, -inf, 'fro' or 'nuc', got {n!r}"
     if isinstance(n, bool) or not isinstance(n, numbers.Real | str):
         raise TypeError(sentence)
     if n not in _NORM_NAMES if isinstance(n, str) else math.isnan(float(n)):
-        raise ValueError(sentence)
+        raise NormError(sentence)
     if n == "nuc" and shape is not None and dim is not None and len(shape) < 3:
-        raise ValueError(
+        raise NormError(
             f"`n` = 'nuc' needs channels that are matrices, but one channel of a tensor of shape "
             f"{tuple(shape)} along `dim` {dim} has {max(len(shape) - 1, 0)} axes; use 'fro' or a number"
         )
@@ -150,7 +151,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int) -> Tensor:
     Raises:
         IndexError: ``dim`` is not an axis of ``weight``.
         TypeError: ``n`` is neither a number nor a string.
-        ValueError: ``n`` is NaN, an unknown name, or ``"nuc"`` where a channel is no matrix.
+        NormError: ``n`` is NaN, an unknown name, or ``"nuc"`` where a channel is no matrix.
 
     Example:
         >>> channel_norms(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), n=2, dim=0)
