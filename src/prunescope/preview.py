@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.hand import state_of, turned, with_hand
 from prunescope.prune import Ranking, channel_norms, units_to_prune
+from prunescope.prune.scores import is_float8, widened
+from prunescope.prune.unheld import NarrowScores
 from prunescope.spec import METHODS, Method, PruneSpec, Resolved, unit_name
 from prunescope.tensor import PrunableTensor
+
+AT_ONCE = 1 << 20
+"""Weights that are looked at at a time. A tensor of more, read from a file, has its scores held nowhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +117,25 @@ class Preview:
         """Return whether the method ranks by something worth looking at, and does not draw at random."""
         return "seed" not in self.method.uses
 
-    def scores(self) -> Tensor:
-        """Return what the method ranks by, computed afresh.
+    def score_parts(self) -> Iterator[NDArray[np.floating[Any]]]:
+        """Yield what the method ranks, a part of it at a time, in index order.
 
         Returns:
-            Norms of shape ``(s_dim,)`` where channels are ranked, else magnitudes of the weight's shape.
+            Vectors: norms where channels are ranked, else magnitudes of weights; -inf for what earlier steps
+            pruned. Each is good until the next comes.
         """
-        return self.norms.now if self.method.norm_scores else self.tensor.effective.abs()
+        mask = self.tensor.default_mask
+        if self.method.norm_scores:
+            norms = self.norms.now.float().cpu().numpy()
+            yield (
+                norms if mask is None else np.where(kept_of_channels(mask, self.spec.dim) > 0, norms, -np.inf)
+            )
+            return
+        weight = self.tensor.weight.reshape(-1).cpu()
+        weight = widened(weight) if is_float8(weight) else weight
+        kept = None if mask is None else mask.reshape(-1).cpu()
+        for block in NarrowScores(weight, absolute=True, candidates=kept).blocks():
+            yield block.scores
 
     def kept_fractions(self) -> Tensor:
         """Return which fraction of what earlier steps left of each channel is kept now.
@@ -155,8 +175,12 @@ def kept_of_channels(mask: Tensor, dim: int) -> Tensor:
 
     By NumPy: torch counts booleans along an axis some twenty times as slowly.
     """
-    channels = mask.movedim(dim, 0).reshape(mask.shape[dim], -1).cpu().numpy()
-    return torch.from_numpy(np.add.reduce(channels.view(np.uint8), axis=1, dtype=np.int64))
+    kept = np.zeros(mask.shape[dim], np.int64)
+    parts = mask.numel() // AT_ONCE if dim else 1
+    for part in mask.tensor_split(max(1, min(parts, len(mask)))):
+        channels = part.movedim(dim, 0).reshape(mask.shape[dim], -1).cpu().numpy()
+        kept += np.add.reduce(channels.view(np.uint8), axis=1, dtype=np.int64)
+    return torch.from_numpy(kept)
 
 
 def make_preview(
@@ -210,7 +234,7 @@ def _kept_units(spec: PruneSpec, mask: Tensor) -> int:
 def _split(mask: Tensor, pool: Sequence[PrunableTensor]) -> dict[str, Tensor]:
     parts = torch.split(mask, [tensor.weight.numel() for tensor in pool])
     return {
-        tensor.name: part.view(tensor.shape).to(tensor.weight.device)
+        tensor.name: part.view(tensor.shape).to(tensor.device)
         for tensor, part in zip(pool, parts, strict=True)
     }
 
@@ -219,7 +243,7 @@ def mask_so_far(tensor: PrunableTensor) -> Tensor:
     """Return the boolean mask that earlier steps left of ``tensor``, True where kept."""
     if tensor.default_mask is not None:
         return tensor.default_mask
-    return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.weight.device)
+    return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
 
 
 def _pruned_so_far(tensor: PrunableTensor) -> int:
@@ -245,7 +269,10 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
 
 def rank_tensor(spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
     """Return the units of ``tensor`` in the order the spec's method prunes them; ``amount`` plays no part."""
-    return METHODS[spec.method].build(spec).rank(tensor.effective, default_mask=tensor.default_mask)
+    method = METHODS[spec.method].build(spec)
+    if tensor.in_memory or math.prod(tensor.shape) < AT_ONCE:
+        return method.rank(tensor.effective, default_mask=tensor.default_mask)
+    return method.rank_unheld(tensor.weight, default_mask=tensor.default_mask)
 
 
 def rank_together(spec: PruneSpec, pool: Sequence[PrunableTensor]) -> Ranking:
@@ -263,4 +290,5 @@ def tensor_norms(spec: PruneSpec, tensor: PrunableTensor) -> ChannelNorms:
     unpruned = channel_norms(tensor.weight, n=spec.n, dim=spec.dim)
     if tensor.default_mask is None:
         return ChannelNorms(unpruned, unpruned)
-    return ChannelNorms(channel_norms(tensor.effective, n=spec.n, dim=spec.dim), unpruned)
+    now = channel_norms(tensor.weight, n=spec.n, dim=spec.dim, mask=tensor.default_mask)
+    return ChannelNorms(now, unpruned)

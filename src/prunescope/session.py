@@ -276,7 +276,7 @@ class Session:
     def weights(self, variant: Variant) -> dict[str, Tensor]:
         """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors."""
         return {
-            name: torch.where(mask.to(self.tensors[name].weight.device), self.tensors[name].weight, 0)
+            name: torch.where(mask.to(self.tensors[name].device), self.tensors[name].weight, 0)
             for name, mask in variant.masks.items()
         }
 
@@ -430,7 +430,7 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
     step = history.last(tensor.name)
     if step is None:
         return tensor
-    mask = step.masks[tensor.name].to(tensor.weight.device)
+    mask = step.masks[tensor.name].to(tensor.device)
     own = tensor.default_mask
     return replace(tensor, default_mask=mask if own is None else mask & own)
 

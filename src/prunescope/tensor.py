@@ -144,6 +144,16 @@ class PrunableTensor:
         return self.data if isinstance(self.data, Tensor) else self.data.read()
 
     @property
+    def in_memory(self) -> bool:
+        """Return whether the numbers are in memory whether they are looked at or not."""
+        return isinstance(self.data, Tensor)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the numbers are; what is read from a file is read into the CPU's memory."""
+        return self.data.device if isinstance(self.data, Tensor) else torch.device("cpu")
+
+    @property
     def effective(self) -> Tensor:
         """Return the weight as earlier steps left it, zero where they pruned: what torch ranks next."""
         return self.weight if self.default_mask is None else torch.where(self.default_mask, self.weight, 0)

@@ -11,6 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+"""Bytes a number takes in safetensors' types that take more than one."""
+
 
 def network() -> nn.Module:
     torch.manual_seed(0)
@@ -55,26 +58,26 @@ def raw_safetensors(path: Path, header: object, data: bytes = b"") -> Path:
     return path
 
 
-def sparse_safetensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
-    """Write float32 tensors of zeros that take no room on the disk."""
-    header, end = {}, 0
+def sparse_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], dtype: str = "F32") -> Path:
+    """Write tensors of zeros that take no room on the disk, in a type of safetensors."""
+    header, end, width = {}, 0, BYTES.get(dtype, 1)
     for name, shape in shapes.items():
-        size = 4 * torch.Size(shape).numel()
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
+        size = width * torch.Size(shape).numel()
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + size]}
         end += size
     raw_safetensors(path, header)
     os.truncate(path, path.stat().st_size + end)
     return path
 
 
-def sparse_folder(folder: Path, *, shards: int, layers: int, shape: tuple[int, ...]) -> Path:
+def sparse_folder(folder: Path, shapes: dict[str, tuple[int, ...]], shards: int, dtype: str = "F32") -> Path:
     """Write a sharded checkpoint of zeros that takes no room on the disk."""
     folder.mkdir()
     weight_map = {}
     for shard in range(shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        names = [f"model.layers.{shard * layers + i}.mlp.up_proj.weight" for i in range(layers)]
-        sparse_safetensors(folder / file, dict.fromkeys(names, shape))
+        names = list(shapes)[shard * len(shapes) // shards : (shard + 1) * len(shapes) // shards]
+        sparse_safetensors(folder / file, {name: shapes[name] for name in names}, dtype)
         weight_map.update(dict.fromkeys(names, file))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     return folder

@@ -12,7 +12,6 @@ from checkpoint_files import (
     hub_folder,
     network,
     safetensors_file,
-    sparse_folder,
     sparse_safetensors,
     state,
     torch_file,
@@ -304,15 +303,6 @@ def measured(folder: Path, path: Path, out: Path | str = "") -> dict[str, float]
     )
     print(done.stdout)
     return dict(json.loads(done.stdout))
-
-
-def test_a_gigabyte_in_shards_is_opened_and_read_in_little_memory(tmp_path: Path) -> None:
-    layer = 4 * 2048 * 4096
-    folder = sparse_folder(tmp_path / "big", shards=4, layers=8, shape=(2048, 4096))
-    used = measured(tmp_path, folder)
-    assert used["names"] == 32
-    assert used["opened"] < layer
-    assert used["read"] < 3 * layer
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from torch import Tensor
 
 MAX_ROWS, MAX_COLUMNS = 256, 640
 """Cells a heatmap has at the most; a screen shows no more."""
+
+_AT_ONCE = 1 << 20
+"""Values that are looked at at a time: a matrix may be as large as memory."""
 
 _UINT8_MAX = 255
 
@@ -64,9 +68,12 @@ class MatrixLayout:
 
     def matrix(self, tensor: Tensor) -> NDArray[Any]:
         """Return a tensor of ``self.shape`` as the matrix of this layout, on the CPU."""
-        if self.rows is not None:
-            tensor = tensor.movedim(self.rows, 0)
-        return tensor.reshape(self.size).cpu().numpy()
+        return self.part(tensor, 0, self.size[0]).cpu().numpy()
+
+    def part(self, tensor: Tensor, first: int, last: int) -> Tensor:
+        """Return rows of the matrix of this layout, from ``first`` to before ``last``."""
+        moved = tensor.unsqueeze(0) if self.rows is None else tensor.movedim(self.rows, 0)
+        return moved[first:last].reshape(last - first, -1)
 
     def index(self, row: int, column: int) -> tuple[int, ...]:
         """Return the tensor's index of what stands in ``row`` and ``column`` of the matrix.
@@ -108,14 +115,18 @@ def cell_fractions(
 
 
 def cell_extremes(
-    matrix: NDArray[np.float32], rows: int = MAX_ROWS, columns: int = MAX_COLUMNS
+    rows_of: Callable[[int, int], NDArray[np.float32]],
+    size: tuple[int, int],
+    rows: int = MAX_ROWS,
+    columns: int = MAX_COLUMNS,
 ) -> NDArray[np.float32]:
-    """Return the value farthest from zero in each cell of a grid laid over ``matrix``.
+    """Return the value farthest from zero in each cell of a grid laid over a matrix.
 
     A mean of weights of both signs would be next to nothing everywhere.
 
     Args:
-        matrix: Matrix of shape ``(R, C)``.
+        rows_of: Returns the rows of the matrix from a first to before a last one, as they are needed.
+        size: Rows and columns of the matrix, ``(R, C)``.
         rows: Cells down, at the most.
         columns: Cells across, at the most.
 
@@ -123,17 +134,32 @@ def cell_extremes(
         Array of shape ``(min(R, rows), min(C, columns))``.
 
     Example:
-        >>> cell_extremes(np.array([[0.5, -2.0, 1.0, 0.0]]), columns=2)
-        array([[-2.,  1.]])
+        >>> matrix = np.array([[0.5, -2.0, 1.0, 0.0]], np.float32)
+        >>> cell_extremes(lambda first, last: matrix[first:last], (1, 4), columns=2)
+        array([[-2.,  1.]], dtype=float32)
     """
-    high = low = matrix
-    for axis, groups in ((0, rows), (1, columns)):
-        starts = group_starts(matrix.shape[axis], groups)
-        if len(starts) < matrix.shape[axis]:
-            high = np.maximum.reduceat(high, starts, axis=axis)
-            low = np.minimum.reduceat(low, starts, axis=axis)
-    extremes: NDArray[np.float32] = np.where(high >= -low, high, low)
+    across = group_starts(size[1], columns)
+    down = group_starts(size[0], rows)
+    ends = np.append(down[1:], size[0])
+    extremes = np.empty((len(down), len(across)), np.float32)
+    groups = max(1, _AT_ONCE * len(down) // (size[0] * size[1]))
+    for first in range(0, len(down), groups):
+        starts = down[first : first + groups]
+        block = rows_of(int(starts[0]), int(ends[min(first + groups, len(down)) - 1]))
+        high, low = (
+            _reduced(block, reduce, starts - starts[0], across) for reduce in (np.maximum, np.minimum)
+        )
+        extremes[first : first + groups] = np.where(high >= -low, high, low)
     return extremes
+
+
+def _reduced(
+    block: NDArray[np.float32], reduce: np.ufunc, down: NDArray[np.int64], across: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    for axis, starts in ((0, down), (1, across)):
+        if len(starts) < block.shape[axis]:
+            block = reduce.reduceat(block, starts, axis=axis)
+    return block
 
 
 def group_starts(length: int, groups: int) -> NDArray[np.int64]:

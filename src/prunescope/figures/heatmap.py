@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from prunescope.figures.quicktext import QuickText
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview
+from prunescope.prune import channel_norms
 from prunescope.tensor import PrunableTensor
 
 MAX_NUMBERS = 12
@@ -106,7 +108,7 @@ class Heatmap:
         """Return the colours of the cells in sight, of shape (rows, columns, 4)."""
         theme, window = self.theme, self.window
         fractions = cell_fractions(window.of(layout.matrix(preview.mask)))
-        if view.heatmap == "mask" and preview.pruned_earlier is None:
+        if view.heatmap == "mask" and preview.tensor.default_mask is None:
             shaded: NDArray[np.uint8] = self._shades[np.rint(fractions * 255).astype(np.uint8)]
             return shaded
         kept = fractions[..., np.newaxis]
@@ -119,8 +121,9 @@ class Heatmap:
             share, paper = _PALEST + (1 - _PALEST) * score, rgba(theme.paper)
             keep, prune = paper + share * (keep - paper), paper + share * (prune - paper)
         cells: NDArray[Any] = prune + kept * (keep - prune)
-        if preview.pruned_earlier is not None:
-            earlier = cell_fractions(window.of(layout.matrix(preview.pruned_earlier)))[..., np.newaxis]
+        mask = preview.tensor.default_mask
+        if mask is not None:
+            earlier = 1 - cell_fractions(window.of(layout.matrix(mask)))[..., np.newaxis]
             cells = cells + earlier * (rgba(theme.earlier) - prune)
         coloured: NDArray[np.uint8] = np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8)
         return coloured
@@ -140,12 +143,20 @@ class Heatmap:
             largest_weight, self.window,
         )  # fmt: skip
         if self._values is None or not _same(self._values[0], key):
-            whole = weights_shown(preview, view)
-            limits = colour_limits(preview, view, largest_weight).reshape(
-                [-1 if axis == preview.spec.dim else 1 for axis in range(whole.dim())]
-            )
-            shares = (whole / limits.to(whole).clamp(min=1e-30)).clamp(-1, 1).float().nan_to_num()
-            cells = cell_extremes(self.window.of(layout.matrix(shares)))
+            limits = colour_limits(preview, view, largest_weight).clamp(min=1e-30)
+            window, spec = self.window, preview.spec
+            if len(limits) > 1:  # one for each channel
+                sizes = [-1 if axis == spec.dim else 1 for axis in range(len(layout.shape))]
+                limits = limits.reshape(sizes).expand(layout.shape)
+
+            def shares(first: int, last: int) -> NDArray[np.float32]:
+                first, last = first + window.top, last + window.top
+                shown = rows_shown(preview, view, layout, first, last)
+                most = limits if limits.dim() == 1 else layout.part(limits, first, last)
+                share = (shown / most.to(shown)).clamp_(-1, 1).nan_to_num_()
+                return share.cpu().numpy()[:, window.left : window.right]
+
+            cells = cell_extremes(shares, (window.bottom - window.top, window.right - window.left))
             self._values = (key, np.ascontiguousarray(cells, np.float32))
         return self._values[1]
 
@@ -164,7 +175,7 @@ class Heatmap:
             number.set_visible(False)
         if not shown:
             return
-        values = window.of(layout.matrix(weights_shown(preview, view).float()))
+        values = rows_shown(preview, view, layout, window.top, window.bottom)[:, window.left : window.right]
         for number, (row, column) in zip(self._numbers, np.ndindex(rows, columns), strict=False):
             middle = (window.left + column + 0.5) / layout.column_width - 0.5
             number.set(
@@ -229,19 +240,31 @@ def fit_matrix(axes: Axes, tensor: PrunableTensor, layout: MatrixLayout, theme: 
     axes.yaxis.set_major_locator(NullLocator() if rows == 1 else MaxNLocator(6, integer=True))
 
 
-def weights_shown(preview: Preview, view: View) -> torch.Tensor:
+def rows_shown(preview: Preview, view: View, layout: MatrixLayout, first: int, last: int) -> torch.Tensor:
     """Return the weights, or, where ``view`` asks for them and there are any, the scores they have.
 
+    Args:
+        preview: What is shown.
+        view: What of it.
+        layout: How the tensor lies as a matrix.
+        first, last: The rows of that matrix that are wanted, the last one excluded.
+
     Returns:
-        Tensor that broadcasts to the weight's shape.
+        Tensor of shape ``(last - first, columns)``, in float32.
     """
-    if view.heatmap != "scores" or not preview.has_scores:
-        return preview.tensor.weight
-    scores = preview.scores()
-    if not preview.method.norm_scores:
-        return scores
-    shape = [-1 if axis == preview.spec.dim else 1 for axis in range(preview.tensor.weight.dim())]
-    return scores.reshape(shape).expand(preview.tensor.shape)
+    tensor = preview.tensor
+    if not _shows_scores(preview, view):
+        return layout.part(tensor.weight, first, last).float()
+    if preview.method.norm_scores:
+        shape = [-1 if axis == preview.spec.dim else 1 for axis in range(len(tensor.shape))]
+        return layout.part(preview.norms.now.reshape(shape).expand(tensor.shape), first, last).float()
+    magnitudes = layout.part(tensor.weight, first, last).float().abs()
+    mask = tensor.default_mask
+    return magnitudes if mask is None else magnitudes * layout.part(mask, first, last)
+
+
+def _shows_scores(preview: Preview, view: View) -> bool:
+    return view.heatmap == "scores" and preview.has_scores
 
 
 def colour_limits(preview: Preview, view: View, largest_weight: float | None) -> torch.Tensor:
@@ -252,12 +275,16 @@ def colour_limits(preview: Preview, view: View, largest_weight: float | None) ->
         view: Whose range is asked for.
         largest_weight: Largest magnitude in the whole model; None: that of the layer.
     """
-    shown = weights_shown(preview, view).abs().float().nan_to_num(posinf=0.0)
-    if view.colour_range == "channel" and view.heatmap == "weights":
-        return shown.movedim(preview.spec.dim, 0).flatten(1).amax(1) if shown.dim() > 1 else shown
-    if view.colour_range == "model" and view.heatmap == "weights" and largest_weight is not None:
+    scores = _shows_scores(preview, view)
+    if view.colour_range == "model" and not scores and largest_weight is not None:
         return torch.tensor([largest_weight])
-    return shown.amax().reshape(1)
+    if scores and preview.method.norm_scores:
+        largest = preview.norms.now
+    else:
+        mask = preview.tensor.default_mask if scores else None
+        largest = channel_norms(preview.tensor.weight, n=math.inf, dim=preview.spec.dim, mask=mask)
+    largest = largest.float().nan_to_num(posinf=0.0)
+    return largest if view.colour_range == "channel" and not scores else largest.amax().reshape(1)
 
 
 def across_locator(axes: Axes) -> MaxNLocator:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -108,15 +107,18 @@ def score_counts(preview: Preview) -> tuple[NDArray[Any], NDArray[Any]]:
     Returns:
         Counts of shape ``(B,)`` and edges of shape ``(B + 1,)``, ``1 <= B <= BINS``; the first edge is 0.
     """
-    scores = preview.scores().float()
-    mask = preview.tensor.default_mask
-    if mask is not None:
-        left = mask.movedim(preview.spec.dim, 0).flatten(1).any(1) if preview.method.norm_scores else mask
-        scores = scores[left]
-    highest = float(scores.max()) if scores.numel() else 0.0
-    if highest == float("inf"):
-        highest = float(scores[torch.isfinite(scores)].max())
+    highest = max((_highest(scores) for scores in preview.score_parts()), default=0.0)
     top = highest or 1.0
-    bins = min(BINS, max(8, round(2 * scores.numel() ** 0.5)))
-    counts = torch.histc(scores, bins=bins, min=0.0, max=top)
-    return counts.cpu().numpy(), np.linspace(0.0, top, bins + 1)
+    count = preview.tensor.units(preview.spec.dim if preview.method.norm_scores else None)
+    bins = min(BINS, max(8, round(2 * count**0.5)))
+    counts = np.zeros(bins, np.int64)
+    for scores in preview.score_parts():
+        places = np.clip(scores * (bins / top), -1, bins - 1).astype(np.int16)
+        counts += np.bincount(places[(scores >= 0) & (scores <= top)], minlength=bins)
+    return counts, np.linspace(0.0, top, bins + 1)
+
+
+def _highest(scores: NDArray[Any]) -> float:
+    """Return the highest score that is finite, or 0."""
+    highest = float(scores.max(initial=0.0))
+    return highest if highest < float("inf") else float(scores[scores < highest].max(initial=0.0))

@@ -106,6 +106,19 @@ class BasePruningMethod(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} computes masks without ranking units")
 
+    def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
+        """Return what `rank` returns for what ``default_mask`` leaves of ``t``, in little memory if can be.
+
+        Args:
+            t: Tensor to prune, which must not change while the ranking is used.
+            default_mask: Boolean mask of the same shape from earlier pruning, or None. Where it is False,
+                ``t`` counts as zero.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
+        return self.rank(t if default_mask is None else torch.where(default_mask, t, 0), default_mask)
+
     def apply_mask(self, module: Module) -> Tensor:
         """Return the masked tensor of ``module``, of the shape and dtype of ``module.name_orig``.
 

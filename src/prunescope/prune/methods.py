@@ -16,6 +16,7 @@ from prunescope.prune.partition import Scores, write_lowest
 from prunescope.prune.ranked import RankedMethod, StructuredMethod
 from prunescope.prune.scores import Norm, channel_norms, magnitudes, validate_norm
 from prunescope.prune.selection import Ranking, validate_amount
+from prunescope.prune.unheld import NarrowScores
 from prunescope.prune.units import candidate_units, spread
 
 
@@ -53,6 +54,12 @@ class RandomUnstructured(RankedMethod):
         count = total if candidates is None else int(torch.count_nonzero(candidates))
         draws = _draw(count, _random_dtype(tensors), tensors[0].device, self.generator).neg_()
         return draws if candidates is None else spread(draws, candidates)
+
+    def score_blocks(self, t: Tensor, candidates: Tensor | None) -> Scores:
+        """Return the same numbers in the dtype in which they are drawn."""
+        count = t.numel() if candidates is None else int(torch.count_nonzero(candidates))
+        draws = torch.rand(count, dtype=_random_dtype([t]), generator=self.generator).neg_()
+        return NarrowScores(draws if candidates is None else spread(draws, candidates), absolute=False)
 
     @classmethod
     def apply(  # type: ignore[override]
@@ -99,6 +106,10 @@ class L1Unstructured(RankedMethod):
             magnitudes(t, out=scores[start : start + t.numel()])
             start += t.numel()
         return scores
+
+    def score_blocks(self, t: Tensor, candidates: Tensor | None) -> Scores:
+        """Return the magnitudes, to be computed a block at a time."""
+        return NarrowScores(t.detach().view(-1), absolute=True, candidates=candidates)
 
     def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
         """Write the masks straight from the weights where their memory can be read as it lies."""
@@ -195,6 +206,12 @@ class LnStructured(StructuredMethod):
     def unit_scores(self, tensors: Sequence[Tensor], candidates: Tensor | None) -> Tensor:
         """Return the norm of every channel."""
         return channel_norms(tensors[0], n=self.n, dim=self.unit_axis(tensors[0]))
+
+    def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
+        """Return the channels of ``t`` in order, without a copy of it that has zeros: see the base class."""
+        dim = self.unit_axis(t)
+        norms = channel_norms(t, n=self.n, dim=dim, mask=default_mask)
+        return Ranking.of_units(norms, t.shape, dim, default_mask, candidate_units(default_mask, dim))
 
     @classmethod
     def apply(  # type: ignore[override]

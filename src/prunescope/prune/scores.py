@@ -6,7 +6,8 @@ and float8 or integer weights can be ranked.
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +22,10 @@ Norm: TypeAlias = int | float | str
 _NORM_NAMES = ("fro", "nuc")
 # Rows reduced at a time when the channels are the fast axis: a block stays in the processor's cache.
 _BLOCK_ELEMENTS = 1 << 17
+# From here on a tensor is not widened, or masked, in one piece; a piece has so many rows that torch takes
+# each row's norm in one go, as it does in the whole.
+_WHOLE_BELOW = 1 << 20
+_ROWS_AT_LEAST = 64
 
 
 def validate_norm(n: object, *, shape: Sequence[int] | None = None, dim: int | None = None) -> None:
@@ -132,7 +137,7 @@ def magnitudes(t: Tensor, *, out: Tensor | None = None) -> Tensor:
     return out
 
 
-def channel_norms(weight: Tensor, *, n: Norm, dim: int) -> Tensor:
+def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = None) -> Tensor:
     """Return the Ln norm of every channel of ``weight``.
 
     A *channel* is one index along ``dim``; the norm runs over all other axes. ``"fro"`` is the 2-norm for
@@ -144,6 +149,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int) -> Tensor:
         weight: Tensor of shape ``(s_0, ..., s_k)``. Read, never written.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         dim: Axis that numbers the channels, ``-ndim <= dim < ndim``.
+        mask: Boolean tensor of the same shape; where it is False a weight counts as zero. None: nowhere.
 
     Returns:
         Tensor of shape ``(s_dim,)`` on the weight's device, in float32 or wider.
@@ -159,44 +165,70 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int) -> Tensor:
     """
     axis = validate_dim(dim, weight.shape)
     validate_norm(n, shape=weight.shape, dim=dim)
-    wide = widened(weight)
-    if wide.shape[axis] == 0 or wide.numel() == 0:
-        return wide.new_zeros(wide.shape[axis])
+    if weight.shape[axis] == 0 or weight.numel() == 0:
+        return _effective(weight, mask).new_zeros(weight.shape[axis])
     if n == "nuc":
-        singular_values: Tensor = torch.linalg.svdvals(wide.movedim(axis, 0))
+        singular_values: Tensor = torch.linalg.svdvals(_effective(weight, mask).movedim(axis, 0))
         return singular_values.flatten(1).sum(1)
     order = 2.0 if isinstance(n, str) else float(n)
-    if wide.is_contiguous() and wide.device.type == "cpu" and wide.dim() > 1:
+    flat = weight.is_contiguous() and weight.device.type == "cpu" and (mask is None or mask.is_contiguous())
+    if flat and weight.dim() > 1:
+        shape = (math.prod(weight.shape[:axis]) if axis else len(weight), -1)
+        matrix, kept = weight.detach().view(shape), None if mask is None else mask.view(shape)
         if axis > 0:
-            columns = _column_norms(wide.view(math.prod(wide.shape[:axis]), -1), order)
-            return _combined(columns.view(wide.shape[axis], -1), order, 1)
+            return _combined(_column_norms(matrix, kept, order).view(weight.shape[axis], -1), order, 1)
         if order == 1:
-            return torch.cat([block.abs().sum(1) for block in _blocks(wide.view(len(wide), -1))])
+            return torch.cat([block.abs().sum(1) for block in _blocks(matrix, kept)])
+        if weight.numel() >= _WHOLE_BELOW:
+            return _row_norms(matrix, kept, order)
+    return _norms(_effective(weight, mask), order, axis)
+
+
+def _effective(weight: Tensor, mask: Tensor | None) -> Tensor:
+    return widened(weight if mask is None else torch.where(mask, weight, 0))
+
+
+def _norms(wide: Tensor, n: float, axis: int) -> Tensor:
     others = [d for d in range(wide.dim()) if d != axis]
     if not others:
-        return wide.abs() if order else (wide != 0).to(wide.dtype)
-    norms: Tensor = torch.linalg.vector_norm(wide, order, dim=others)
+        return wide.abs() if n else (wide != 0).to(wide.dtype)
+    norms: Tensor = torch.linalg.vector_norm(wide, n, dim=others)
     return norms
 
 
-def _column_norms(matrix: Tensor, n: float) -> Tensor:
+def _row_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
+    """Return the norm of every row of a large matrix, of which only some rows at a time are widened."""
+    rows = max(_ROWS_AT_LEAST, _WHOLE_BELOW // matrix.shape[1])
+    # The results have their place before: small ones in between would keep the freed pieces from the system.
+    norms = torch.empty(len(matrix), dtype=widened(matrix[:0]).dtype)
+    starts = [*range(0, max(1, len(matrix) - rows), rows), len(matrix)]
+    for start, end in pairwise(starts):
+        place = slice(start, end)
+        norms[place] = _norms(_effective(matrix[place], None if mask is None else mask[place]), n, 0)
+    return norms
+
+
+def _column_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
     """Return the norm of every column, a block of whole rows at a time.
 
     A reduction over the slow axis strides through memory: torch takes 15 times as long over it as over
     the fast one. Combining the norms of blocks of rows reads memory in order.
     """
+    blocks = _blocks(matrix, mask)
     if n == 2:
-        arrays = [block.numpy() for block in _blocks(matrix)]
-        squares = [np.einsum("ij,ij->j", array, array) for array in arrays]
+        squares = [np.einsum("ij,ij->j", array, array) for array in (block.numpy() for block in blocks)]
         return torch.from_numpy(np.sqrt(np.add.reduce(squares)))
     if n == 1:
-        return torch.stack([block.abs().sum(0) for block in _blocks(matrix)]).sum(0)
-    return _combined(torch.stack([torch.linalg.vector_norm(b, n, dim=0) for b in _blocks(matrix)]), n, 0)
+        return torch.stack([block.abs().sum(0) for block in blocks]).sum(0)
+    return _combined(torch.stack([torch.linalg.vector_norm(block, n, dim=0) for block in blocks]), n, 0)
 
 
-def _blocks(matrix: Tensor) -> tuple[Tensor, ...]:
+def _blocks(matrix: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
+    """Yield the rows of a matrix in blocks, widened, and zero where ``mask`` is False."""
     rows = max(1, _BLOCK_ELEMENTS // matrix.shape[1])
-    return matrix.split(rows)  # type: ignore[no-any-return, no-untyped-call]
+    for start in range(0, len(matrix), rows):
+        place = slice(start, start + rows)
+        yield _effective(matrix[place], None if mask is None else mask[place])
 
 
 def _combined(norms: Tensor, n: float, dim: int) -> Tensor:

@@ -250,9 +250,12 @@ class Ranking:
         kind = "elements" if self._dim is None else f"channels along dim {self._dim}"
         return f"Ranking({self._units} {kind} of a tensor of shape {self._shape})"
 
-    def _cut(self, k: int) -> Cut | None:
+    def _check(self, k: int) -> None:
         if isinstance(k, bool) or not isinstance(k, numbers.Integral) or not 0 <= k <= self._units:
             raise ValueError(f"`k` must be a count between 0 and {self._units}, got {k!r}")
+
+    def _cut(self, k: int) -> Cut | None:
+        self._check(k)
         if k == 0:
             return None
         position = int(k) + self._values.numel() - self._units

@@ -83,8 +83,16 @@ def refuse_nan(values: Tensor, candidates: Tensor | None) -> None:
     if values.numel() == 0 or math.isfinite((values.sum() if candidates is None else values.max()).item()):
         return
     scores = values if candidates is None else values[candidates]
-    nans, infinite = int(torch.isnan(scores).sum()), int(torch.isinf(scores).sum())
+    refuse_counts(int(torch.isnan(scores).sum()), int(torch.isinf(scores).sum()), len(scores))
+
+
+def refuse_counts(nans: int, infinite: int, scores: int) -> None:
+    """Refuse NaN among the scores, of which there are so many, and flag infinity.
+
+    Raises:
+        ValueError: there is NaN.
+    """
     if nans:
-        raise ValueError(f"`scores` must be numbers to be ranked, got {nans} NaN among {len(scores)}")
+        raise ValueError(f"`scores` must be numbers to be ranked, got {nans} NaN among {scores}")
     if infinite:
-        warnings.warn(f"{infinite} of {len(scores)} scores are infinite", UserWarning, stacklevel=2)
+        warnings.warn(f"{infinite} of {scores} scores are infinite", UserWarning, stacklevel=3)

@@ -7,8 +7,11 @@ header as JSON, and the data: https://huggingface.co/docs/safetensors#format
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
+from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +19,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from prunescope.sources.checkpoint.stored import ChangedFile, StoredTensor, Zeroes, refused, unreadable
+from prunescope.sources.checkpoint.stored import (
+    ChangedFile,
+    StoredTensor,
+    Zeroes,
+    read_bytes,
+    refused,
+    unreadable,
+)
 
 MAX_HEADER_BYTES = 1 << 25
 """Longest header that is read: some 300,000 tensors; the library itself would read 100 MB."""
@@ -103,15 +113,25 @@ class SafetensorsFile:
         Raises:
             RequestError: The file has changed since it was opened, or cannot be read.
         """
-        try:
-            with self._unchanged, safe_open(self.path, framework="pt") as file:
-                # The library gives a view of the mapped file; a copy lets go of the mapping.
-                tensor: Tensor = file.get_tensor(name).clone()
-        except OSError as error:
-            raise unreadable(self.path, error) from error
-        except (SafetensorError, ValueError, RuntimeError) as error:
-            raise _damaged(self.path, error) from error
-        return tensor
+        stored, (start, end) = self.tensors[name], self._offsets[name]
+        assert stored.dtype is not None
+        if end - start != math.prod(stored.shape) * stored.dtype.itemsize:
+            raise refused(self.path, f"is damaged: {name[:80]!r} has another size than its shape says")
+        with self._unchanged:
+            data = read_bytes(self.path, 8 + self._header_size() + start, end - start)
+        return data.view(stored.dtype).reshape(stored.shape)
+
+    @cached_property
+    def _offsets(self) -> Mapping[str, tuple[int, int]]:
+        """Return where each tensor starts and ends, counted from the end of the header.
+
+        The library tells no places, and maps the file to read: the map's pages would count as memory twice.
+        """
+        with self._unchanged, open(self.path, "rb") as file:
+            header = json.loads(file.read(8 + self._header_size())[8:])
+        return {
+            name: tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__"
+        }
 
     def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
         """Write a copy of the file with zeros in some tensors; header and all other bytes stay as they are.
@@ -128,8 +148,7 @@ class SafetensorsFile:
             length = self._header_size()
             head = file.read(8 + length)
             out.write(head)
-            entries = {k: v["data_offsets"] for k, v in json.loads(head[8:]).items() if k != "__metadata__"}
-            for name, (start, end) in sorted(entries.items(), key=lambda entry: tuple(entry[1])):
+            for name, (start, end) in sorted(self._offsets.items(), key=itemgetter(1)):
                 if name in zeroed:
                     out.write(_bytes_of(zeroed[name].put(self.read(name))))
                 else:

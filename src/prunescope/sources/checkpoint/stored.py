@@ -120,6 +120,27 @@ class ChangedFile(AbstractContextManager[None]):
         self._check()
 
 
+def read_bytes(path: Path, start: int, size: int) -> Tensor:
+    """Return ``size`` bytes of a file from ``start`` on, in memory of their own.
+
+    Raises:
+        RequestError: It has not so many, or cannot be read.
+    """
+    data = torch.empty(size, dtype=torch.uint8)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(start)
+            view, filled = data.numpy().data, 0
+            while filled < size:
+                count = file.readinto(view[filled:])
+                if not count:
+                    raise OSError("the file ended early")
+                filled += count
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return data
+
+
 def refused(path: Path, why: str) -> RequestError:
     """Return the error for a file that cannot be explored; ``why`` follows its name."""
     return RequestError("model", f"`model` {path.name} {why}.")

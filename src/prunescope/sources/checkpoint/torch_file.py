@@ -27,6 +27,7 @@ from prunescope.sources.checkpoint.stored import (
     ChangedFile,
     StoredTensor,
     Zeroes,
+    read_bytes,
     refused,
     unreadable,
 )
@@ -105,19 +106,7 @@ class TorchFile:
         """
         place = self._places[name]
         with self._unchanged:
-            return place.view(self._bytes(place.record))
-
-    def _bytes(self, record: _Record) -> Tensor:
-        data = torch.empty(record.size, dtype=torch.uint8)
-        try:
-            with open(self.path, "rb", buffering=0) as file:
-                file.seek(record.start)
-                view, filled = data.numpy().data, 0
-                while filled < record.size:
-                    filled += file.readinto(view[filled:]) or _ended()
-        except OSError as error:
-            raise unreadable(self.path, error) from error
-        return data
+            return place.view(read_bytes(self.path, place.record.start, place.record.size))
 
     def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
         """Write a copy of the file with zeros in some tensors; everything else in it is copied as it is.
@@ -142,14 +131,11 @@ class TorchFile:
                         copy_bytes(source, target, member.file_size)  # type: ignore[arg-type]
 
     def _with_zeros(self, names: list[str], zeroed: Mapping[str, Zeroes]) -> memoryview:
-        data = self._bytes(self._places[names[0]].record)
+        record = self._places[names[0]].record
+        data = read_bytes(self.path, record.start, record.size)
         for name in names:
             zeroed[name].put(self._places[name].view(data))
         return data.numpy().data
-
-
-def _ended() -> int:
-    raise OSError("the file ended early")
 
 
 def _aligned(member: zipfile.ZipInfo, position: int) -> zipfile.ZipInfo:
