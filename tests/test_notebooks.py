@@ -68,9 +68,9 @@ def test_no_code_on_the_page_gives_an_answer_away(path: Path) -> None:
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_what_a_lesson_does_not_need_is_hidden(path: Path) -> None:
     code = "\n".join(source(path, "code"))
-    hidden = [each for each in re.findall(r"\([^()]*\)", code) if '"seed"' in each or '"steps"' in each]
-    assert len(hidden) == code.count("explore(")
-    assert all('"view"' in each and '"takeaway"' in each for each in hidden)
+    shown = re.findall(r"hide=all_but\(([^()]*)\)", code)
+    assert len(shown) == code.count("explore(")
+    assert all(2 <= names.count('"') <= 10 for names in shown)
 
 
 def test_the_index_and_the_lessons_agree_on_the_minutes() -> None:

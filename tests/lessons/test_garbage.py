@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prunescope.errors import RequestError
-from prunescope.lessons import ask_choice, ask_number, grid, predict_channels, predict_mask, table
+from prunescope.lessons import all_but, ask_choice, ask_number, grid, predict_channels, predict_mask, table
 from prunescope.lessons.feedback import read_number
 
 LAYER = nn.Linear(3, 2)
@@ -135,6 +135,8 @@ def test_what_is_not_on_offer(garbage: object) -> None:
             lambda: ask_choice("q", ["a", "b"], ["a"]),
             r"`answer` must be among the choices 'a', 'b', got \['a'\]",
         ),
+        (lambda: all_but("amount", "colour"), "`shown` must be some of model, .* got 'colour'"),
+        (lambda: all_but(None), "`shown` must be some of model, .* got None"),
         (lambda: grid([[1, 2]]), "`tensor` must be a tensor of one or two axes"),
         (lambda: grid(torch.zeros(0)), "`tensor` must be"),
         (lambda: table(["a", "b"], [[1]]), "`rows` must be 2 long"),

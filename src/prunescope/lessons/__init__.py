@@ -8,10 +8,12 @@ from prunescope.lessons.exercise import Exercise
 from prunescope.lessons.exercises import ask_choice, ask_number, predict_channels, predict_mask
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.page import grid, picture, say, table
+from prunescope.lessons.stage import all_but
 
 __all__ = [
     "Exercise",
     "Feedback",
+    "all_but",
     "ask_choice",
     "ask_number",
     "grid",

@@ -1,0 +1,28 @@
+"""The explorer set up for a lesson: what the lesson is about is shown, all else is put away."""
+
+from __future__ import annotations
+
+from prunescope.errors import RequestError
+from prunescope.explorer.link import HIDEABLE
+from prunescope.lessons.writing import shortened
+
+
+def all_but(*shown: str) -> tuple[str, ...]:
+    """Return what ``explore(hide=...)`` hides so that only what is named here is shown.
+
+    Args:
+        *shown: Some of `prunescope.explorer.link.HIDEABLE`, such as ``"amount"`` or ``"steps"``.
+
+    Raises:
+        RequestError: A name is not among them.
+
+    Example:
+        >>> "seed" in all_but("amount"), "amount" in all_but("amount")
+        (True, False)
+    """
+    for name in shown:
+        if name not in HIDEABLE:
+            raise RequestError(
+                "shown", f"`shown` must be some of {', '.join(HIDEABLE)}, got {shortened(name)}."
+            )
+    return tuple(name for name in HIDEABLE if name not in shown)
