@@ -139,6 +139,12 @@ def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, t
     exec(downloaded("Code for torch.nn.utils.prune").decode(), names)
     pruned = names["apply_pruning"](model)
     assert torch.equal(pruned.block2.conv2.weight_mask.bool(), masks["block2.conv2.weight"])
+    names = {}
+    exec(downloaded("Code for prunescope.prune").decode(), names)
+    ours = names["apply_pruning"](load_demo("cnn")[0])
+    assert torch.equal(ours.block2.conv2.weight_mask, pruned.block2.conv2.weight_mask)
+    saved = safetensors.torch.load(downloaded("Masks (safetensors, 1 is kept)"))
+    assert torch.equal(saved["block2.conv2.weight"], masks["block2.conv2.weight"])
     state = safetensors.torch.load(downloaded("Pruned weights (state_dict, safetensors)"))
     fresh, _ = load_demo("cnn")
     fresh.load_state_dict(state)

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from prunescope import prune
 from prunescope.costs import silencing
 from prunescope.errors import RequestError
 from prunescope.session import Session
@@ -262,6 +263,21 @@ def test_no_such_file_or_folder(tmp_path: Path) -> None:
         save(session, "onnx", tmp_path / "x")
     with pytest.raises(RequestError, match="could not be written: No such file"):
         save(session, "plan", tmp_path / "none" / "x")
+
+
+def test_the_pruned_model_is_one_that_the_engine_pruned() -> None:
+    model = pruned_model(explored(network(), STEPS["silence after all else"]))
+    containers = {
+        f"{name}.{hook._tensor_name}": [type(part).__name__ for part in hook]
+        for name, module in model.named_modules()
+        for hook in module._forward_pre_hooks.values()
+        if isinstance(hook, prune.PruningContainer)
+    }
+    assert containers == {
+        "0.weight": ["LnStructured", "CustomFromMask"],
+        "4.weight": ["RandomStructured", "CustomFromMask"],
+        "1.weight": ["CustomFromMask", "L1Unstructured"],
+    }
 
 
 def test_a_model_trained_on_since_is_not_passed_off_as_the_explored_one() -> None:

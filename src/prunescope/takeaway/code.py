@@ -174,7 +174,9 @@ def _custom(name: str, mask: Tensor, dim: int) -> str:
     kept = mask.movedim(dim, 0).reshape(mask.shape[dim], -1)
     gone = (~kept.any(1)).nonzero().flatten().tolist()
     if len(gone) <= _MOST_LISTED and bool((kept.all(1) | ~kept.any(1)).all()):
-        made = f"torch.ones({tuple(mask.shape)!r}).index_fill({dim}, torch.tensor({gone!r}), 0)"
+        made = f"torch.ones({tuple(mask.shape)!r})"
+        if gone:  # An empty list would be a tensor of floats, which is no index.
+            made += f".index_fill({dim}, torch.tensor({gone!r}), 0)"
     else:
         bits = np.packbits(mask.cpu().numpy().reshape(-1))
         packed = base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode()
