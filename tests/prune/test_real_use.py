@@ -4,6 +4,7 @@ import copy
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -350,6 +351,90 @@ def test_a_parameter_of_that_very_name_is_not_overwritten():
     layer.weight_orig = nn.Parameter(torch.ones(1))
     with pytest.raises(prune.ParameterError, match="'weight_orig' of its own"):
         prune.l1_unstructured(layer, "weight", 0.5)
+
+
+# Modules without values, and modules used from several sides.
+
+
+def test_a_module_without_values_takes_a_pruned_checkpoint():
+    source, shell = nn.Linear(4, 4), nn.Linear(4, 4, device="meta")
+    for module in (source, shell):
+        prune.identity(module, "bias")
+        prune.l1_unstructured(module, "weight", 0.5)
+        prune.ln_structured(module, "weight", 1, n=2, dim=0)
+    assert shell.weight_mask.is_meta
+    with pytest.raises(ValueError, match=r"\(16\), got 99"):
+        prune.l1_unstructured(nn.Linear(4, 4, device="meta"), "weight", 99)
+    shell.load_state_dict(source.state_dict(), assign=True)
+    x = torch.randn(2, 4)
+    assert torch.equal(shell(x), source(x))
+
+
+def test_a_transformer_layer_has_no_fast_path_past_the_masks():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    dense = copy.deepcopy(layer)
+    places = [(layer.linear1, dense.linear1, "weight"), (layer.self_attn, dense.self_attn, "in_proj_weight")]
+    places += [
+        (layer.self_attn.out_proj, dense.self_attn.out_proj, "weight"),
+        (layer.norm1, dense.norm1, "bias"),
+    ]
+    for module, _, name in places:
+        prune.l1_unstructured(module, name, 0.5)
+    x = torch.randn(2, 5, 8)
+    with torch.no_grad():
+        for _ in range(2):
+            for module, plain, name in places:
+                getattr(module, name + "_orig").mul_(2)
+                getattr(plain, name).copy_(getattr(module, name + "_orig") * getattr(module, name + "_mask"))
+            for _ in range(2):
+                torch.testing.assert_close(layer(x), dense(x))
+
+
+def test_threads_see_the_same_tensor():
+    layer = prune.l1_unstructured(nn.Linear(300, 200).eval(), "weight", 0.5)
+    x = torch.randn(8, 300)
+    expected = layer(x)
+
+    def many_passes(_):
+        with torch.no_grad():
+            return all(torch.equal(layer(x), expected) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(many_passes, range(4)))
+
+
+# What is kept of torch on purpose.
+
+
+def test_two_halves_leave_a_quarter_but_after_remove_zeros_go_first():
+    layer = nn.Linear(8, 8)
+    for _ in range(2):
+        prune.l1_unstructured(layer, "weight", 0.5)
+    assert int(layer.weight_mask.sum()) == 16
+    layer = nn.Linear(8, 8)
+    for _ in range(2):
+        prune.l1_unstructured(layer, "weight", 0.5)
+        prune.remove(layer, "weight")
+    assert int((layer.weight != 0).sum()) == 32
+
+
+def test_one_is_a_unit_and_one_point_zero_is_all():
+    assert int(prune.l1_unstructured(nn.Linear(4, 4), "weight", 1).weight_mask.sum()) == 15
+    assert int(prune.l1_unstructured(nn.Linear(4, 4), "weight", 1.0).weight_mask.sum()) == 0
+
+
+def test_a_removed_channel_still_gives_its_bias():
+    layer = prune.ln_structured(nn.Linear(4, 3), "weight", 1, n=2, dim=0)
+    gone = layer.weight_mask.sum(1) == 0
+    assert torch.equal(layer(torch.randn(1, 4))[0, gone], layer.bias[gone])
+
+
+def test_a_mask_doubles_the_state():
+    layer = nn.Linear(4, 3, bias=False)
+    before = sum(t.numel() for t in layer.state_dict().values())
+    prune.l1_unstructured(layer, "weight", 0.9)
+    assert sum(t.numel() for t in layer.state_dict().values()) == 2 * before
 
 
 # The global random state, and what an import loads.

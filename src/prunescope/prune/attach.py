@@ -22,7 +22,7 @@ from prunescope.prune.parameters import (
     put_before,
     successors,
 )
-from prunescope.prune.product import masked
+from prunescope.prune.product import masked, readable
 
 if TYPE_CHECKING:
     from prunescope.prune.base import BasePruningMethod
@@ -147,8 +147,8 @@ def whose(module: Module, name: str) -> str:
 
 
 def is_soft(mask: Tensor) -> bool:
-    """Return whether ``mask`` has values other than 0 and 1."""
-    return mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all())
+    """Return whether ``mask`` has values other than 0 and 1; not so if it has none to look at."""
+    return mask.dtype != torch.bool and readable(mask) and not bool(((mask == 0) | (mask == 1)).all())
 
 
 def _joined(old: "BasePruningMethod", method: "BasePruningMethod") -> "BasePruningMethod":

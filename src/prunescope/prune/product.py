@@ -38,7 +38,7 @@ def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:
         >>> masked(torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 0.0]))
         tensor([1., 0.])
     """
-    if orig.device.type == "cpu" and orig.dtype in _MULTIPLIED and _plain_memory(orig, mask):
+    if orig.device.type == "cpu" and orig.dtype in _MULTIPLIED and readable(orig, mask):
         product = orig * mask.to(orig.dtype)
         if math.isfinite(product.detach().sum(dtype=_MULTIPLIED[orig.dtype]).item()):
             return product
@@ -198,7 +198,7 @@ def reusable(orig: Tensor, mask: Tensor) -> bool:
     """Return whether a product of these two can be trusted later: plain tensors, and no gradients."""
     if torch.is_grad_enabled() or orig.is_inference() or mask.is_inference():
         return False
-    if not _plain_memory(orig, mask):
+    if not readable(orig, mask):
         return False
     if orig.device.type != "cpu":
         return True
@@ -213,8 +213,8 @@ def _shared(t: Tensor) -> bool:
 _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
-def _plain_memory(*tensors: Tensor) -> bool:
-    """Return whether one may look at the values: not while tracing, and not in batched or fake tensors."""
+def readable(*tensors: Tensor) -> bool:
+    """Return whether ``tensors`` have values to look at: not while tracing, nor if fake or batched."""
     if torch.compiler.is_compiling() or torch._C._get_tracing_state():
         return False
     return all(type(t) in _PLAIN and _addressable(t) for t in tensors)

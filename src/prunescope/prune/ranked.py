@@ -123,12 +123,14 @@ class RankedMethod(BasePruningMethod):
             default_mask: Mask of the same shape from earlier pruning, or None.
 
         Returns:
-            New contiguous mask of the shape of ``t``, in the mask's dtype, or else that of ``t``.
+            New contiguous mask of the shape of ``t``, in the mask's dtype, or else that of ``t``. Of a meta
+            tensor, which has no values, a mask that has none either.
         """
-        left = self._units_left(t, default_mask)
-        k = units_to_prune(self.amount, left)
         like = t if default_mask is None else default_mask
         out = fresh(t.shape, like.dtype, t.device)
+        k = units_to_prune(self.amount, self._units_left(t, None if t.is_meta else default_mask))
+        if t.is_meta:
+            return out
         if k == 0:
             return out.fill_(1) if default_mask is None else out.copy_(default_mask)
         if default_mask is None and self.select_at_once([t], k, [out]):
