@@ -128,9 +128,9 @@ def test_no_axes_overlap_and_no_title_leaves_the_picture(size: tuple[float, floa
 def test_stripes_run_both_ways_and_only_where_they_should() -> None:
     axes = Figure(figsize=(2, 1), dpi=100).add_axes((0, 0, 1, 1))
     axes.set(xlim=(-0.5, 2.5), ylim=(0.5, -0.5))
-    image = StripedCells(axes)
+    image = StripedCells(axes, {RISING: "#123456", FALLING: "#654321"})
     colours = np.full((1, 3, 4), 255, np.uint8)
-    image.set_striped(colours, (-0.5, 2.5, 0.5, -0.5), np.array([[PLAIN, RISING, FALLING]]))
+    image.set_striped(colours, (-0.5, 2.5, 0.5, -0.5), np.array([[PLAIN, RISING, FALLING]], np.uint8))
     FigureCanvasAgg(axes.figure)
     pixels = image.make_image(axes.figure.canvas.get_renderer())[0][..., 0]
     plain, rising, falling = pixels[:, :66], pixels[:, 68:132], pixels[:, 135:]

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from prunescope import prune
@@ -17,6 +19,7 @@ from prunescope.costs import silencing
 from prunescope.errors import RequestError
 from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
+from prunescope.spec import METHODS
 from prunescope.takeaway import code, load_plan, plan, pruned_model, save
 
 STEPS = {
@@ -212,6 +215,42 @@ def test_a_bad_plan_is_refused_and_nothing_is_lost(text: str, says: str) -> None
         load_plan(session, text)
     assert says in str(caught.value)
     assert session.history is before
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+STEP = st.fixed_dictionaries(
+    {"layer": st.sampled_from(["0.weight", "3.weight", "0.bias"]) | JSON},
+    optional={
+        "method": st.sampled_from(list(METHODS)) | JSON,
+        "amount": st.floats(0, 1) | st.integers(0, 3) | JSON,
+        "n": st.sampled_from([1, "inf", "nuc"]) | JSON,
+        "dim": st.integers(-2, 2) | JSON,
+        "seed": st.integers(0, 9) | JSON,
+        "keep_channels": st.lists(st.integers(0, 7), max_size=2) | JSON,
+        "silence": JSON,
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    tensors=st.dictionaries(st.sampled_from(["0.weight", "9.weight"]), JSON, max_size=1) | JSON,
+    steps=st.lists(STEP, min_size=1, max_size=3) | JSON,
+)
+def test_no_plan_does_harm(tensors: object, steps: object) -> None:
+    session = explored(network(), [{"amount": 0.1}])
+    before = session.history
+    text = json.dumps({"format": "prunescope-plan", "version": 1, "tensors": tensors, "steps": steps})
+    try:
+        load_plan(session, text)
+    except RequestError:
+        assert session.history is before
+    else:
+        assert len(session.history.done) == len(steps)
 
 
 def test_the_files(tmp_path: Path) -> None:

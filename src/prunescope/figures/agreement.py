@@ -18,7 +18,7 @@ from prunescope.figures.cells import MatrixLayout, cell_fractions
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import Window, across_locator, fit_matrix, rgba
 from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped, norm_name
-from prunescope.figures.stripes import FALLING, HATCHES, PLAIN, RISING, StripedCells, ink_on
+from prunescope.figures.stripes import FALLING, HATCHES, RISING, StripedCells, ink_on
 from prunescope.figures.style import LIGHT, Theme
 
 
@@ -71,9 +71,11 @@ class AgreementMap:
     def __init__(self, axes: Axes, theme: Theme = LIGHT, side: str = "both") -> None:
         self.axes = axes
         self.theme = theme
-        self._alone = [side] if side in SIDES else list(SIDES)
         self._side = side
-        self.image = StripedCells(axes)
+        self._kept, self._pruned = (255 * rgba(colour) for colour in (theme.kept, theme.pruned))
+        alone = [side] if side in SIDES else SIDES
+        self._alone = {side: 255 * rgba(only(theme, side)) for side in alone}
+        self.image = StripedCells(axes, {stripe(side): ink_on(only(theme, side)) for side in alone})
 
     @property
     def animated(self) -> Sequence[Artist]:
@@ -94,16 +96,15 @@ class AgreementMap:
         layout = layout_of(seen)
         window = Window.in_sight(self.axes, layout)
         shares = shares or Shares.in_sight(seen, layout, window)
-        theme, pruned = self.theme, rgba(self.theme.pruned)
         kept = shares.kept(self._side)
-        cells: NDArray[Any] = pruned + kept[..., np.newaxis] * (rgba(theme.kept) - pruned)
-        stripes = np.full(kept.shape, PLAIN)
-        for side in self._alone:
+        cells = self._pruned + kept[..., np.newaxis] * (self._kept - self._pruned)
+        stripes = np.zeros(kept.shape, np.uint8)
+        for side, colour in self._alone.items():
             alone = shares.alone(side)
-            cells = cells + alone[..., np.newaxis] * (rgba(only(theme, side)) - pruned)
-            stripes[alone > 0.5] = stripe(side)
-        coloured = np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8)
-        self.image.set_striped(coloured, window.extent(layout), stripes)
+            if alone.any():
+                cells += alone[..., np.newaxis] * (colour - self._pruned)
+                stripes[alone > 0.5] = stripe(side)
+        self.image.set_striped((cells + 0.5).astype(np.uint8), window.extent(layout), stripes)
 
 
 class NormPair:
@@ -128,7 +129,7 @@ class NormPair:
     def _columns(self, side: str) -> list[Columns]:
         theme = self.theme
         columns = [Columns(self.axes, colour) for colour in (theme.kept, only(theme, side), theme.pruned)]
-        columns[1].set(hatch=HATCHES[stripe(side)], edgecolor=stripe_colour(theme, side))
+        columns[1].set(hatch=HATCHES[stripe(side)], edgecolor=ink_on(only(theme, side)))
         return columns
 
     @property
@@ -179,12 +180,6 @@ def stripe(side: str) -> int:
     return RISING if side == "a" else FALLING
 
 
-def stripe_colour(theme: Theme, side: str) -> str:
-    """Return the colour of those stripes."""
-    red, green, blue, _ = ink_on(np.rint(rgba(only(theme, side)) * 255).astype(np.uint8))
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
 def agreement_handles(theme: Theme) -> list[Artist]:
     """Return what a legend says of the four states."""
     both = Patch(color=theme.kept, label="kept by both"), Patch(color=theme.pruned, label="pruned by both")
@@ -194,7 +189,7 @@ def agreement_handles(theme: Theme) -> list[Artist]:
 def _handle(theme: Theme, side: str) -> Patch:
     return Patch(
         facecolor=only(theme, side),
-        edgecolor=stripe_colour(theme, side),
+        edgecolor=ink_on(only(theme, side)),
         linewidth=0,
         hatch=HATCHES[stripe(side)],
         label=f"pruned by {side.upper()} alone",

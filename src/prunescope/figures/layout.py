@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import blended_transform_factory
+from matplotlib.text import Annotation
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from prunescope.figures.quicktext import QuickText
 from prunescope.figures.style import Theme
 
 LEFT, RIGHT, TOP, BETWEEN, BOTTOM = 76, 14, 46, 98, 84
@@ -51,21 +51,21 @@ def place(axes: Axes, left: float, bottom: float, across: float, up: float) -> N
     axes.yaxis.set_label_coords((left - LEFT + 20) / width, 0.5, beside)
 
 
-def title(axes: Axes, theme: Theme) -> Any:
+def title(axes: Axes, theme: Theme) -> Annotation:
     """Return an empty title over ``axes``."""
-    return _over(axes, 20, color=theme.ink, fontsize=10, fontweight="bold")
-
-
-def line(axes: Axes, theme: Theme) -> Any:
-    """Return an empty line between the title and ``axes``."""
-    return _over(axes, 6, color=theme.faint, fontsize=9)
-
-
-def _over(axes: Axes, points: float, **how: Any) -> Any:
     return axes.annotate(
-        "", (0, 1), xytext=(0, points), xycoords="axes fraction", textcoords="offset points",
-        va="baseline", ha="left", annotation_clip=False, **how,
+        "", (0, 1), xytext=(0, 20), xycoords="axes fraction", textcoords="offset points", color=theme.ink,
+        fontsize=10, fontweight="bold", va="baseline", ha="left", annotation_clip=False,
     )  # fmt: skip
+
+
+def line(axes: Axes, theme: Theme) -> QuickText:
+    """Return an empty line of text between the title and ``axes``."""
+    above = ScaledTranslation(0, 6 / 72, axes.figure.dpi_scale_trans)
+    text = QuickText(0, 1, "", transform=axes.transAxes + above, color=theme.faint, fontsize=9)
+    axes.add_artist(text)
+    text.set_clip_on(False)  # Else it would be cut off at the edge of the axes, which it stands above.
+    return text
 
 
 def room(axes: Axes, letter: float) -> int:

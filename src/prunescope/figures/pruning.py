@@ -9,42 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_tools import Cursors
 from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
+from prunescope.figures.layout import (
+    BETWEEN,
+    BOLD_PIXELS,
+    BOTTOM,
+    LEFT,
+    LEGEND_ROW,
+    LETTER_PIXELS,
+    NARROW,
+    RIGHT,
+    TOOLBAR,
+    TOP,
+    add_axes,
+    beginning,
+    dress_chart,
+    line,
+    place,
+    room,
+    title,
+)
 from prunescope.figures.legend import entries, legend_handles
 from prunescope.figures.norms import NormChart
-from prunescope.figures.quicktext import QuickText
 from prunescope.figures.reading import channel_reading, click_reading, weight_reading
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.percent import percent
 from prunescope.preview import Preview
 
-_LEFT, _RIGHT, _TOP, _BETWEEN, _BOTTOM = 76, 14, 46, 98, 84
-"""Pixels around and between the axes, at 100 dots an inch."""
-
 _HEATMAP, _NORMS = 0.575, 0.6
 """The heatmap's share of the height of all axes, and the norms' of the width that two charts share."""
 
-_NARROW = 640
-"""Pixels of width below which two charts stand one above the other, on a higher figure."""
-
-_LEGEND_ROW, _LEGEND_INCHES, _TOOLBAR = 20, 6.4, 36
-"""Pixels of a row of the legend; the width below which ipympl's toolbar needs its own strip; that strip."""
-
 _ENTRY = 125
 """Pixels an entry of the legend takes, and a little more."""
-
-_BOLD_PIXELS, _LETTER_PIXELS = 9.2, 6.9
-"""How wide a letter of a title and of the line below it is, at the most and on the whole."""
 
 
 @dataclass(frozen=True)
@@ -95,30 +99,16 @@ class PruningFigure:
         """Make the axes and the artists; whatever was there goes."""
         self.figure.clear()
         self.figure.set_facecolor(self.theme.paper)
-        self.heatmap, self.bars, self.scores = (self._add_axes() for _ in range(3))
+        self.heatmap, self.bars, self.scores = (add_axes(self.figure, self.theme) for _ in range(3))
         self._heat = Heatmap(self.heatmap, self.theme)
         self._norms = NormChart(self.bars, self.theme)
         self._histogram = ScoreHistogram(self.scores, self.theme)
-        self._names = [_title(each, 20, self.theme.ink, 10, "bold") for each in self.figure.axes]
-        self._lines = [_line(each, 6, self.theme.faint) for each in self.figure.axes]
+        self._names = [title(each, self.theme) for each in self.figure.axes]
+        self._lines = [line(each, self.theme) for each in self.figure.axes]
         for axes in (self.bars, self.scores):
-            self._dress_chart(axes)
+            dress_chart(axes, self.theme)
         self._animate()
         self._lay_out()
-
-    def _add_axes(self) -> Axes:
-        axes: Axes = self.figure.add_axes((0, 0, 1, 1), label=str(len(self.figure.axes)))
-        axes.tick_params(colors=self.theme.faint, labelsize=9, length=3, which="both")
-        for spine in axes.spines.values():
-            spine.set_color(self.theme.grid)
-        return axes
-
-    def _dress_chart(self, axes: Axes) -> None:
-        axes.set_facecolor(self.theme.paper)
-        axes.grid(axis="y", color=self.theme.grid, linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
 
     def _animate(self) -> None:
         for artist in self.animated:
@@ -135,7 +125,7 @@ class PruningFigure:
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
         charts = [artist for chart in self._charts for artist in chart.animated]
-        lines = [line for axes, line in zip(self.figure.axes, self._lines, strict=True) if axes.get_visible()]
+        lines = [each for axes, each in zip(self.figure.axes, self._lines, strict=True) if axes.get_visible()]
         return [*self._heat.animated, *charts, *lines]
 
     def axes_of(self, artist: Artist) -> Axes:
@@ -163,33 +153,26 @@ class PruningFigure:
         """Give the axes their places, with margins in pixels that text needs."""
         width, height = self.figure.get_size_inches() * 100
         charts = [chart.axes for chart in self._charts]
-        stacked = len(charts) if width < _NARROW else 1
-        bottom = _BOTTOM + _LEGEND_ROW * (self._legend_rows() - 1) + self._strip
-        free = height - _TOP - bottom - stacked * _BETWEEN
+        stacked = len(charts) if width < NARROW else 1
+        bottom = BOTTOM + LEGEND_ROW * (self._legend_rows() - 1) + self._strip
+        free = height - TOP - bottom - stacked * BETWEEN
         tall, low = (free * _HEATMAP, free * (1 - _HEATMAP)) if stacked == 1 else (free / 3, free / 3)
-        across = width - _LEFT - _RIGHT
-        self._place(self.heatmap, (_LEFT, height - _TOP - tall, across, tall))
+        across = width - LEFT - RIGHT
+        place(self.heatmap, LEFT, height - TOP - tall, across, tall)
         if stacked == len(charts):
             for row, axes in enumerate(reversed(charts)):
-                self._place(axes, (_LEFT, bottom + row * (low + _BETWEEN), across, low))
+                place(axes, LEFT, bottom + row * (low + BETWEEN), across, low)
         else:
-            gap = _LEFT + _RIGHT
+            gap = LEFT + RIGHT
             share = (across - gap) * _NORMS
-            self._place(charts[0], (_LEFT, bottom, share, low))
-            self._place(charts[1], (_LEFT + share + gap, bottom, across - gap - share, low))
+            place(charts[0], LEFT, bottom, share, low)
+            place(charts[1], LEFT + share + gap, bottom, across - gap - share, low)
         for axes in (self.bars, self.scores):
             axes.set_visible(axes in charts)
 
-    def _place(self, axes: Axes, box: tuple[float, float, float, float]) -> None:
-        """Put ``axes`` at ``box``: left, bottom, width and height in pixels."""
-        width, height = self.figure.get_size_inches() * 100
-        axes.set_position((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
-        beside = blended_transform_factory(self.figure.transFigure, axes.transAxes)
-        axes.yaxis.set_label_coords((box[0] - _LEFT + 20) / width, 0.5, beside)
-
     def height_at(self, width: int) -> int:
         """Return how many pixels high the figure should be to be ``width`` pixels wide."""
-        if width >= _NARROW:
+        if width >= NARROW:
             return 600
         return 500 if len(self._charts) == 1 else 690
 
@@ -305,27 +288,22 @@ class PruningFigure:
 
     # Words.
 
-    def _room(self, axes: Axes, letter: float) -> int:
-        """Return how many letters of ``letter`` pixels each stand over ``axes``, at 100 dots an inch."""
-        return int(axes.bbox.width * 100 / self.figure.dpi / letter)
-
     def _write_titles(self, preview: Preview) -> None:
         """Write what is shown over each axes, as far as there is room for it."""
         tensor = preview.tensor
-        room = self._room(self.heatmap, _BOLD_PIXELS)
+        letters = room(self.heatmap, BOLD_PIXELS)
         full = f"{tensor.name}  ({tensor.layer_type} {tensor.shape_text})"
-        self._names[0].set_text(full if len(full) <= room else _ending(tensor.name, room))
+        self._names[0].set_text(full if len(full) <= letters else _ending(tensor.name, letters))
         charts: tuple[NormChart | ScoreHistogram, ...] = self._norms, self._histogram
         for name, chart in zip(self._names[1:], charts, strict=True):
-            room = self._room(chart.axes, _BOLD_PIXELS)
-            name.set_text(_beginning(chart.title(preview), room))
+            name.set_text(beginning(chart.title(preview), room(chart.axes, BOLD_PIXELS)))
 
     def _write_lines(self, preview: Preview) -> None:
         usual = self._mask_line(preview), self._norms.line(preview), self._histogram.line(preview)
         readings = *self.reading(), ""
-        for axes, line, text, reading in zip(self.figure.axes, self._lines, usual, readings, strict=True):
-            line.set_text(_beginning(reading or text, self._room(axes, _LETTER_PIXELS)))
-            line.set_color(self.theme.ink if reading else self.theme.faint)
+        for axes, words, text, reading in zip(self.figure.axes, self._lines, usual, readings, strict=True):
+            words.set_text(beginning(reading or text, room(axes, LETTER_PIXELS)))
+            words.set_color(self.theme.ink if reading else self.theme.faint)
 
     def _mask_line(self, preview: Preview) -> str:
         by_hand = ", and by hand" if preview.spec.by_hand else ""
@@ -347,7 +325,7 @@ class PruningFigure:
     @property
     def _strip(self) -> int:
         """Return the pixels left to the toolbar below the legend of a narrow picture."""
-        return 0 if self.figure.get_figwidth() >= _LEGEND_INCHES else _TOOLBAR
+        return 0 if self.figure.get_figwidth() * 100 >= NARROW else TOOLBAR
 
     def _legend_rows(self) -> int:
         """Return how many rows the legend has; a narrow page needs a further one."""
@@ -355,29 +333,9 @@ class PruningFigure:
         return -(-count // max(2, int(self.figure.get_figwidth() * 100 / _ENTRY)))
 
 
-def _title(axes: Axes, points: float, colour: str, size: float, weight: str) -> Any:
-    return axes.annotate(
-        "", (0, 1), xytext=(0, points), xycoords="axes fraction", textcoords="offset points", color=colour,
-        fontsize=size, fontweight=weight, va="baseline", ha="left", annotation_clip=False,
-    )  # fmt: skip
-
-
-def _line(axes: Axes, points: float, colour: str) -> QuickText:
-    """Return a line of text ``points`` above ``axes``."""
-    above = ScaledTranslation(0, points / 72, axes.figure.dpi_scale_trans)
-    line = QuickText(0, 1, "", transform=axes.transAxes + above, color=colour, fontsize=9)
-    axes.add_artist(line)
-    line.set_clip_on(False)  # Else it would be cut off at the edge of the axes, which it stands above.
-    return line
-
-
 def _ending(text: str, room: int) -> str:
     """Return the end of ``text`` that fits into ``room`` letters: names differ there."""
     return text if len(text) <= room else "…" + text[1 - room :]
-
-
-def _beginning(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[object, ...]:

@@ -93,9 +93,8 @@ class ComparisonFigure:
         dress_chart(self.bars, theme)
         self._maps = [AgreementMap(axes, theme, side) for axes, side in zip(self.masks, SIDES, strict=True)]
         self._norms = NormPair(self.bars, theme)
-        every = (*self.masks, self.bars)
-        self._titles = [title(axes, theme) for axes in every]
-        self._lines = [line(axes, theme) for axes in every]
+        self._titles = [title(axes, theme) for axes in figure.axes]
+        self._lines = [line(axes, theme) for axes in figure.axes]
         for artist in self.animated:
             artist.set_animated(True)
         self._lay_out()
@@ -171,8 +170,8 @@ class ComparisonFigure:
         self._norms.fit(seen)
         texts = [f"A · {seen.a.title}", f"B · {seen.b.title}"]
         texts.append(f"{norm_name(seen.n)} of the {seen.tensor.axis(seen.dim)}")
-        for text, words in zip(self._titles, texts, strict=True):
-            text.set_text(beginning(words, room(text.axes, BOLD_PIXELS)))
+        for axes, text, words in zip(self.figure.axes, self._titles, texts, strict=True):
+            text.set_text(beginning(words, room(axes, BOLD_PIXELS)))
         self._draw_legend()
 
     def _draw_legend(self) -> None:
@@ -189,8 +188,8 @@ class ComparisonFigure:
     def _draw_moving(self, seen: Comparison) -> None:
         self._draw_maps(seen)
         self._norms.update(seen)
-        for text, words in zip(self._lines, _lines(seen), strict=True):
-            text.set_text(beginning(words, room(text.axes, LETTER_PIXELS)))
+        for axes, text, words in zip(self.figure.axes, self._lines, _lines(seen), strict=True):
+            text.set_text(beginning(words, room(axes, LETTER_PIXELS)))
 
     def _draw_maps(self, seen: Comparison) -> None:
         layout = layout_of(seen)

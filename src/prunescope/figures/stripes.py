@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb, to_rgba
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from prunescope.figures.cellimage import CellImage
@@ -25,26 +27,29 @@ class StripedCells(CellImage):
 
     Args:
         axes: Where to draw; the image is added to them.
+        inks: The colours of stripes that rise and of those that fall.
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> image = StripedCells(Figure().add_subplot())
-        >>> cells, stripes = np.zeros((1, 2, 4), np.uint8), np.array([[PLAIN, RISING]])
+        >>> image = StripedCells(Figure().add_subplot(), {RISING: "#000000"})
+        >>> cells, stripes = np.zeros((1, 2, 4), np.uint8), np.array([[PLAIN, RISING]], np.uint8)
         >>> image.set_striped(cells, (-0.5, 1.5, 0.5, -0.5), stripes)
         >>> image.stripes.tolist()
         [[0, 1]]
     """
 
-    def __init__(self, axes: Axes) -> None:
+    def __init__(self, axes: Axes, inks: Mapping[int, str]) -> None:
         super().__init__(axes)
-        self.stripes: NDArray[np.int64] = np.zeros((1, 1), np.int64)
-        self._inks = np.zeros((1, 1), np.uint32)
+        self._inks = {
+            way: np.rint(255 * np.array(to_rgba(ink))).astype(np.uint8) for way, ink in inks.items()
+        }
+        self.stripes: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
     def set_striped(
         self,
         cells: NDArray[np.uint8],
         extent: tuple[float, float, float, float],
-        stripes: NDArray[np.int64],
+        stripes: NDArray[np.uint8],
     ) -> None:
         """Show ``cells``, striped.
 
@@ -55,7 +60,6 @@ class StripedCells(CellImage):
         """
         self.set_cells(cells, extent)
         self.stripes = stripes
-        self._inks = np.ascontiguousarray(ink_on(cells)).view(np.uint32)[..., 0]
 
     def _pixels(
         self, rows: NDArray[np.int64], columns: NDArray[np.int64], magnification: float
@@ -63,23 +67,35 @@ class StripedCells(CellImage):
         pixels = super()._pixels(rows, columns, magnification)
         if not self.stripes.any():
             return pixels
+        stripes = np.take(np.take(self.stripes, columns, axis=1), rows, axis=0)
         dot = self.axes.figure.dpi / 100 * magnification
-        up, along = np.arange(len(rows))[:, np.newaxis], np.arange(len(columns))
-        stripes = self.stripes[np.ix_(rows, columns)]
-        place = np.where(stripes == RISING, along - up, along + up) % (_PERIOD * dot)
-        on_stripe = (stripes != PLAIN) & (place < _WIDTH * dot)
-        inked: NDArray[np.uint32] = np.where(on_stripe, self._inks[np.ix_(rows, columns)], pixels)
-        return inked
+        patterns = _patterns(len(rows), len(columns), dot)
+        for way, ink in self._inks.items():
+            pixels[(stripes == way) & patterns[way]] = ink
+        return pixels
 
 
-def ink_on(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return colours that show up on ``colours``: darker on light ones, lighter on dark ones.
+def _patterns(rows: int, columns: int, dot: float) -> dict[int, NDArray[np.bool_]]:
+    """Return where stripes lie that rise, and that fall, for pixels from the bottom up.
 
     Args:
-        colours: Of shape ``(..., 4)``: red, green, blue, opacity.
+        rows: Pixels up.
+        columns: Pixels across.
+        dot: Pixels a hundredth of an inch.
     """
-    light = (colours[..., :3] / 255.0) ** 2.2 @ np.array([0.2126, 0.7152, 0.0722]) > 0.25
-    toward: NDArray[Any] = np.where(light, 0.0, 255.0)[..., np.newaxis]
-    inks = colours.copy()
-    inks[..., :3] = np.rint(colours[..., :3] * 0.35 + toward * 0.65)
-    return inks
+    line = np.arange(rows + columns) % (_PERIOD * dot) < _WIDTH * dot
+    shifted = sliding_window_view(line, columns)  # A line begins one pixel further on than the one before.
+    return {RISING: shifted[rows - 1 :: -1] if rows else shifted[:0], FALLING: shifted[:rows]}
+
+
+def ink_on(colour: str) -> str:
+    """Return a colour for stripes on ``colour``: a darker one on a light one, a lighter one on a dark one.
+
+    Example:
+        >>> ink_on("#ffffff"), ink_on("#000000")
+        ('#595959', '#a6a6a6')
+    """
+    rgb = np.array(to_rgb(colour))
+    light = rgb**2.2 @ np.array([0.2126, 0.7152, 0.0722]) > 0.25
+    red, green, blue = rgb * 0.35 + (0.0 if light else 0.65)
+    return to_hex((red, green, blue))
