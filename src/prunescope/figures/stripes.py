@@ -40,9 +40,8 @@ class StripedCells(CellImage):
 
     def __init__(self, axes: Axes, inks: Mapping[int, str]) -> None:
         super().__init__(axes)
-        self._inks = {
-            way: np.rint(255 * np.array(to_rgba(ink))).astype(np.uint8) for way, ink in inks.items()
-        }
+        colours = {way: np.rint(255 * np.array(to_rgba(ink))).astype(np.uint8) for way, ink in inks.items()}
+        self._inks = {way: colour.view(np.uint32)[0] for way, colour in colours.items()}
         self.stripes: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
     def set_striped(
