@@ -87,6 +87,10 @@ def test_sizes_are_those_of_files_that_are_saved(name: str) -> None:
     last = [name for name, tensor in session.tensors.items() if len(tensor.shape) > 1][-1]
     step(session, method="random_structured", amount=1, dim=1, layer=last)
     really = files(session)
+    permanent = pruned_model(session, permanent=True).state_dict()
+    taken = safetensors.torch.load(really[2])
+    assert taken.keys() == permanent.keys()
+    assert all(torch.equal(taken[name], permanent[name]) for name in taken)
     assert file_sizes(session, session.applied) == FileSizes(*map(len, really))
     assert measured(session, session.applied) == FileSizes(*(len(zlib.compress(file)) for file in really))
 

@@ -96,6 +96,15 @@ def test_once_masked_it_is_silent() -> None:
     assert after.kept == before.kept
 
 
+def test_what_is_masked_elsewhere_is_still_to_be_masked_here() -> None:
+    inputs = torch.randn(20, 4)
+    model = trained(nn.Sequential(nn.Linear(4, 6)), inputs)
+    masks = {"0.weight": without((6, 4), [0, 2]), "0.bias": without((6,), [2, 3])}
+    (seen,) = found(model, masks, inputs)
+    assert seen.silenced_by == ("0.bias",)
+    assert seen.at_layer == pytest.approx(model[0].bias[0].abs().item())
+
+
 class Case(NamedTuple):
     module: Callable[[], nn.Module]
     inputs: Tensor
