@@ -14,6 +14,9 @@ from torch import Tensor
 
 from prunescope.lessons.writing import shortened, signed
 
+LEGIBLE = 600
+"""Pixels of width below which the text of a picture is too small."""
+
 
 def say(text: str) -> None:
     """Show ``text``, Markdown, below the cell: prose whose numbers come from the run."""
@@ -45,8 +48,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(content: object) -> str:
-    """Return it as it stands in a table: with real minus signs, and no bar that ends the cell."""
-    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", str(content)).replace("|", "\\|")
+    """Return it as a table has it: real minus signs, units beside their numbers, no bar to end a cell."""
+    text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", str(content))
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("|", "\\|")
 
 
 def grid(tensor: Tensor) -> str:
@@ -72,7 +76,7 @@ def grid(tensor: Tensor) -> str:
 
 
 def picture(figure: Figure, alt: str) -> HTML:
-    """Return ``figure`` as a picture for the page, no wider than it.
+    """Return ``figure`` as a picture, no wider than the page; on one too narrow to read it, it scrolls.
 
     Args:
         figure: Any matplotlib figure; `matplotlib.figure.Figure()` is enough, no pyplot.
@@ -86,7 +90,6 @@ def picture(figure: Figure, alt: str) -> HTML:
     figure.savefig(png, format="png", dpi=144)
     width = round(figure.get_size_inches()[0] * 96)
     source = base64.b64encode(png.getvalue()).decode()
-    style = f"width:{width}px;max-width:100%;height:auto"
-    return HTML(  # type: ignore[no-untyped-call]
-        f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{source}">'
-    )
+    style = f"width:{width}px;max-width:100%;min-width:{min(width, LEGIBLE)}px;height:auto"
+    image = f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{source}">'
+    return HTML(f'<div style="overflow-x:auto">{image}</div>')  # type: ignore[no-untyped-call]
