@@ -14,6 +14,7 @@ from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.jupyterhub import Place
 from prunescope.serving.notebook import dashboard_notebook
 from prunescope.serving.options import Options
+from prunescope.uploads import DEFAULT_MAX_UPLOAD, MAX_UPLOAD_VARIABLE
 
 DEFAULT_IP = "127.0.0.1"
 DEFAULT_PORT = 8866
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotListen as problem:
         print(f"prunescope: {problem}", file=sys.stderr)
         return 2
+    os.environ[MAX_UPLOAD_VARIABLE] = str(asked.max_upload * 10**6)
     options = Options(
         open_browser=asked.browser,
         token=_token(asked, public=listener.public),
@@ -116,6 +118,14 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="DIR",
         help="folder whose checkpoints are offered too; nothing outside it can be opened",
+    )
+    parser.add_argument(
+        "--max-upload",
+        type=_count(0),
+        default=DEFAULT_MAX_UPLOAD // 10**6,
+        metavar="MB",
+        help="megabytes of checkpoints that a visitor may upload, 0 for none; they are removed when the "
+        "session ends (default: %(default)s)",
     )
     parser.add_argument(
         "--port",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import hosts
 import torch
-from checkpoint_files import safetensors_file, sparse_safetensors
+from checkpoint_files import Payload, safetensors_file, sparse_safetensors, torch_file
 from playwright.sync_api import Page
+
+from prunescope.uploads import UPLOADS_VARIABLE
 
 OpenPage = Callable[..., Page]
 EVIL = "<img src=x onerror=alert(1)>.weight"
@@ -29,6 +31,7 @@ def test_ten_thousand_layers_are_searched_in_the_page(open_page: OpenPage, tmp_p
     models.mkdir()
     safetensors_file(models, {EVIL: torch.ones(4, 3)}, "markup")
     command = hosts.prunescope_command(str(path), "--models", str(models), "--no-browser", "--port", "0")
+    command += ["--max-upload", "5"]
     with hosts.served(command, tmp_path) as server:
         page = open_page(width=420, height=900)
         page.goto(server.url)
@@ -45,3 +48,23 @@ def test_ten_thousand_layers_are_searched_in_the_page(open_page: OpenPage, tmp_p
         hosts.wait_until(page, lambda: layers_offered(page)[0].startswith(EVIL))
         says(page, "30 % of 4 output features")
         assert page.locator("img[src=x]").count() == 0
+        upload_and_kill(page, server, tmp_path)
+
+
+def upload_and_kill(page: Page, server: hosts.Server, folder: Path) -> None:
+    """Upload files; what is taken lies in a private folder, and goes even with a kernel that is killed."""
+    choose = page.locator(".ps-upload input")
+    choose.set_input_files(torch_file(folder, {"w": Payload(folder / "ran")}, "evil.pt"))
+    says(page, "loading that could run code, so it was refused and nothing was run")
+    choose.set_input_files(safetensors_file(folder, {"up.weight": torch.ones(700, 900)}, "sent"))
+    says(page, "sent.safetensors is uploaded, and among the models.", "30 % of 700 output features")
+    assert hosts.overflow(page) == 0
+    choose.set_input_files(sparse_safetensors(folder / "too_large.safetensors", {"w": (1000, 1000)}))
+    says(page, "`upload` may have 5 MB, 2.52 MB of them used by earlier uploads, and too_large.safeten")
+    folders = {kernel: Path(kernel.environ()[UPLOADS_VARIABLE]) for kernel in server.kernels()}
+    (visited,) = [kernel for kernel, place in folders.items() if list(place.rglob("*"))]
+    (kept,) = folders[visited].rglob("*.*")
+    assert kept.name == "sent.safetensors"
+    assert not (folder / "ran").exists()
+    visited.kill()
+    hosts.wait_until(page, lambda: not folders[visited].exists())

@@ -32,8 +32,17 @@ class Catalogue:
     """
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
-        self.entries = entries
+        self.entries = dict(entries)
         self._sessions: dict[str, Session] = {}
+
+    def add(self, key: str, entry: Entry) -> None:
+        """Offer one more model.
+
+        Raises:
+            RequestError: It cannot be explored; then it is not offered.
+        """
+        self._sessions[key] = Session(entry.open())
+        self.entries[key] = entry
 
     def session(self, model: object) -> Session:
         """Return the session of ``model``, opened if need be.

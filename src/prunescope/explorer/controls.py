@@ -165,6 +165,16 @@ class Controls:
 
         widget.observe(on_change, names="value")
 
+    def offer(self, models: Mapping[str, str]) -> None:
+        """Offer other models than before, among them the one that is shown."""
+        shown, self._rendering = self.model.value, True
+        try:
+            self._set_options(self.model, [(title, key) for key, title in models.items()])
+            self.model.value = shown
+        finally:
+            self._rendering = False
+        _show(self.model, len(models) > 1)
+
     def restrict(self, hide: Collection[str], lock: Collection[str]) -> None:
         """Hide some controls and lock others, by the names of `PruneSpec`'s fields and ``"model"``.
 

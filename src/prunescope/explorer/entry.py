@@ -22,6 +22,7 @@ from prunescope.sources import (
     offered,
 )
 from prunescope.sources.demos import DEMOS
+from prunescope.uploads import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 
 
 def explore(
@@ -102,7 +103,11 @@ def _served() -> Explorer:
         name = Path(path).resolve().name
         first = {name: Entry(name, partial(checkpoint_source, path))}
     models = {**first, **(_offered(Path(folder)) if folder else {})}
-    return Explorer(Catalogue(models), method="ln_structured", amount=0.3)
+    explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)
+    uploads, limit = os.environ.get(UPLOADS_VARIABLE), int(os.environ.get(MAX_UPLOAD_VARIABLE, "0"))
+    if uploads and limit:
+        explorer._let_upload(Path(uploads), limit)
+    return explorer
 
 
 def _offered(folder: Path) -> dict[str, Entry]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -17,7 +18,7 @@ from prunescope.errors import RequestError
 from prunescope.explorer import acts
 from prunescope.explorer.attributes import Attributes
 from prunescope.explorer.canvas import LiveCanvas
-from prunescope.explorer.catalogue import Catalogue
+from prunescope.explorer.catalogue import Catalogue, Entry
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.comparepanel import ComparePanel
 from prunescope.explorer.controls import Controls
@@ -32,10 +33,12 @@ from prunescope.explorer.ruler import Ruler
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
+from prunescope.explorer.upload import Upload
 from prunescope.explorer.views import LargestWeight, ViewControls
 from prunescope.figures import DARK, LIGHT, View
 from prunescope.hand import KEPT
 from prunescope.preview import Preview, shortest_fraction
+from prunescope.sources import SUFFIXES, checkpoint_source
 from prunescope.spec import BY_HAND
 from prunescope.takeaway import FILES
 
@@ -119,11 +122,30 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._put_away = widgets.VBox().add_class("ps-hidden")
         below = [self._costs.line, self._sections, self._put_away, self._page]
         picture = widgets.VBox([self._ruler, *answers, *below]).add_class("ps-picture")
+        self._upload: Upload | None = None
         self._side = widgets.VBox([self._controls.widget, self._views.widget, self._caption])
         body = widgets.Box([self._side.add_class("ps-side"), picture]).add_class("ps-body")
         self.children = [body]
         self.add_class("prunescope")
         self._restrict()
+
+    def _let_upload(self, folder: Path, limit: int) -> None:
+        """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
+        self._upload = Upload(folder, limit, SUFFIXES, self._take_in, self._lock)
+        self._side.children = [self._upload, *self._side.children]
+        self._restrict()
+
+    def _take_in(self, path: Path) -> RequestError | None:
+        """Offer the checkpoint that was uploaded to ``path``, and show it; return why not."""
+        key = f"upload/{path.parent.name}/{path.name}"
+        entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent))
+        try:
+            self._catalogue.add(key, entry)
+        except RequestError as problem:
+            return problem
+        self._controls.offer({key: entry.title for key, entry in self._catalogue.entries.items()})
+        self.request(model=key)
+        return None
 
     # What the controls ask.
 
@@ -203,6 +225,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         for panel in (self._steps, self._costs, self._plans_panel):
             panel.restrict("steps" in self._hide, "steps" in self._locked)
         _show(self._views.widget, "view" not in self._hide)
+        if self._upload is not None:
+            _show(self._upload, not (self._hide | self._locked) & {"model"})
         self._show_sections()
         self._render()
         self._on_section()
@@ -303,6 +327,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._sides.close()
             self._compare_panel.close()
             self._canvas.close()
+            if self._upload is not None:
+                self._upload.clear()
             close_tree(self)
 
 

@@ -1,12 +1,18 @@
 """The kernels: one for each visitor, and some that have run the notebook before their visitor comes."""
 
 import asyncio
+import os
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+
+from prunescope.uploads import UPLOADS_VARIABLE
 
 SECRET = "JUPYTERHUB_"
 
@@ -22,7 +28,7 @@ class ThisPython(KernelSpecManager):
 
 
 class Kernels(AsyncMappingKernelManager):
-    """Jupyter's kernels, that say when one has died.
+    """Jupyter's kernels, that say when one has died, each with a folder for uploads that goes with it.
 
     Attributes:
         on_death: Called with the id of a kernel that nobody ended.
@@ -30,10 +36,26 @@ class Kernels(AsyncMappingKernelManager):
 
     on_death: Callable[[str], Awaitable[None]]
 
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)  # type: ignore[no-untyped-call]
+        self._uploads: dict[str, str] = {}
+
     async def start_kernel(self, **words: Any) -> str:  # type: ignore[override]
         """Start a kernel, and keep from it what lets this server speak for its user."""
         env = {name: value for name, value in words.pop("env", {}).items() if not name.startswith(SECRET)}
-        return await super().start_kernel(env=env, **words)
+        uploads = tempfile.mkdtemp(prefix="uploads-", dir=self.connection_dir)
+        try:
+            kernel_id: str = await super().start_kernel(env={**env, UPLOADS_VARIABLE: uploads}, **words)
+        except BaseException:
+            os.rmdir(uploads)
+            raise
+        self._uploads[kernel_id] = uploads
+        return kernel_id
+
+    def remove_kernel(self, kernel_id: str) -> KernelManager:
+        """Forget a kernel that has ended, however it did, and remove what was uploaded to it."""
+        shutil.rmtree(self._uploads.pop(kernel_id, ""), ignore_errors=True)
+        return super().remove_kernel(kernel_id)
 
     async def shutdown_all(self, now: bool = False) -> None:  # type: ignore[override]
         """End every kernel, those included that are just starting; Jupyter takes exception to them."""

@@ -1,6 +1,14 @@
 """Where weights come from: a module in memory, a checkpoint file, or one of the shipped demos."""
 
-from prunescope.sources.checkpoint import Checkpoint, Entry, file_parts, file_size, offered, save_pruned
+from prunescope.sources.checkpoint import (
+    SUFFIXES,
+    Checkpoint,
+    Entry,
+    file_parts,
+    file_size,
+    offered,
+    save_pruned,
+)
 from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
 from prunescope.sources.source import (
     MODELS_VARIABLE,
@@ -16,6 +24,7 @@ from prunescope.sources.weights import Weights
 __all__ = [
     "MODELS_VARIABLE",
     "OPEN_VARIABLE",
+    "SUFFIXES",
     "Checkpoint",
     "Entry",
     "Inputs",
