@@ -80,7 +80,9 @@ def test_costs_and_a_step_that_leaves_pruned_channels_silent(open_page: OpenPage
     page = opened(open_page(width=420, height=900), voila_url)
     page.get_by_role("tab", name="Costs").click()
     says(page, f"{costs.files.masked:,}", f"{costs.compressed.masked:,}", f"{costs.compressed.permanent:,}")
-    says(page, f"{costs.nonzero:,} of {costs.parameters:,}", f"{costs.flops.total:,}, masked or not")
+    says(
+        page, f"{costs.nonzero:,} of {costs.parameters:,}", f"Operations, masked or not {costs.flops.total:,}"
+    )
     (seen,) = costs.emissions
     says(page, "19 of 64, block2.norm2 behind", f"up to {seen.after_norm:.3g}", "Apply first")
     assert page.get_by_role("button", name="Mask that too").is_disabled()

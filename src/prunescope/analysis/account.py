@@ -107,7 +107,7 @@ def cost_facts(costs: Costs) -> list[tuple[str, str]]:
         "nonzero": ("Parameters not zero", f"{nonzero} of {costs.parameters:,}"),
         "files": ("File given → masked → removed", "…" if files is None else files.text),
         "compressed": ("The same, compressed", "…" if packed is None else packed.text),
-        "flops": ("Operations", "…" if costs.flops is None else f"{costs.flops.total:,}, masked or not"),
+        "flops": ("Operations, masked or not", "…" if costs.flops is None else f"{costs.flops.total:,}"),
         "emissions": ("Pruned channels still put out", _put_out(value)),
     }
     if value is None:
