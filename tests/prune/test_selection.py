@@ -192,3 +192,17 @@ def test_scores_that_mislead_a_sample_are_cut_exactly_with_ties_by_lowest_index(
     assert torch.equal(Ranking(weight, (COUNT,)).mask(k), expected)
     mask = L1Unstructured(k).compute_mask(-weight, torch.ones(COUNT))
     assert torch.equal(mask.to(torch.bool), expected)
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.randn(400, 700), torch.randn(400, 700).round()], ids=["apart", "ties"]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
+@pytest.mark.parametrize("k", [1, 140_000, 279_999])
+def test_a_large_mask_is_combined_with_an_earlier_one(weight, dtype, k):
+    earlier = torch.arange(280_000).reshape(700, 400).t() % 3 != 0
+    expected = torch.ones(280_000, dtype=torch.bool)
+    expected[torch.sort(weight.abs().reshape(-1), stable=True).indices[:k]] = False
+    mask = L1Unstructured(k).compute_mask(weight, earlier.to(dtype))
+    assert mask.dtype == dtype
+    assert torch.equal(mask.bool(), expected.reshape(400, 700) & earlier)

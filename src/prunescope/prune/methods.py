@@ -111,12 +111,15 @@ class L1Unstructured(RankedMethod):
         """Return the magnitudes, to be computed a block at a time."""
         return NarrowScores(t.detach().view(-1), absolute=True, candidates=candidates)
 
-    def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
+    def select_at_once(
+        self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
+    ) -> bool:
         """Write the masks straight from the weights where their memory can be read as it lies."""
         if len({t.dtype for t in (*tensors, *outs)}) > 1 or not all(_lies_flat(t) for t in tensors):
             return False
         parts = [t.detach().view(-1) for t in tensors]
-        write_lowest(Scores(parts, absolute=True), k, [out.view(-1) for out in outs])
+        before = [mask.detach().to(parts[0].dtype).reshape(-1) for mask in earlier]
+        write_lowest(Scores(parts, absolute=True), k, [out.view(-1) for out in outs], before)
         return True
 
     @classmethod

@@ -120,13 +120,36 @@ class Scores:
         self.checked = True
 
 
-def cut_at(scores: Scores, k: int, outs: Sequence[Array] = ()) -> Cut:
+class Masks(NamedTuple):
+    """Arrays that lie like the parts of the scores, to write masks into."""
+
+    outs: Sequence[Array]
+    earlier: Sequence[Array] = ()
+    """Masks to multiply by, if any."""
+
+    def write(self, block: Block, kept: NDArray[np.bool_]) -> None:
+        """Write which scores of a block are kept."""
+        out = block.within(self.outs)
+        np.copyto(out, kept)
+        if self.earlier:
+            out *= block.within(self.earlier)
+
+    def strike_out(self, places: NDArray[np.intp]) -> None:
+        """Write 0 at places, in rising order, among all scores."""
+        start = 0
+        for out in self.outs:
+            first, last = np.searchsorted(places, (start, start + len(out)))
+            out[places[first:last] - start] = 0
+            start += len(out)
+
+
+def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cut:
     """Return the cut below which exactly ``k`` scores lie.
 
     Args:
         scores: Scores to cut.
         k: Number of scores to cut off, ``1 <= k <= len(scores)``.
-        outs: Arrays like the parts to write masks into if that can be done on the way.
+        masks: What to write the masks into if that can be done on the way.
 
     Raises:
         ValueError: a score is NaN.
@@ -138,7 +161,7 @@ def cut_at(scores: Scores, k: int, outs: Sequence[Array] = ()) -> Cut:
     if len(scores) >= _SAMPLED_FROM:
         sample = np.sort(scores.every(_step(len(scores))))
         for deviations in _DEVIATIONS:
-            cut = _cut_between(scores, k, *_bracket(sample, k / len(scores), deviations), outs)
+            cut = _cut_between(scores, k, *_bracket(sample, k / len(scores), deviations), masks)
             if cut is not None:
                 return cut
     return _cut_whole(scores.whole(), k)
@@ -178,7 +201,7 @@ def _bracket(sample: Array, share: float, deviations: float) -> tuple[float, flo
     return low, high
 
 
-def _cut_between(scores: Scores, k: int, low: float, high: float, outs: Sequence[Array]) -> Cut | None:
+def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks | None) -> Cut | None:
     """Return the cut if it lies between ``low`` and ``high`` or at one of them, or None.
 
     Everything above ``low`` is kept at first; then what has to go between the two is struck out. The ends
@@ -190,8 +213,8 @@ def _cut_between(scores: Scores, k: int, low: float, high: float, outs: Sequence
         size = len(block.scores)
         inside = np.greater(block.scores, low, out=flags[0, :size])
         above += int(np.count_nonzero(inside))
-        if outs:
-            np.copyto(block.within(outs), inside)
+        if masks:
+            masks.write(block, inside)
         inside &= np.less(block.scores, high, out=flags[1, :size])
         index = np.flatnonzero(inside)
         places.append(index + block.place)
@@ -204,9 +227,10 @@ def _cut_between(scores: Scores, k: int, low: float, high: float, outs: Sequence
     threshold, ties, *_ = _cut_whole(candidates.copy(), k - below)
     where = np.concatenate(places)
     tied = where[np.flatnonzero(candidates == threshold)[:ties]]
-    _strike_out(outs, where[candidates < threshold])
-    _strike_out(outs, tied)
-    return Cut(threshold, ties, torch.from_numpy(tied), written=bool(outs))
+    if masks:
+        masks.strike_out(where[candidates < threshold])
+        masks.strike_out(tied)
+    return Cut(threshold, ties, torch.from_numpy(tied), written=masks is not None)
 
 
 def _cut_equal(scores: Scores, k: int, value: float) -> Cut | None:
@@ -273,13 +297,14 @@ def write_kept(values: Tensor, cut: Cut, out: Tensor) -> None:
     out.index_fill_(0, tied, 0)
 
 
-def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor]) -> None:
+def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()) -> None:
     """Write the masks that are left when the ``k`` lowest scores go, ties by lowest index.
 
     Args:
         scores: Scores to cut.
         k: Number of scores that go, ``1 <= k <= len(scores)``.
         outs: Flat tensors of the lengths of the parts, of a type that numpy knows.
+        earlier: Masks like ``outs`` to multiply by, if any.
 
     Raises:
         ValueError: a score is NaN.
@@ -290,25 +315,16 @@ def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor]) -> None:
         >>> mask
         tensor([1., 0., 0., 1.])
     """
-    arrays = [out.numpy() for out in outs]
-    cut = cut_at(scores, k, arrays)
+    masks = Masks([out.numpy() for out in outs], [mask.numpy() for mask in earlier])
+    cut = cut_at(scores, k, masks)
     if cut.written:
         return
     compare = np.greater if cut.ties is None else np.greater_equal
     for block in scores.blocks():
-        np.copyto(block.within(arrays), compare(block.scores, cut.threshold))
+        masks.write(block, compare(block.scores, cut.threshold))
     if cut.ties is not None:
         tied = _first_equal(scores, cut.threshold, cut.ties) if cut.tied is None else cut.tied
-        _strike_out(arrays, tied.numpy())
-
-
-def _strike_out(outs: Sequence[Array], places: NDArray[np.intp]) -> None:
-    """Write 0 at places, in rising order, among arrays laid end to end."""
-    start = 0
-    for out in outs:
-        first, last = np.searchsorted(places, (start, start + len(out)))
-        out[places[first:last] - start] = 0
-        start += len(out)
+        masks.strike_out(tied.numpy())
 
 
 def _first_equal(scores: Scores, threshold: float, count: int) -> Tensor:

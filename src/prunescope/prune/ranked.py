@@ -140,17 +140,21 @@ class RankedMethod(BasePruningMethod):
     def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
         """Return ``default_mask`` without the ``k`` lowest units of ``t``, ``k`` at least 1."""
         mask = fresh(t.shape, default_mask.dtype, t.device)
-        if not self.select_at_once([t], k, [mask]):
-            self.rank(t).write_mask(k, mask)
+        if self.select_at_once([t], k, [mask], [default_mask]):
+            return mask
+        self.rank(t).write_mask(k, mask)
         return masked(mask, default_mask) if is_float8(mask) else mask.mul_(default_mask)
 
-    def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
+    def select_at_once(
+        self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
+    ) -> bool:
         """Return whether the masks of ``tensors`` could be written without making a ranking of them.
 
         Args:
             tensors: What to prune, ranked together; nothing is pruned yet.
             k: Number of units to prune, at least 1.
             outs: Contiguous tensors of the same shapes, to write the masks into.
+            earlier: Masks of the same shapes to multiply by, if any; they have no say in the choice.
 
         Raises:
             ValueError: a score is NaN.
@@ -179,10 +183,13 @@ class StructuredMethod(RankedMethod):
             )
         return validate_dim(self.dim, t.shape)
 
-    def select_at_once(self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor]) -> bool:
+    def select_at_once(
+        self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
+    ) -> bool:
         """Write the mask of one tensor: a stable sort of the channels puts ties in order of index."""
         t, out = tensors[0], outs[0]
-        write_channels(self._channel_mask(t, k).to(out.dtype), self.unit_axis(t), out)
+        before = earlier[0].to(out.dtype).contiguous() if earlier else None
+        write_channels(self._channel_mask(t, k).to(out.dtype), self.unit_axis(t), out, before)
         return True
 
     def combined(self, t: Tensor, k: int, default_mask: Tensor) -> Tensor:
