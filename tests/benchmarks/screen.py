@@ -171,7 +171,7 @@ def is_sharp(page: Page) -> bool:
         page.evaluate(
             """() => {
                 const canvas = document.querySelector('.ps-canvas canvas');
-                return canvas.width >= Math.floor(canvas.getBoundingClientRect().width * devicePixelRatio);
+                return canvas.width >= canvas.getBoundingClientRect().width * devicePixelRatio - 2;
             }"""
         )
     )
@@ -237,7 +237,7 @@ def print_screen(host: Host, moves: int) -> None:
             sharp, double = is_sharp(page), statistics.median(latencies(page, moves))
             sharp = sharp and is_sharp(page)
         print(
-            f"{host.name:9}{method:17}{usual:8.0f}{ours:7.0f}{usual / ours:6.1f}x{echo:7.0f}"
+            f"{host.name:11}{method:17}{usual:8.0f}{ours:7.0f}{usual / ours:6.1f}x{echo:7.0f}"
             f"{2 * echo + frame:9.0f}{blanks:8}{double:8.0f}{double / ours:6.2f}x "
             f"{'yes' if sharp else 'NO':6}{pictures:9}  {'right' if right else 'WRONG'}",
             flush=True,
@@ -245,6 +245,6 @@ def print_screen(host: Host, moves: int) -> None:
 
 
 HEAD = (
-    f"{'host':9}{'method':17}{'interact':>8}{'ours':>7}{'':7}{'echo':>7}{'2e+frame':>9}{'blanks':>8}"
+    f"{'host':11}{'method':17}{'interact':>8}{'ours':>7}{'':7}{'echo':>7}{'2e+frame':>9}{'blanks':>8}"
     f"{'2 px':>8}{'':7} {'sharp':6}{'pictures':>9}  last"
 )

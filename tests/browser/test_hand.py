@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page
 from test_dashboard import Dashboard
 
-from prunescope.figures import DARK
+from prunescope.figures import DARK, LIGHT, Theme
 
 OpenPage = Callable[..., Page]
 OpenNotebook = Callable[[Page, Sequence[str]], list[str]]
@@ -117,11 +117,15 @@ def test_in_jupyterlab_light_and_dark(page: Page, lab: OpenNotebook) -> None:
     hand = Hand(page)
     use_the_picture(hand)
     with dark(page):
-        paper = [int(DARK.paper[place : place + 2], 16) for place in (1, 3, 5)]
+        paper = paper_of(DARK)
         hosts.wait_until(page, lambda: hosts.canvas_pixels(page)[0, 0, :3].tolist() == paper)
         page.get_by_role("button", name="View", exact=True).click()
         page.get_by_label("Overlay", exact=True).wait_for()
         assert serious(page) == []
+
+
+def paper_of(theme: Theme) -> list[int]:
+    return [int(theme.paper[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 @contextmanager
@@ -135,11 +139,15 @@ def dark(page: Page) -> Iterator[None]:
         page.evaluate(change, "JupyterLab Light")
 
 
-@pytest.mark.parametrize("width", [1400, 420])
-def test_axe_finds_nothing_serious(voila_url: str, open_page: OpenPage, width: int) -> None:
-    page = open_page(width=width)
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "dark"), (420, "light")])
+def test_axe_finds_nothing_serious(voila_url: str, open_page: OpenPage, width: int, scheme: str) -> None:
+    page = open_page(width=width, color_scheme=scheme)
     page.goto(voila_url)
     hand = Hand(page)
+    paper = paper_of({"dark": DARK, "light": LIGHT}[scheme])
+    hosts.wait_until(page, lambda: hosts.canvas_pixels(page)[0, 0, :3].tolist() == paper)
+    colour = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert colour == f"rgb({', '.join(map(str, paper))})"
     page.get_by_role("button", name="View", exact=True).click()
     page.get_by_label("Overlay", exact=True).wait_for()
     hand.shown.type("Amount", "7")

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 from prunescope.explorer.latest import Latest
 
-REST_SECONDS = 0.25
+REST_SECONDS = 0.4
 """How long nothing must move before the picture is sharpened."""
 
 

@@ -1,0 +1,47 @@
+"""What the explorer keeps alive: little more than the layer it shows, however long it is used."""
+
+import gc
+
+import torch
+from torch import nn
+
+from prunescope import Explorer, explore
+from prunescope.figures import View
+from prunescope.preview import Preview
+
+SIDE = 256
+LAYER = SIDE * SIDE * 4
+
+
+def held() -> tuple[int, int]:
+    """Return the bytes that live tensors hold, and how many previews live."""
+    gc.collect()
+    alive = gc.get_objects()
+    tensors = (each.untyped_storage() for each in alive if issubclass(type(each), torch.Tensor))
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in tensors}
+    return sum(sizes.values()), sum(type(each) is Preview for each in alive)
+
+
+def use(explorer: Explorer, times: int) -> None:
+    for time in range(times):
+        explorer.request(layer=str(time % 3), method=("l1_unstructured", "ln_structured")[time % 2])
+        explorer.view = View(heatmap=("mask", "weights", "scores")[time % 3])
+        for amount in (0.2, 0.4, 0.6):
+            explorer.amount = amount
+
+
+def test_it_holds_at_most_four_layers_and_no_more_with_time() -> None:
+    model = nn.Sequential(*(nn.Linear(SIDE, SIDE, bias=False) for _ in range(3)))
+    before, previews = held()
+    explorer = explore(model)
+    use(explorer, 6)
+    first, shown = held()
+    assert first - before <= 4 * LAYER
+    assert shown - previews <= 2
+    use(explorer, 30)
+    assert held() == (first, shown)
+    explorer.close()
+    del explorer
+    after, left = held()
+    assert after - before <= LAYER / 4
+    assert left <= previews
