@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunescope.analysis.accuracy import BATCH, Twin
+from prunescope.analysis.accuracy import Twin
 
-EXAMPLES = 2 * BATCH
+BATCH = 32
+"""Examples that are run at a time, which a slider's next move may have to wait for."""
+
+EXAMPLES = 4 * BATCH
 """Examples that are run at the most: what a pruned channel puts out is the same for all of them."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
