@@ -465,8 +465,14 @@ def container_of_a_list(prune):
 def custom_mask_is_binary(prune):
     layer = linear(2, 1)
     before = state(layer)
+    for values in ([0.5, 1.0], [2.0, 1.0], [math.inf, 1.0], [math.nan, 0.0], [-1.0, 0.0], [1e-30, 1.0]):
+        for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+            mask = torch.tensor([values], dtype=dtype)
+            if mask[0, 0] != 0:
+                with raises(ValueError, "`mask` must be binary"):
+                    prune.custom_from_mask(layer, "weight", mask)
     with raises(ValueError, "`mask` must be binary"):
-        prune.custom_from_mask(layer, "weight", torch.tensor([[0.5, 1.0]]))
+        prune.custom_from_mask(layer, "weight", torch.tensor([[2, 1]]))
     assert_state(layer, before)
 
 
