@@ -147,7 +147,7 @@ def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, t
     assert torch.equal(ours.block2.conv2.weight_mask, pruned.block2.conv2.weight_mask)
     saved = safetensors.torch.load(downloaded("Masks (safetensors, 1 is kept)"))
     assert torch.equal(saved["block2.conv2.weight"], masks["block2.conv2.weight"])
-    state = safetensors.torch.load(downloaded("Pruned weights (state_dict, safetensors)"))
+    state = safetensors.torch.load(downloaded("Pruned weights (state_dict)"))
     fresh, _ = load_demo("cnn")
     fresh.load_state_dict(state)
     assert torch.equal(fresh.block2.conv2.weight, pruned.block2.conv2.weight)

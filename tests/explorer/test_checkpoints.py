@@ -163,6 +163,50 @@ def test_a_plan_of_a_checkpoint_goes_to_its_module(tmp_path: Path) -> None:
     assert all(torch.equal(module.history.masks()[k], m) for k, m in session.history.masks().items())
 
 
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(safetensors_file, "m-pruned.safetensors"), (torch_file, "m-pruned.pt")],
+)
+def test_the_page_saves_a_pruned_copy_of_the_same_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object, name: str
+) -> None:
+    explorer = explore(make(tmp_path), method="l1_unstructured", amount=0.5)
+    explorer.apply()
+    saved: dict[str, bytes] = {}
+    monkeypatch.setattr(explorer._page, "save", saved.__setitem__)
+    explorer._taking.save.click()
+    path = tmp_path / name
+    path.write_bytes(saved[name])
+    loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    net = network()
+    prune.remove(prune.l1_unstructured(net.conv, "weight", 0.5), "weight")
+    assert all(torch.equal(loaded[key], value) for key, value in net.state_dict().items())
+    network().load_state_dict(loaded)
+    explorer.close()
+
+
+@pytest.mark.parametrize("kind", ["large", "sharded"])
+def test_what_a_page_does_not_take_is_refused_with_the_way_to_get_it(tmp_path: Path, kind: str) -> None:
+    large = {"v.weight": (4, 3), "w.weight": (4096, 4096)}
+    path = (
+        sparse_safetensors(tmp_path / "m.safetensors", large)
+        if kind == "large"
+        else hub_folder(tmp_path / "m")
+    )
+    explorer = explore(path, layer="v" if kind == "large" else "head", amount=0.5)
+    explorer.apply()
+    explorer._taking.save.click()
+    said = explorer._taking._message.value
+    why = "m.safetensors has 67 MB" if kind == "large" else "m lies in 2 files"
+    assert f"{why}, and a page takes one file of at most 64 MB. Take the plan, then:" in said
+    text = explorer.plan()
+    explorer.close()
+    again = explore(path)
+    again.load_plan(text)
+    again.save("state_dict", tmp_path / ("out.safetensors" if kind == "large" else "out"))
+    again.close()
+
+
 def test_code_needs_a_module(tmp_path: Path) -> None:
     session = stepped(Session(checkpoint_source(safetensors_file(tmp_path))))
     with pytest.raises(

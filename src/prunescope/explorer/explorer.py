@@ -40,7 +40,7 @@ from prunescope.hand import KEPT
 from prunescope.preview import Preview, shortest_fraction
 from prunescope.sources import SUFFIXES, checkpoint_source
 from prunescope.spec import BY_HAND
-from prunescope.takeaway import FILES
+from prunescope.takeaway import FILES, file_name
 
 
 class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
@@ -214,7 +214,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
             self._refuse(RequestError("what", str(problem)))
             return ""
         if save:
-            self._page.save(file.name, content)
+            self._page.save(file_name(self._session, what), content)
             return ""
         return content.decode()
 

@@ -33,6 +33,36 @@ class Saved:
     content: Callable[[Session], bytes]
 
 
+MOST_THROUGH_PAGE = 64_000_000
+"""Bytes of a checkpoint whose pruned copy is made for a page: it is in memory as a whole on its way there."""
+
+
+def _weights(session: Session) -> bytes:
+    model = session.source.model
+    if not isinstance(model, Checkpoint):
+        return safetensors.torch.save(sparse_state(session), {"format": "pt"})
+    size = sum(file.path.stat().st_size for file in model.files)
+    if size > MOST_THROUGH_PAGE or model.index is not None:
+        why = f"has {size / 1e6:,.0f} MB" if model.index is None else f"lies in {len(model.files)} files"
+        raise RequestError(
+            "what",
+            f"`what`: {model.path.name} {why}, and a page takes one file of at most "
+            f"{MOST_THROUGH_PAGE // 10**6} MB. Take the plan, then: explorer = explore(FILE); "
+            'explorer.load_plan(PLAN); explorer.save("state_dict", PATH).',
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"pruned{model.files[0].path.suffix}")
+        return save_pruned(model, session.history.masks(), path).read_bytes()
+
+
+def file_name(session: Session, what: str) -> str:
+    """Return what to call one of `FILES`; a checkpoint's pruned copy is of the checkpoint's own kind."""
+    model = session.source.model
+    if what == "state_dict" and isinstance(model, Checkpoint):
+        return f"{model.path.stem}-pruned{model.files[0].path.suffix}"
+    return FILES[what].name
+
+
 def _masks(session: Session) -> bytes:
     masks = {name: mask.cpu().contiguous().clone() for name, mask in session.history.masks().items()}
     return safetensors.torch.save(masks, {"format": "pt"})
@@ -40,9 +70,9 @@ def _masks(session: Session) -> bytes:
 
 FILES: Mapping[str, Saved] = {
     "state_dict": Saved(
-        "Pruned weights (state_dict, safetensors)",
+        "Pruned weights (state_dict)",
         "pruned.safetensors",
-        lambda session: safetensors.torch.save(sparse_state(session), {"format": "pt"}),
+        _weights,
     ),
     "masks": Saved("Masks (safetensors, 1 is kept)", "masks.safetensors", _masks),
     "plan": Saved("Plan (JSON)", "plan.json", lambda session: plan(session).encode()),
