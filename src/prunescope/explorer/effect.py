@@ -10,14 +10,12 @@ from base64 import b64encode
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from html import escape
+from io import BytesIO
 
 import ipywidgets as widgets
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from prunescope.analysis import Effect, Example
-from prunescope.explorer.frames import png
 from prunescope.explorer.readout import number_changes
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import (
@@ -126,7 +124,7 @@ class EffectPanel:
         )
 
     def _figure(self, width: int, height: int) -> Figure:
-        return Figure(figsize=(width / 100, height / 100), dpi=DPI, facecolor=self._theme.paper)
+        return Figure(figsize=(width / 100, height / 100), dpi=DPI)
 
 
 def _section(title: str, content: str) -> str:
@@ -134,12 +132,11 @@ def _section(title: str, content: str) -> str:
 
 
 def _image(figure: Figure, text: str) -> str:
-    """Return ``figure`` as an image of half as many CSS pixels as it has dots."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
-    data = b64encode(png(np.asarray(pixels))).decode()
-    width = round(figure.bbox.width / 2)
+    """Return ``figure`` without its paper, as an image of half as many CSS pixels as it has dots."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, transparent=True, pil_kwargs={"compress_level": 1})
+    data = b64encode(file.getvalue()).decode()
+    width = round(figure.get_figwidth() * 100)
     return f'<img width="{width}" alt="{escape(text)}" src="data:image/png;base64,{data}">'
 
 
