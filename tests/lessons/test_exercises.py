@@ -91,12 +91,13 @@ def test_a_number_and_a_choice() -> None:
     number.body.predict("2")
     assert number.check().right
     assert number.reveal() == "The answer is 2."
+    assert ask_number("How many?", 13_856).reveal() == "The answer is 13,856."
     choice = ask_choice("Which?", ["rows", "columns"], "rows", {"columns": "Dim 0 runs down."}, why="So.")
     assert choice.check().text == "Please choose one of the answers."
     choice.body.predict("columns")
     assert "Before your last change: Please choose" in choice._said.value
     assert choice.check().text == "Not yet. Dim 0 runs down."
-    assert choice.reveal() == "The answer is: rows. So."
+    assert choice.reveal() == "The answer is “rows”. So."
 
 
 def test_text_of_the_page_stays_text() -> None:

@@ -33,7 +33,8 @@ class NumberField:
 
     def reveal(self) -> str:
         """Return the answer in words."""
-        return f"The answer is {signed(self._question.answer)}."
+        answer = self._question.answer
+        return f"The answer is {f'{answer:,.0f}' if answer >= 1000 else signed(answer)}."
 
 
 class ChoiceField:
@@ -67,4 +68,4 @@ class ChoiceField:
 
     def reveal(self) -> str:
         """Return the answer in words."""
-        return f"The answer is: {self._question.answer}."
+        return f"The answer is “{self._question.answer}”."
