@@ -76,6 +76,11 @@ class Session:
         return self._weights.tensors
 
     @property
+    def not_prunable(self) -> Mapping[str, str]:
+        """Return why each of the other tensors cannot be pruned, by full name."""
+        return self._weights.not_prunable
+
+    @property
     def first_spec(self) -> PruneSpec:
         """Return the spec an exploration of this model opens with."""
         return PruneSpec(layer=self.source.layer or next(iter(self.tensors)))

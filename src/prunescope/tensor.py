@@ -34,7 +34,8 @@ def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
         >>> axis_names(nn.ConvTranspose2d(3, 8, 5), "weight", 4)
         ('input channels', 'output channels', 'kernel rows', 'kernel columns')
     """
-    names = _known_axis_names(module, name)
+    # What torch's older weight and spectral norm keep of a weight has its axes.
+    names = _known_axis_names(module, "weight" if name in ("weight_v", "weight_orig") else name)
     if len(names) == ndim:
         return names
     return tuple(f"axis {i}" for i in range(ndim))
@@ -43,6 +44,8 @@ def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
 def _known_axis_names(module: nn.Module, name: str) -> tuple[str, ...]:
     if isinstance(module, nn.RNNBase):
         return recurrent_axis_names(module.mode, name)
+    if isinstance(module, nn.RNNCellBase):
+        return recurrent_axis_names(type(module).__name__.removesuffix("Cell"), f"{name}_l0")
     if isinstance(module, nn.MultiheadAttention):
         return _attention_axis_names(name)
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):

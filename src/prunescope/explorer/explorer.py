@@ -24,6 +24,7 @@ from prunescope.explorer.comparepanel import ComparePanel
 from prunescope.explorer.controls import Controls
 from prunescope.explorer.costpanel import CostsPanel
 from prunescope.explorer.effect import EffectPanel
+from prunescope.explorer.layers import not_prunable_list
 from prunescope.explorer.link import CONTROLS
 from prunescope.explorer.page import Page
 from prunescope.explorer.plans import PlansPanel
@@ -281,7 +282,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._plans_panel.render(snapshot)
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note
-        self._caption.value = f"<p>{note}</p>" if note else ""
+        reasons = {} if "layer" in self._hide else self._session.not_prunable
+        self._caption.value = (f"<p>{note}</p>" if note else "") + not_prunable_list(reasons)
         _show(self._side, bool(note) or not self._hide.issuperset(self._beside))
         self._render_comparison(snapshot)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from html import escape
 
 import ipywidgets as widgets
 
@@ -113,6 +114,22 @@ class LayerChoice:
         """Return the first tensor of a group; the search, which would go before it, is ended."""
         self.search.value = ""
         return self._groups[group][0]
+
+
+def not_prunable_list(reasons: Mapping[str, str]) -> str:
+    """Return what is not offered as a layer and why, as HTML that unfolds; "" if there is nothing.
+
+    Example:
+        >>> not_prunable_list({"scale": "is a single number"})[:63]
+        '<details><summary>1 other tensor is not prunable</summary><ul><'
+    """
+    if not reasons:
+        return ""
+    few = list(reasons.items())[:MATCH_LIMIT]
+    rows = "".join(f"<li><b>{escape(name)}</b> {escape(why)}</li>" for name, why in few)
+    more = f"<li>and {len(reasons) - len(few):,} more</li>" if len(reasons) > len(few) else ""
+    count = "1 other tensor is" if len(reasons) == 1 else f"{len(reasons):,} other tensors are"
+    return f"<details><summary>{count} not prunable</summary><ul>{rows}{more}</ul></details>"
 
 
 def _set_options(dropdown: widgets.Dropdown, options: list[tuple[str, str]]) -> None:

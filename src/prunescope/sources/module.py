@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 
 from prunescope.errors import RequestError
 from prunescope.tensor import PrunableTensor, axis_names
@@ -50,6 +51,35 @@ def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:
     return {tensor.name: tensor for tensor in tensors}
 
 
+def not_prunable(model: nn.Module) -> Mapping[str, str]:
+    """Return why each of the other parameters of ``model`` cannot be pruned, by full name.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+        >>> model[1].weight = model[0].weight
+        >>> not_prunable(model)
+        {'1.weight': 'is tied to 0.weight, and pruned with it'}
+    """
+    first: dict[Tensor, str] = {}
+    reasons = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if first.setdefault(parameter, name) != name:
+            reasons[name] = f"is tied to {first[parameter]}, and pruned with it"
+        elif not _is_prunable(parameter):
+            reasons[name] = _why_not(parameter)
+    return reasons
+
+
+def _why_not(parameter: Tensor) -> str:
+    if parameter.numel() == 0:
+        return "is empty"
+    if parameter.is_complex():
+        return "holds complex numbers"
+    if not parameter.is_floating_point():
+        return f"holds {str(parameter.dtype).removeprefix('torch.')} numbers, not weights"
+    return "is a single number"
+
+
 def _nothing_to_prune(model: nn.Module, parameters: Mapping[str, Tensor]) -> str:
     start = "`model` must have a floating-point parameter of at least one axis to prune"
     if not parameters:
@@ -70,12 +100,24 @@ def _read(model: nn.Module, stored: str) -> PrunableTensor:
     module = model.get_submodule(prefix)
     name, mask = _plain_name(module, stored_name)
     weight = module.get_parameter(stored_name).detach()
+    layer_type, axes = type(module).__name__, axis_names(module, name, weight.ndim)
+    if isinstance(module, ParametrizationList):
+        layer_type, axes = _parametrized(model, prefix, weight)
     return PrunableTensor(
         name=f"{prefix}{dot}{name}",
-        layer_type=type(module).__name__,
+        layer_type=layer_type,
         data=weight,
-        axes=axis_names(module, name, weight.ndim),
+        axes=axes,
         default_mask=None if mask is None or bool(mask.all()) else mask.detach().to(torch.bool),
+    )
+
+
+def _parametrized(model: nn.Module, prefix: str, original: Tensor) -> tuple[str, tuple[str, ...]]:
+    """Return the type and the axes of the layer whose tensor is computed from ``original``."""
+    owner, _, own = prefix.rpartition(".")
+    layer = model.get_submodule(owner.removesuffix("parametrizations").removesuffix("."))
+    return f"{type(layer).__name__.removeprefix('Parametrized')}, parametrized", axis_names(
+        layer, own, original.ndim
     )
 
 
@@ -150,6 +192,8 @@ def find_tensor(model: nn.Module, tensors: Mapping[str, PrunableTensor], layer: 
         own = [name for name in tensors if name.rpartition(".")[0] == layer]
         holder = f"{layer or 'the model itself'} ({type(modules[layer]).__name__})"
         why = f"{holder} has {', '.join(own)}" if own else f"{holder} has no weight of its own to prune"
+    elif isinstance(layer, str) and layer in (reasons := not_prunable(model)):
+        why = f"{layer} {reasons[layer]}"
     else:
         why = f"the model has no parameter named {layer!r}"
     raise RequestError("layer", f"`layer` must be one of {some}: {why}.")

@@ -7,7 +7,14 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
+from prunescope.sources.module import (
+    find_tensor,
+    fingerprint,
+    not_prunable,
+    prunable_tensors,
+    read_again,
+    version,
+)
 from prunescope.tensor import PrunableTensor
 
 
@@ -21,6 +28,10 @@ class Weights(Protocol):
     @property
     def parameters(self) -> int:
         """Return how many numbers the whole model holds."""
+
+    @property
+    def not_prunable(self) -> Mapping[str, str]:
+        """Return why each of the other tensors cannot be pruned, by full name."""
 
     @property
     def largest_pool(self) -> int | None:
@@ -58,6 +69,7 @@ class ModuleWeights:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self.tensors: dict[str, PrunableTensor] = dict(prunable_tensors(model))
+        self.not_prunable = not_prunable(model)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self._states = {name: fingerprint(model, tensor) for name, tensor in self.tensors.items()}
 

@@ -110,9 +110,8 @@ class Checkpoint:
         """Return one sentence about what is explored."""
         count = f"{len(self.tensors):,} tensors, {self.parameters:,} weights"
         guess = "Kinds of layer are guessed from names and shapes."
-        rest = f" {len(self.not_prunable):,} other tensors are not prunable." if self.not_prunable else ""
         own = " Model sparsity counts the pruning of tensors looked at so far." if self._masks else ""
-        return f"A checkpoint: {count}, read one at a time. {guess}{rest}{own}"
+        return f"A checkpoint: {count}, read one at a time. {guess}{own}"
 
     def read(self, name: str) -> Tensor:
         """Return the numbers of the tensor ``name``, which stay in memory until another one is read.
