@@ -259,3 +259,40 @@ def test_two_of_one_method_are_told_apart(a: dict[str, int], b: dict[str, int], 
     usual = PruneSpec("0.weight", "ln_structured", 0.3)
     seen = compare(session(), replace(usual, **a), replace(usual, **b))
     assert [seen.a.title, seen.b.title] == titles
+
+
+def test_two_evaluations_may_take_turns_on_one_twin() -> None:
+    class Reads(nn.Module):
+        """Uses a pruned weight without calling its layer."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc = nn.Linear(5, 3, bias=False)
+            oracle.l1_unstructured(self.fc, "weight", 1)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs @ self.fc.weight.T
+
+    model = Reads()
+    inputs = torch.randn(600, 5, generator=torch.Generator().manual_seed(0))
+    explored = Session(module_source(model, (inputs, model(inputs).argmax(1))))
+    specs = [PruneSpec("fc.weight", amount=0.9), PruneSpec("fc.weight", "random_unstructured", 0.9)]
+    previews = [explored.preview(explored.resolve(spec)) for spec in specs]
+    for _ in zip(*(explored.evaluate(preview) for preview in previews), strict=True):
+        pass
+    for preview in previews:
+        answers = (inputs @ (model.fc.weight_orig * preview.mask).T).argmax(1)
+        right = int((answers == model(inputs).argmax(1)).sum())
+        assert explored.known_accuracy(preview).right == right
+
+
+def test_a_plan_of_a_layer_that_has_another_size_now_gets_a_sentence() -> None:
+    model = network()
+    explored = Session(module_source(model))
+    explored.apply(explored.preview(explored.resolve(PruneSpec("3.weight", amount=2))))
+    plan = explored.history
+    explored.reset()
+    model[3] = nn.Linear(5, 4)
+    with pytest.raises(RequestError, match="3.weight is 4×5 now, not when it was pruned"):
+        compare(explored, plan, PruneSpec("3.weight"))
