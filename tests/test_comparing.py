@@ -142,6 +142,7 @@ def test_a_side_has_the_same_amount(fields: dict[str, object], choice: Choice, a
     explored = session()
     state = chosen(explored, choice, shown(explored, **fields), 1)
     assert (state.spec.amount, type(state.spec.amount)) == (amount, type(amount))
+    assert not state.spec.by_hand
 
 
 def test_choices() -> None:

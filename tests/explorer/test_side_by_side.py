@@ -73,7 +73,7 @@ def test_opening_the_tab_compares_with_chance_and_leaving_it_ends_that(explorer:
     assert "54 of 108" in explorer._compare_panel._table.value
     open_tab(explorer, "Steps")
     assert explorer.snapshot.comparison is None
-    assert 1 not in explorer._session._rankings
+    assert set(explorer._session._rankings) == {0}
 
 
 def test_the_second_click_chooses_another_method_and_the_amount_moves_both(explorer: Explorer) -> None:
@@ -204,6 +204,9 @@ def test_a_teacher_hides_the_comparison_or_the_steps() -> None:
         assert all(button.disabled for button in explorer._plans_panel.buttons.values())
         assert explorer.open_link("hide=compare") is None
         assert not explorer.snapshot.comparing.shown
+        open_tab(explorer, "Take it home")
+        assert explorer.open_link("amount=0.5") is None
+        assert explorer._in_front() is explorer._taking.widget
     finally:
         explorer.close()
 
@@ -235,6 +238,15 @@ def test_both_sides_are_measured_after_the_picture_and_given_up_when_out_of_date
         explorer.close()
 
     asyncio.run(scene())
+
+
+def test_measures_that_come_too_late_are_not_shown(explorer: Explorer) -> None:
+    open_tab(explorer, "Compare")
+    old = seen(explorer)
+    explorer.amount = 0.9
+    now = seen(explorer)
+    explorer._publish_sides(old, old.knowing("a", file=1))
+    assert seen(explorer) is now
 
 
 def test_the_picture_follows_the_page(explorer: Explorer) -> None:
