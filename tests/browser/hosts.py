@@ -40,7 +40,7 @@ BROWSER_ARGUMENTS = [
     # Another host is refused at once, so that a page which asks for one still loads and its test can say so.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 def chromium() -> str | None:
