@@ -164,8 +164,10 @@ def test_the_section_can_be_hidden_and_its_button_locked() -> None:
     async def scene() -> None:
         explorer = explored(hide=["costs"])
         assert "Costs" not in explorer._sections.titles
+        assert "ps-short" in explorer._costs.line._dom_classes
         assert explorer.open_link("lock=steps&amount=2&method=ln_structured") is None
         assert "Costs" in explorer._sections.titles
+        assert "ps-short" not in explorer._costs.line._dom_classes
         explorer.apply()
         await settled(explorer)
         assert explorer._costs.silence.disabled

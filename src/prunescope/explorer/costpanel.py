@@ -48,6 +48,10 @@ class CostsPanel:
         parts = [self._files, self.compress, self._emissions, self.silence, self._message]
         self.widget = widgets.VBox(parts).add_class("ps-costs")
 
+    def shorten(self, short: bool) -> None:
+        """Leave of the line no more than the sentence, or show all of it."""
+        (self.line.add_class if short else self.line.remove_class)("ps-short")
+
     def restrict(self, hide: bool, lock: bool) -> None:
         """Hide the button that makes a step, or show it and let no hand press it; `render` follows."""
         self._locked = lock

@@ -225,6 +225,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._controls.restrict(self._hide, self._locked)
         for panel in (self._steps, self._costs, self._plans_panel):
             panel.restrict("steps" in self._hide, "steps" in self._locked)
+        self._costs.shorten("costs" in self._hide)
         _show(self._views.widget, "view" not in self._hide)
         if self._upload is not None:
             _show(self._upload, not (self._hide | self._locked) & {"model"})
