@@ -33,7 +33,7 @@ class Dashboard:
         field.press("Enter")
 
     def numbers(self) -> str:
-        return " ".join(self.page.get_by_role("status").inner_text().split())
+        return " ".join(self.page.locator(".ps-numbers [role=status]").inner_text().split())
 
     def wait_for(self, *texts: str) -> None:
         hosts.wait_until(self.page, lambda: all(text in self.numbers() for text in texts))

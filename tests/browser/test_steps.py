@@ -56,11 +56,11 @@ def test_apply_undo_redo_and_the_link_that_carries_them(open_page: OpenPage, voi
     says(page, "18 (50.0 %)")
     hosts.wait_until(page, "location.search.includes('amount=0.5')")
     hosts.wait_until(page, lambda: "→ …" not in page.inner_text("body"))
-    numbers = page.get_by_role("status").inner_text()
+    numbers = page.locator(".ps-numbers [role=status]").inner_text()
 
     other = opened(open_page(width=420, height=900), page.url)
     hosts.wait_until(other, lambda: "→ …" not in other.inner_text("body"))
-    assert other.get_by_role("status").inner_text() == numbers
+    assert other.locator(".ps-numbers [role=status]").inner_text() == numbers
     assert hosts.overflow(other) == 0
     other.get_by_role("tab", name="Steps").click()
     says(other, "pruned 19 of 64", "20.0 % of what was left")
