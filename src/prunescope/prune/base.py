@@ -58,7 +58,7 @@ class BasePruningMethod(ABC):
         In evaluation without gradients the last masked tensor is used again until the original or the mask
         has changed: by an optimizer's step, by a counted in-place edit, by ``.data = ...`` or a move. An edit
         through ``.data[...]`` or numpy leaves no trace but the values, which are compared: all of a tensor
-        of up to 4096 elements, and all of any tensor before a pass on 2048 input vectors; before a smaller
+        of up to 4096 elements, and all of any tensor before a pass on 8192 input vectors; before a smaller
         pass a smaller share, the next one each time. (On a GPU, where comparing would cost more than it
         saves, such an edit is not seen.) Edit the parameter itself, under ``torch.no_grad()``, to be certain.
 

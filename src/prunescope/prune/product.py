@@ -18,7 +18,7 @@ _WHOLE = 4096
 _ROWS = 64
 _BAND = 1024
 # Comparing all weights is a few per cent of a forward pass that uses each of them so many times.
-_VECTORS = 2048
+_VECTORS = 8192
 # Elements compared at a time.
 _BLOCK = 1 << 17
 
