@@ -172,7 +172,7 @@ def stand_in_command(page: Path, *, port: int = 0, **options: Any) -> list[str]:
         "serve(Path(sys.argv[1]), Listener.bind('127.0.0.1', int(sys.argv[2])),"
         "Options(**ast.literal_eval(sys.argv[3])))"
     )
-    asked = {"open_browser": False, "ready": 0, **options}
+    asked = {"open_browser": False, "ready": 0, "preload": ("ipywidgets",), **options}
     return [sys.executable, "-c", program, str(page), str(port), repr(asked)]
 
 
@@ -227,9 +227,12 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _is_kernel(process: psutil.Process) -> bool:
-    try:
-        return "ipykernel_launcher" in process.cmdline()
-    except psutil.NoSuchProcess:
+    try:  # A forked kernel has its parent's command line.
+        asked = process.cmdline()
+        return "ipykernel_launcher" in asked or (
+            "prunescope.serving.warm" in asked and process.parent().cmdline() == asked
+        )
+    except (psutil.NoSuchProcess, AttributeError):
         return False
 
 

@@ -12,6 +12,8 @@ import signal
 import tempfile
 import threading
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,13 @@ from jinja2 import ChoiceLoader, FileSystemLoader
 from jupyter_server.utils import url_path_join
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.util import TimeoutError
 from traitlets.config import Config
 from voila.app import Voila
 
 from prunescope.serving import handlers
 from prunescope.serving.address import Listener
+from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
 from prunescope.serving.options import Options
@@ -47,6 +51,9 @@ EXTENSIONS = [
 
 PING_MS = 10_000
 """Between two pings to a page; one that misses three of them is taken for lost."""
+
+STOP_S = 10.0
+"""What a stop may take; kernels have been killed by then, whatever they were at."""
 
 A_KERNEL = r"([\w-]+)"
 
@@ -139,7 +146,8 @@ class DashboardServer(Voila):  # type: ignore[misc]
                 signal.signal(number, signal.SIG_IGN)
             server.stop()
             self.rounds.stop()
-            self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True))
+            with suppress(TimeoutError):
+                self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True), timeout=STOP_S)
             shutil.rmtree(self.connection_dir, ignore_errors=True)
 
     def launch_browser(self) -> None:
@@ -179,8 +187,22 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
             tornado_settings={"ws_ping_interval": PING_MS},
             log_level=logging.WARNING,
         )
-        server.initialize([])
-        server.start()
+        with _forking(options, str(page.parent)):
+            server.initialize([])
+            server.start()
+
+
+@contextmanager
+def _forking(options: Options, folder: str) -> Iterator[None]:
+    """Have the kernels forked, where that can be, and none of them left at the end."""
+    if not can_fork():
+        yield
+        return
+    warm = Forks.instance().warm = WarmParent(options.preload, folder)
+    try:
+        yield
+    finally:
+        warm.end()
 
 
 def _log_to_stderr() -> None:

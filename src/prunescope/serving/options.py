@@ -15,6 +15,7 @@ class Options:
         idle_timeout: Seconds without use after which a session is ended.
         ready: Explorers kept ready for the next visitors.
         hub: Whether a JupyterHub decides who comes in, and ``token`` has no say.
+        preload: Modules that kernels find loaded.
     """
 
     open_browser: bool = True
@@ -24,3 +25,4 @@ class Options:
     idle_timeout: float = 1200
     ready: int = 1
     hub: bool = False
+    preload: tuple[str, ...] = ("prunescope.explorer", "voila.utils")

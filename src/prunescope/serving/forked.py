@@ -1,0 +1,138 @@
+"""Kernels forked from a process that has loaded torch, matplotlib and the explorer before a visitor comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+
+def can_fork() -> bool:
+    """Return whether this system can: forking a process that has loaded frameworks is safe on Linux only."""
+    return sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
+class WarmParent:
+    """The process that forks the kernels, see `prunescope.serving.warm`; it is started again should it end.
+
+    Args:
+        modules: What it loads before the first kernel is asked for.
+        cwd: Its working directory.
+    """
+
+    def __init__(self, modules: Sequence[str], cwd: str) -> None:
+        self._modules = modules
+        self._cwd = cwd
+        self._one_at_a_time = threading.Lock()
+        self._ended = False
+        self._start()
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            command = [sys.executable, "-P", "-m", "prunescope.serving.warm", str(number), *self._modules]
+            self._process = subprocess.Popen(
+                command, cwd=self._cwd, stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True
+            )
+
+    def fork(self, argv: list[str], env: dict[str, str], cwd: str) -> int:
+        """Return the process id of a new kernel; waits while the modules are being loaded.
+
+        Raises:
+            RuntimeError: The parent was ended.
+        """
+        line = json.dumps({"argv": argv, "env": env, "cwd": cwd}).encode() + b"\n"
+        with self._one_at_a_time:
+            for _ in range(2):
+                if self._ended:
+                    break
+                answer = self._ask(line)
+                if answer:
+                    return int(answer)
+                self._process.wait()
+                self._socket.close()
+                self._start()
+        raise RuntimeError("no kernel can be started")
+
+    def _ask(self, line: bytes) -> bytes:
+        try:
+            self._socket.sendall(line)
+            with self._socket.makefile("rb") as answers:
+                return answers.readline()
+        except OSError:
+            return b""
+
+    def end(self) -> None:
+        """End it, and with it every kernel."""
+        self._ended = True
+        self._process.kill()
+        self._process.wait()
+
+
+class _Child:
+    """What `LocalProvisioner` asks of a ``subprocess.Popen``, for the child of another process."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._descriptor = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """Return None while it runs; nobody knows its exit code."""
+        return 1 if select.select([self._descriptor], [], [], 0)[0] else None
+
+    def wait(self) -> int:
+        """Return when it has ended."""
+        select.select([self._descriptor], [], [])
+        os.close(self._descriptor)
+        return 1
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        signal.pidfd_send_signal(self._descriptor, number)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Forked(LocalProvisioner):
+    """Starts a kernel by a fork."""
+
+    process: Any
+    warm: WarmParent
+
+    async def launch_kernel(self, cmd: list[str], **words: Any) -> KernelConnectionInfo:
+        """Start the kernel that ``cmd``, a command line of ipykernel's launcher, would start."""
+        argv = cmd[cmd.index("-f") :]
+        pid = await asyncio.to_thread(self.warm.fork, argv, words["env"], str(words["cwd"]))
+        self.process = _Child(pid)
+        self.pid = self.pgid = pid
+        self.cwd = words["cwd"]
+        return self.connection_info
+
+
+class Forks(KernelProvisionerFactory):
+    """Has every kernel of this process started by a fork."""
+
+    warm: WarmParent
+
+    def create_provisioner_instance(self, kernel_id: str, kernel_spec: Any, parent: Any) -> Forked:
+        """Return what starts and ends the kernel."""
+        provisioner = Forked(kernel_id=kernel_id, kernel_spec=kernel_spec, parent=parent)
+        provisioner.warm = self.warm
+        return provisioner
