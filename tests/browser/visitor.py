@@ -9,10 +9,10 @@ import uuid
 from typing import Any, Self
 
 from jupyter_server.services.kernels.connection.base import (
-    deserialize_binary_message,
-    serialize_binary_message,
+    deserialize_msg_from_ws_v1,
+    serialize_msg_to_ws_v1,
 )
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 TIMEOUT_S = 60
@@ -24,7 +24,7 @@ class Visitor:
     line: WebSocketClientConnection
 
     def __init__(self, url: str, kernel: str) -> None:
-        self.url = url
+        self.url, _, self.token = url.partition("?")
         self.kernel = kernel
         self._heard: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self.widgets: dict[str, dict[str, Any]] = {}
@@ -35,12 +35,14 @@ class Visitor:
         answer = await AsyncHTTPClient().fetch(url, request_timeout=TIMEOUT_S)
         found = re.search(r'"kernelId": "([\w-]+)"', answer.body.decode())
         assert found
-        base = url.partition("?")[0]
-        address = f"ws{base[4:]}api/kernels/{found[1]}/channels?session_id={uuid.uuid4().hex}"
-        visitor = cls(base, found[1])
+        visitor = cls(url, found[1])
+        address = f"ws{visitor.url[4:]}api/kernels/{found[1]}/channels?{visitor.token}"
         # Read at once, whoever listens: a line that is not read answers no pings.
         visitor.line = await websocket_connect(
-            address, max_message_size=1 << 28, on_message_callback=visitor._heard.put_nowait
+            f"{address}&session_id={uuid.uuid4().hex}",
+            max_message_size=1 << 28,
+            subprotocols=["v1.kernel.websocket.jupyter.org"],
+            on_message_callback=visitor._heard.put_nowait,
         )
         visitor.widgets = await visitor.states()
         return visitor
@@ -50,26 +52,21 @@ class Visitor:
     ) -> str:
         """Send a message, and return its id."""
         message_id = uuid.uuid4().hex
-        message = {
-            "header": {
-                "msg_id": message_id,
-                "msg_type": kind,
-                "session": "visitor",
-                "username": "",
-                "date": "2026-01-01T00:00:00Z",
-                "version": "5.3",
-            },
-            "parent_header": {},
-            "metadata": metadata,
-            "content": content,
-            "channel": "shell",
-            "buffers": list(buffers),
+        header = {
+            "msg_id": message_id,
+            "msg_type": kind,
+            "session": "visitor",
+            "username": "",
+            "date": "2026-01-01T00:00:00Z",
+            "version": "5.3",
         }
-        if buffers:
-            self.line.write_message(serialize_binary_message(message), binary=True)
-        else:
-            self.line.write_message(json.dumps(message))
+        parts = [json.dumps(part).encode() for part in (header, {}, metadata, content)]
+        self.say_parts([*parts, *buffers])
         return message_id
+
+    def say_parts(self, parts: list[bytes]) -> None:
+        """Send a message of these parts: header, parent's header, metadata, content, buffers."""
+        self.line.write_message(serialize_msg_to_ws_v1(parts, "shell"), binary=True)
 
     def update(self, widget: str, buffers: tuple[bytes, ...] = (), paths: Any = (), **state: Any) -> str:
         """Set traits of the widget with that id, as a page does."""
@@ -80,10 +77,9 @@ class Visitor:
         """Return the next message."""
         said = await asyncio.wait_for(self._heard.get(), TIMEOUT_S)
         assert said is not None, "the line was closed"
-        message: dict[str, Any] = (
-            deserialize_binary_message(said) if isinstance(said, bytes) else json.loads(said)
-        )
-        return message
+        _, (header, parent, _, content, *_) = deserialize_msg_from_ws_v1(said)
+        message = {"header": header, "parent_header": parent, "content": content}
+        return {name: json.loads(part) for name, part in message.items()}
 
     async def until_idle(self, message_id: str) -> list[dict[str, Any]]:
         """Return what is said until the kernel has dealt with a message."""
@@ -101,8 +97,9 @@ class Visitor:
         self.say("comm_open", opened, version="1.0.0")
         asked = self.say("comm_msg", {"comm_id": comm, "data": {"method": "request_states"}})
         for message in await self.until_idle(asked):
-            if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == comm:
-                return {key: value["state"] for key, value in message["content"]["data"]["states"].items()}
+            if message["header"]["msg_type"] == "comm_msg" and message["content"]["comm_id"] == comm:
+                states = message["content"]["data"]["states"]
+                return {key: {"_model_name": it["model_name"], **it["state"]} for key, it in states.items()}
         raise AssertionError("the kernel did not tell its widgets' states")
 
     def find(self, model: str, **state: Any) -> str:
@@ -117,5 +114,5 @@ class Visitor:
     async def go(self) -> None:
         """Leave, as a closed tab does."""
         self.line.close()
-        leave = HTTPRequest(f"{self.url}voila/api/shutdown/{self.kernel}", method="POST", body=b"")
-        await AsyncHTTPClient().fetch(leave)
+        address = f"{self.url}voila/api/shutdown/{self.kernel}?{self.token}"
+        await AsyncHTTPClient().fetch(address, method="POST", body=b"")

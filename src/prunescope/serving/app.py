@@ -146,6 +146,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
                 signal.signal(number, signal.SIG_IGN)
             server.stop()
             self.rounds.stop()
+            self.log.disabled = True  # What fails from here on does because it is being stopped.
             with suppress(TimeoutError):
                 self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True), timeout=STOP_S)
             shutil.rmtree(self.connection_dir, ignore_errors=True)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -56,16 +57,13 @@ class WarmParent:
         """
         line = json.dumps({"argv": argv, "env": env, "cwd": cwd}).encode() + b"\n"
         with self._one_at_a_time:
-            for _ in range(2):
-                if self._ended:
-                    break
-                answer = self._ask(line)
-                if answer:
-                    return int(answer)
-                self._process.wait()
+            if self._process.poll() is not None and not self._ended:
                 self._socket.close()
                 self._start()
-        raise RuntimeError("no kernel can be started")
+            answer = self._ask(line)
+        if not answer:
+            raise RuntimeError("no kernel can be started")
+        return int(answer)
 
     def _ask(self, line: bytes) -> bytes:
         try:
@@ -89,21 +87,27 @@ class _Child:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.returncode: int | None = None
         self._descriptor = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
         """Return None while it runs; nobody knows its exit code."""
-        return 1 if select.select([self._descriptor], [], [], 0)[0] else None
+        if self.returncode is None and select.select([self._descriptor], [], [], 0)[0]:
+            os.close(self._descriptor)
+            self.returncode = 1
+        return self.returncode
 
-    def wait(self) -> int:
+    def wait(self) -> int | None:
         """Return when it has ended."""
-        select.select([self._descriptor], [], [])
-        os.close(self._descriptor)
-        return 1
+        if self.poll() is None:
+            select.select([self._descriptor], [], [])
+        return self.poll()
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
-        signal.pidfd_send_signal(self._descriptor, number)
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
 
     def kill(self) -> None:
         """End it."""

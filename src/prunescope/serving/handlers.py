@@ -1,23 +1,31 @@
 """What a browser may ask for, beside the files of Voilà's front end."""
 
 import json
+import math
 import re
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.handlers import KernelHandler
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol, WebSocketProtocol13
 from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.handler import TornadoVoilaHandler
-from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from prunescope.serving.sessions import End, Sessions, log
 
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
 RETRY_S = 5
+
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+"""What pages speak; Jupyter's older one has another form."""
+
+MOST_PARTS = 1000
+"""Of a message, its buffers included."""
 
 
 class _Ours:
@@ -102,10 +110,23 @@ class Line(ZMQChannelsWebsocketConnection):
             self._open_sockets.add(self)
         super().disconnect()  # type: ignore[no-untyped-call]
 
+    def handle_incoming_message(self, incoming_msg: Any) -> None:
+        """Pass on what the page says, if it is a message; nothing else reaches the kernel."""
+        try:
+            for part in _parts(incoming_msg):
+                _read(part)
+            super().handle_incoming_message(incoming_msg)
+        except Exception as problem:
+            reason = f"{type(problem).__name__}: {problem}"[:200]
+            log.warning("session %s: not a message: %r", self.kernel_id[:8], reason)
+
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[bytes]) -> None:
-        """Send a message on, unless it is output."""
+        """Send a message on, unless it is output, or code that is run."""
         _, (_, header, _, _, content, *_) = self.session.feed_identities(outgoing_msg)
-        if self.session.unpack(header)["msg_type"] not in ("stream", "error"):
+        kind = self.session.unpack(header)["msg_type"]
+        if kind == "execute_input":
+            return
+        if kind not in ("stream", "error"):
             super().handle_outgoing_message(stream, outgoing_msg)
             return
         printed = self.session.unpack(content)
@@ -113,14 +134,38 @@ class Line(ZMQChannelsWebsocketConnection):
         log.error("session %s: %s", self.kernel_id[:8], text.rstrip())
 
 
-class Channels(_Ours, VoilaKernelWebsocketHandler):  # type: ignore[misc]
+def _parts(said: bytes) -> list[bytes]:
+    """Return what of a page's message is JSON: header, parent's header, metadata, content."""
+    if int.from_bytes(said[:8], "little") > MOST_PARTS:
+        raise ValueError("too many parts")  # Jupyter would read as many as are announced, for ever.
+    return list(deserialize_msg_from_ws_v1(said)[1][:4])  # type: ignore[no-untyped-call]
+
+
+def _read(part: bytes) -> None:
+    """Raise ValueError unless ``part`` is a JSON object of finite numbers, all that a browser can write.
+
+    A kernel would take NaN and infinities from anyone, and could not write them into its answers.
+    """
+    if not isinstance(json.loads(part, parse_constant=_finite, parse_float=_finite), dict):
+        raise ValueError("not an object")
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number[:40]} is not finite")
+    return float(number)
+
+
+class Channels(_Ours, KernelWebsocketHandler):
     """The line between a page and its kernel."""
 
     async def pre_get(self) -> None:
         """Refuse a page whose session has ended, and forget one that has left before its line was up."""
         if self.kernel_id not in self.sessions:
             raise web.HTTPError(404, "no such session")
-        await super().pre_get()
+        if PROTOCOL not in self.request.headers.get("Sec-WebSocket-Protocol", ""):
+            raise web.HTTPError(400, "pages speak another protocol")
+        await super().pre_get()  # type: ignore[no-untyped-call]
         if self.connection is None:
             raise web.Finish
 
@@ -134,13 +179,13 @@ class Channels(_Ours, VoilaKernelWebsocketHandler):  # type: ignore[misc]
     async def open(self, kernel_id: str) -> None:
         """Start to talk."""
         self.sessions.connect(kernel_id, self)
-        await super().open(kernel_id)
+        await super().open(kernel_id)  # type: ignore[no-untyped-call]
 
     def on_close(self) -> None:
         """Notice that the page is gone."""
         self.sessions.disconnect(self.kernel_id, self)
         if self.connection is not None:
-            super().on_close()
+            super().on_close()  # type: ignore[no-untyped-call]
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
         """Send to the page; that one has left meanwhile is no error."""

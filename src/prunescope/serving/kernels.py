@@ -12,6 +12,7 @@ from jupyter_client.manager import KernelManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
 
+from prunescope.serving.forked import Forks, can_fork
 from prunescope.uploads import UPLOADS_VARIABLE
 
 SECRET = "JUPYTERHUB_"
@@ -59,7 +60,10 @@ class Kernels(AsyncMappingKernelManager):
 
     async def shutdown_all(self, now: bool = False) -> None:  # type: ignore[override]
         """End every kernel, those included that are just starting; Jupyter takes exception to them."""
+        if can_fork():
+            Forks.instance().warm.end()
         await asyncio.gather(*self._pending_kernels.values(), return_exceptions=True)
+        self._pending_kernels.clear()
         await super().shutdown_all(now=now)
 
     def _handle_kernel_died(self, kernel_id: str) -> None:
