@@ -1,0 +1,71 @@
+"""What a page sets is untrusted: any trait of any widget, to anything; the state stays valid."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from prunescope import Explorer, explore
+
+WRONG: list[Any] = [
+    None,
+    True,
+    -1,
+    10**30,
+    1e308,
+    "",
+    "<img src=x onerror=alert(1)>",
+    "x" * 10_000,
+    [],
+    [None, [1]],
+    {"a": {"b": None}},
+    "IPY_MODEL_nobody",
+]
+
+
+def tree(explorer: Explorer) -> list[Any]:
+    """Return every widget that the page of ``explorer`` has, itself included."""
+    found, waiting = [], [explorer]
+    while waiting:
+        widget = waiting.pop()
+        found.append(widget)
+        waiting.extend(getattr(widget, "children", ()))
+    return found
+
+
+def say(widget: Any, state: dict[str, Any]) -> None:
+    """Let ``widget`` hear what a page says; what it raises, a kernel writes into its log."""
+    message = {"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}}
+    try:
+        widget._handle_msg({**message, "buffers": []})
+    except Exception as problem:
+        logging.getLogger(__name__).debug("refused: %s", problem)
+
+
+@pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")
+def test_every_trait_of_every_widget(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    explorer = explore(nn.Linear(16, 8), amount=0.5, method="l1_unstructured")
+    said = 0
+    widgets = tree(explorer)
+    for widget in widgets:
+        names = [name for name in widget.keys if not name.startswith("_")]
+        for name in names:
+            kept = widget.get_state(name)
+            for value in WRONG:
+                say(widget, {name: value})
+                said += 1
+            if name not in ("value", "index"):  # Its looks are the page's own affair.
+                say(widget, kept)
+        preview = explorer.preview
+        assert int((~preview.mask).sum()) == preview.pruned_units
+        json.dumps(explorer.snapshot.preview.spec.amount, allow_nan=False)
+    with capsys.disabled():
+        print(f" {said} values said to {len(widgets)} widgets", end="")
+    assert said > 5000
+    explorer.request(layer="weight", method="l1_unstructured", amount=0.25)
+    assert explorer.preview.pruned_units == 32
+    explorer.close()
