@@ -19,6 +19,9 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+SECRET = "JUPYTERHUB_"
+"""How the names begin of what lets a server speak for its user, and is kept from kernels."""
+
 
 def can_fork() -> bool:
     """Return whether this system can: forking a process that has loaded frameworks is safe on Linux only."""
@@ -46,7 +49,13 @@ class WarmParent:
             number = theirs.fileno()
             command = [sys.executable, "-P", "-m", "prunescope.serving.warm", str(number), *self._modules]
             self._process = subprocess.Popen(
-                command, cwd=self._cwd, stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True
+                command,
+                cwd=self._cwd,
+                # A kernel can read what its parent was started with.
+                env={name: value for name, value in os.environ.items() if not name.startswith(SECRET)},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[number],
+                start_new_session=True,
             )
 
     def fork(self, argv: list[str], env: dict[str, str], cwd: str) -> int:

@@ -12,10 +12,8 @@ from jupyter_client.manager import KernelManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
 
-from prunescope.serving.forked import Forks, can_fork
+from prunescope.serving.forked import SECRET, Forks, can_fork
 from prunescope.uploads import UPLOADS_VARIABLE
-
-SECRET = "JUPYTERHUB_"
 
 
 class ThisPython(KernelSpecManager):
