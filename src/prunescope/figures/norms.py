@@ -10,7 +10,7 @@ import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from prunescope.figures.columns import Columns
@@ -80,6 +80,10 @@ class NormChart:
         if view.scale == "log" and positive.size:
             self.axes.set_ylim(float(positive.min()) * 0.7, highest * 1.3)
             self.axes.set_yscale("log")
+            # Powers of ten, matplotlib's way, are so wide that they lie on the label.
+            self.axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            self.axes.yaxis.set_minor_formatter(NullFormatter())
             return
         self.axes.set_yscale("linear")
         self.axes.set_ylim(0, highest * 1.08 or 1.0)
