@@ -9,8 +9,6 @@ import torch
 from checkpoint_files import Payload, safetensors_file, sparse_safetensors, torch_file
 from playwright.sync_api import Page
 
-from prunescope.uploads import UPLOADS_VARIABLE
-
 OpenPage = Callable[..., Page]
 EVIL = "<img src=x onerror=alert(1)>.weight"
 
@@ -61,10 +59,10 @@ def upload_and_kill(page: Page, server: hosts.Server, folder: Path) -> None:
     assert hosts.overflow(page) == 0
     choose.set_input_files(sparse_safetensors(folder / "too_large.safetensors", {"w": (1000, 1000)}))
     says(page, "`upload` may have 5 MB, 2.52 MB of them used by earlier uploads, and too_large.safeten")
-    folders = {kernel: Path(kernel.environ()[UPLOADS_VARIABLE]) for kernel in server.kernels()}
-    (visited,) = [kernel for kernel, place in folders.items() if list(place.rglob("*"))]
-    (kept,) = folders[visited].rglob("*.*")
+    kernels = server.kernels()
+    (kept,) = Path(kernels[0].cwd()).parent.glob("voila_*/uploads-*/**/*.*")
     assert kept.name == "sent.safetensors"
     assert not (folder / "ran").exists()
-    visited.kill()
-    hosts.wait_until(page, lambda: not folders[visited].exists())
+    for kernel in kernels:
+        kernel.kill()
+    hosts.wait_until(page, lambda: not kept.exists())
