@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from hosts import Server, notebook, prunescope_command, served, stand_in_command
+from hosts import Server, lives, notebook, prunescope_command, served, stand_in_command
 
 from prunescope import cli
 from prunescope.serving import address
@@ -350,7 +350,7 @@ def test_stop_ends_a_busy_kernel(tmp_path: Path) -> None:
         kernel = until_busy(server)
         assert server.stop() == 0
         visitor.join()
-    assert not kernel.is_running()
+    assert not lives(kernel)
 
 
 def fetch_cut_short(url: str) -> None:

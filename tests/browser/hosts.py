@@ -212,14 +212,15 @@ class Server:
         try:
             code = self.process.wait(TIMEOUT_S)
         finally:
-            left = [child for child in children if _lives(child)]
+            left = [child for child in children if lives(child)]
             for process in (self.process, *left):
                 process.kill()
         assert not left, f"kernels outlived their server: {left}"
         return code
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Return whether ``process`` runs; one that has ended may wait long for whoever inherited it."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -53,10 +53,11 @@ def test_the_threshold_is_dragged(explorer: Explorer) -> None:
     for pruned in (6, 7, 8):
         send(explorer, "motion_notify", bars(explorer), 3, middle_norm(explorer, pruned), buttons=1)
         assert explorer.preview.pruned_units == pruned
-    send(explorer, "button_release", bars(explorer), 3, 0)
+    send(explorer, "button_release", bars(explorer), 3, middle_norm(explorer, 9))
+    assert explorer.preview.pruned_units == 9, "where the button was let go"
     send(explorer, "motion_notify", bars(explorer), 3, middle_norm(explorer, 2))
-    assert explorer.amount == 0.8
-    assert explorer._controls.percent_slider.value == 80
+    assert explorer.amount == 0.9
+    assert explorer._controls.percent_slider.value == 90
 
 
 def test_a_button_let_go_beside_the_picture_ends_the_drag(explorer: Explorer) -> None:

@@ -96,8 +96,12 @@ class Pointing:
         return max(abs(event.x - x), abs(event.y - y)) > slack
 
     def _release(self, event: Event) -> None:
-        if self._pressed is not None:
+        """Take the last place of a drag, too: the page thins its moves out, and the last may not have come."""
+        assert isinstance(event, MouseEvent)
+        if self._pressed is not None and not self._left_bar(event):
             self._turn(self._pressed[0])
+        elif self._dragging or self._pressed is not None:
+            self._drag(event)
         self._dragging, self._pressed = False, None
 
     def _leave(self, event: Event) -> None:
