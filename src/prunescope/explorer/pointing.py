@@ -96,7 +96,7 @@ class Pointing:
         return max(abs(event.x - x), abs(event.y - y)) > slack
 
     def _release(self, event: Event) -> None:
-        """Take the last place of a drag, too: the page thins its moves out, and the last may not have come."""
+        """Go to the last place of a drag, too: the page thins moves out, and the last may not have come."""
         assert isinstance(event, MouseEvent)
         if self._pressed is not None and not self._left_bar(event):
             self._turn(self._pressed[0])
