@@ -17,7 +17,7 @@ def held() -> tuple[int, int]:
     """Return the bytes that live tensors hold, and how many previews live."""
     gc.collect()
     alive = gc.get_objects()
-    tensors = (each.untyped_storage() for each in alive if issubclass(type(each), torch.Tensor))
+    tensors = (each.untyped_storage() for each in alive if type(each) in (torch.Tensor, nn.Parameter))
     sizes = {storage.data_ptr(): storage.nbytes() for storage in tensors}
     return sum(sizes.values()), sum(type(each) is Preview for each in alive)
 
