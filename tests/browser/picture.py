@@ -25,13 +25,13 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=hosts.chromium(), args=hosts.BROWSER_ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1400, "height": 800})
+        page = browser.new_page(viewport={"width": 1400, "height": 830})
         page.goto(server.url)
         page.get_by_text("of 599)").wait_for()
         page.get_by_label("Amount", exact=True).fill("0.4")
         page.get_by_label("Amount", exact=True).press("Enter")
         hosts.wait_until(page, "document.body.innerText.includes('26 (40.6 %)')")
-        hosts.wait_until(page, "!document.body.innerText.includes('→ …')")
+        hosts.wait_until(page, "!document.querySelector('.ps-picture').innerText.includes('…')")
         shown = Image.open(io.BytesIO(page.screenshot()))
         browser.close()
     shown.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(PICTURE, optimize=True)

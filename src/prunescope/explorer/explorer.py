@@ -133,7 +133,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
     def _let_upload(self, folder: Path, limit: int) -> None:
         """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
         self._upload = Upload(folder, limit, SUFFIXES, self._take_in, self._lock)
-        self._side.children = [self._upload, *self._side.children]
+        *controls, caption = self._side.children
+        self._side.children = [*controls, self._upload, caption]
         self._restrict()
 
     def _take_in(self, path: Path) -> RequestError | None:
