@@ -63,8 +63,28 @@ def test_the_threshold_is_dragged(explorer: Explorer) -> None:
 def test_a_button_let_go_beside_the_picture_ends_the_drag(explorer: Explorer) -> None:
     send(explorer, "button_press", bars(explorer), 3, middle_norm(explorer, 5), buttons=1)
     send(explorer, "motion_notify", bars(explorer), 3, middle_norm(explorer, 2), buttons=0)
+    send(explorer, "motion_notify", bars(explorer), 3, middle_norm(explorer, 2), buttons=0)
     send(explorer, "motion_notify", bars(explorer), 3, middle_norm(explorer, 2), buttons=1)
     assert explorer.amount == 0.5
+
+
+def test_a_move_from_before_the_press_that_comes_after_it_costs_no_click(explorer: Explorer) -> None:
+    channel = int(explorer.preview.norms.now.argmax())
+    place = bars(explorer), channel, float(explorer.preview.norms.now[channel]) / 2
+    send(explorer, "button_press", *place, buttons=1)
+    send(explorer, "motion_notify", *place, buttons=0)
+    send(explorer, "button_release", *place)
+    assert explorer.spec.prune_channels == (channel,)
+
+
+def test_a_move_from_before_the_press_that_comes_after_it_costs_no_zoom(explorer: Explorer) -> None:
+    heatmap = explorer._canvas.picture.heatmap
+    explorer._canvas.widget.toolbar.zoom()
+    send(explorer, "button_press", heatmap, 10, 2, buttons=1)
+    send(explorer, "motion_notify", heatmap, 10, 2, buttons=0)
+    send(explorer, "motion_notify", heatmap, 20, 6, buttons=1)
+    send(explorer, "button_release", heatmap, 20, 6)
+    assert heatmap.get_xlim() == pytest.approx((10, 20), abs=0.1)
 
 
 def test_a_count_stays_a_count_under_the_hand(explorer: Explorer) -> None:

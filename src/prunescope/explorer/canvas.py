@@ -49,12 +49,15 @@ class WholeFrames(Canvas):  # type: ignore[misc]
 
     def __init__(self, figure: Figure, lock: AbstractContextManager[object]) -> None:
         self._lock = lock
+        self._just_pressed = False
         self.screen_ratio = 1.0
         super().__init__(figure)
 
     def _handle_message(self, widget: Any, content: dict[str, Any], buffers: object) -> None:
         if content.get("type") == "resize":
             return  # The layout decides the size, by way of the ruler.
+        if self._is_late(content):
+            return
         for name in {"dpi_ratio", "device_pixel_ratio"} & set(content):
             self.screen_ratio = _pixel_ratio(content[name])
             content = {**content, name: self.screen_ratio}
@@ -62,6 +65,17 @@ class WholeFrames(Canvas):  # type: ignore[misc]
             coarse = self.device_pixel_ratio / self.screen_ratio
             place: dict[str, Any] = {name: content[name] * coarse for name in ("x", "y") if name in content}
             super()._handle_message(widget, {**content, **place}, buffers)
+
+    def _is_late(self, content: dict[str, Any]) -> bool:
+        """Return whether this is a move from before a press, which would seem to say the button was let go.
+
+        The page thins moves out and sends the last of them up to 33 ms late, a press at once. At most one
+        move is late; without a button, the next one means what it says.
+        """
+        kind, pressed = content.get("type"), self._just_pressed
+        if kind in ("button_press", "button_release", "motion_notify"):
+            self._just_pressed = kind == "button_press"
+        return pressed and kind == "motion_notify" and not content.get("buttons")
 
     def draw_unsent(self) -> None:
         """Draw the whole picture and keep it from the page."""

@@ -169,6 +169,7 @@ class PruningFigure:
             place(charts[1], LEFT + share + gap, bottom, across - gap - share, low)
         for axes in (self.bars, self.scores):
             axes.set_visible(axes in charts)
+            axes.set_navigate(axes in charts)  # Matplotlib zooms what lies on top, be it visible or not.
 
     def height_at(self, width: int) -> int:
         """Return how many pixels high the figure should be to be ``width`` pixels wide."""
