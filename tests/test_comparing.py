@@ -297,3 +297,5 @@ def test_a_plan_of_a_layer_that_has_another_size_now_gets_a_sentence() -> None:
     model[3] = nn.Linear(5, 4)
     with pytest.raises(RequestError, match="3.weight is 4×5 now, not when it was pruned"):
         compare(explored, plan, PruneSpec("3.weight"))
+    with pytest.raises(RequestError, match="3.weight is 4×5 now, not when it was pruned"):
+        compare(explored, plan, PruneSpec("0.weight"))

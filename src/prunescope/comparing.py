@@ -202,12 +202,19 @@ def compare(
 def _measures(session: Session) -> frozenset[str]:
     source = session.source
     network = isinstance(source.model, nn.Module)
-    there = {"accuracy": source.data is not None, "file": network, "flops": source.inputs is not None}
+    there = {
+        "accuracy": source.data is not None,
+        "numbers": network and source.evaluate is not None,
+        "file": network,
+        "flops": source.inputs is not None,
+    }
     return frozenset(name for name, can in there.items() if can)
 
 
 def measured(session: Session, seen: Comparison, largest: int | None = None) -> Iterator[Comparison]:
     """Yield ``seen`` after each bit of work, with what is measured so far; the last one is the whole.
+
+    The person's own measure is not asked: nobody knows how long that takes.
 
     Args:
         session: The session that it was made of.
@@ -232,7 +239,7 @@ def measured(session: Session, seen: Comparison, largest: int | None = None) -> 
                     seen = seen.knowing(side, **found) if found else seen
                     yield seen
             except RequestError as problem:
-                seen = replace(seen, problems={**seen.problems, name: str(problem)})
+                seen = seen.failing(name, problem)
                 yield seen
 
 
@@ -273,11 +280,12 @@ def _side(session: Session, state: Preview | History, title: str, shown: Preview
         variant = Variant(state.masks(), state.done)
         mask = mask_so_far(session.tensor_after(shown.tensor.name, state))
         what = "1 step" if len(state.done) == 1 else f"{len(state.done)} steps"
-    if mask.shape != shown.tensor.shape:
-        size = shown.tensor.shape_text
-        raise RequestError(
-            "compare", f"`compare`: {shown.tensor.name} is {size} now, not when it was pruned."
-        )
+    for name, pruned in {**variant.masks, shown.tensor.name: mask}.items():
+        tensor = session.tensor(name)
+        if pruned.shape != tensor.shape:
+            raise RequestError(
+                "compare", f"`compare`: {name} is {tensor.shape_text} now, not when it was pruned."
+            )
     return Side(title, what, mask, session.model_sparsity(variant), variant)
 
 

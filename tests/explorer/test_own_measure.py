@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,9 +15,12 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.analysis import Numbers
+from prunescope.comparing import Choice, Comparing
 from prunescope.errors import RequestError
 from prunescope.explorer import calling
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.session import Session
+from prunescope.sources import module_source
 
 
 def network() -> nn.Sequential:
@@ -47,12 +51,18 @@ class Gate:
     def __init__(self) -> None:
         self.entered, self.let_go = threading.Event(), threading.Event()
         self.calls: list[int] = []
+        self.most = self._inside = 0
 
     def __call__(self, model: nn.Module) -> float:
+        self._inside += 1
+        self.most = max(self.most, self._inside)
         self.calls.append(int(zeros(model)))
         self.entered.set()
         self.let_go.wait(30)
-        return zeros(model)
+        found = zeros(model)
+        time.sleep(0.01)  # Long enough for another call to overlap, if one may.
+        self._inside -= 1
+        return found
 
 
 @pytest.fixture
@@ -324,3 +334,74 @@ def test_measures_that_cannot_be(given: dict[str, object], sentence: str) -> Non
         explore(**given)
     with pytest.raises(RequestError, match="a checkpoint has weights, and cannot be run"):
         explore("no.safetensors", **given)
+
+
+def test_a_comparison_asks_it_of_both_sides() -> None:
+    explorer = explore(network(), evaluate=lambda model: {"zeros": zeros(model)}, layer="0", amount=0.3)
+    try:
+        rows = {row.name: row for row in explorer.compare({"method": "ln_structured"}).rows}
+        assert rows["zeros"][1:] == ("10", "8"), "10 of 32 weights; 1 of 4 outputs has 8"
+        assert "Held-out accuracy (95 %)" not in rows
+    finally:
+        explorer.close()
+
+
+def test_the_comparison_on_the_screen_asks_it_after_what_is_shown_and_never_two_at_a_time(gate: Gate) -> None:
+    async def compared() -> None:
+        explorer = explore(network(), evaluate=gate, layer="0", amount=4)
+        try:
+            explorer.request(comparing=Comparing(b=Choice(seed=1), shown=True))
+            shown = await settled(explorer, lambda snapshot: snapshot.comparison)
+            assert ("Your own measure", "…", "…") in shown.comparison.rows
+            await asyncio.to_thread(gate.entered.wait, 20)
+            explorer.request(comparing=Comparing(b=Choice(method="random_unstructured"), shown=True))
+            gate.let_go.set()
+            found = await settled(explorer, lambda now: now.comparison and now.comparison.b.numbers)
+            assert ("evaluate", "4", "4") in found.comparison.rows
+            assert gate.most == 1
+        finally:
+            explorer.close()
+
+    asyncio.run(compared())
+
+
+def test_of_two_that_wait_for_the_end_of_a_call_one_waits_for_the_other(gate: Gate) -> None:
+    async def both() -> None:
+        calls, session = calling.Calls(), Session(module_source(network(), evaluate=gate))
+
+        async def ask() -> None:
+            await calls.end(print)
+            await calls.ask(session.question(), print)
+
+        asked = [asyncio.ensure_future(ask()) for _ in range(3)]
+        await asyncio.to_thread(gate.entered.wait, 20)
+        gate.let_go.set()
+        await asyncio.gather(*asked)
+        assert (len(gate.calls), gate.most) == (3, 1)
+
+    asyncio.run(both())
+
+
+def test_a_comparison_says_why_it_has_no_answer() -> None:
+    async def compared() -> None:
+        explorer = explore(network(), evaluate=failing, layer="0", amount=4)
+        try:
+            explorer.request(comparing=Comparing(shown=True))
+            shown = await settled(
+                explorer, lambda snapshot: snapshot.comparison and snapshot.comparison.problems
+            )
+            assert ("Your own measure", "not measured", "not measured") in shown.comparison.rows
+            assert "`evaluate` raised ValueError: no such file" in explorer._compare_panel._message.value
+        finally:
+            explorer.close()
+
+    asyncio.run(compared())
+    explorer = explore(network(), evaluate=failing, layer="0")
+    try:
+        assert "no such file" in explorer.compare().problems["numbers"]
+    finally:
+        explorer.close()
+
+
+def failing(model: nn.Module) -> float:
+    raise ValueError("no such file")

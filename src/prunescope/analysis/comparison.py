@@ -15,6 +15,7 @@ from torch import Tensor
 
 from prunescope.analysis.account import bytes_text
 from prunescope.analysis.accuracy import Accuracy
+from prunescope.analysis.numbers import Numbers, number
 from prunescope.percent import percent
 from prunescope.preview import count_true, kept_of_channels
 from prunescope.prune import Norm
@@ -35,6 +36,7 @@ class Side:
         model_sparsity: Fraction of all the model's parameters that is pruned, in [0, 1].
         variant: The `prunescope.history.Variant` that it is, to be measured.
         accuracy: Held-out accuracy, or None where it is not measured (yet).
+        numbers: What the person's own measure says; None likewise.
         file: Bytes of the model's file, made permanent and compressed; None likewise.
         flops: Operations that one example takes, which masks do not change; None likewise.
         flops_cut: How many of them would be saved at least if whole channels were cut out; None likewise.
@@ -46,6 +48,7 @@ class Side:
     model_sparsity: float
     variant: Any = None
     accuracy: Accuracy | None = None
+    numbers: Numbers | None = None
     file: int | None = None
     flops: int | None = None
     flops_cut: int | None = None
@@ -80,7 +83,8 @@ class Comparison:
         norms: Ln norm of every channel, nothing pruned, of shape ``(s_dim,)``.
         a: The first state.
         b: The second.
-        measures: What can be measured of them: some of ``"accuracy"``, ``"file"``, ``"flops"``.
+        measures: What can be measured of them: some of ``"accuracy"``, ``"numbers"``, ``"file"`` and
+            ``"flops"``.
         problems: Why one of these could not be measured, by its name.
 
     Example:
@@ -164,6 +168,10 @@ class Comparison:
         """Return the comparison with more known of ``"a"`` or ``"b"``: fields of `Side`."""
         return replace(self, **{side: replace(getattr(self, side), **measures)})
 
+    def failing(self, measure: str, problem: Exception) -> Comparison:
+        """Return the comparison with the reason why one of `measures` is not known of both sides."""
+        return replace(self, problems={**self.problems, measure: str(problem)})
+
     @property
     def rows(self) -> list[Row]:
         """Return the numbers of both, in words, line by line."""
@@ -178,10 +186,21 @@ class Comparison:
             Row(f"Whole {self.tensor.axis(self.dim)} pruned", *channels),
             Row("Model sparsity", *(percent(side.model_sparsity) for side in sides)),
         ]
+        if "numbers" in self.measures:
+            rows += self._numbers
         for key, name, say in _MEASURED:
             if key.partition("_")[0] in self.measures:
                 rows.append(Row(name, self._told(self.a, key, say), self._told(self.b, key, say)))
         return rows
+
+    @property
+    def _numbers(self) -> list[Row]:
+        a, b = ({} if side.numbers is None else side.numbers.values for side in (self.a, self.b))
+        unknown = "not measured" if "numbers" in self.problems else "…"
+        told = [[number(side[name]) if name in side else unknown for side in (a, b)] for name in {**a, **b}]
+        return [Row(name, *pair) for name, pair in zip({**a, **b}, told, strict=True)] or [
+            Row("Your own measure", unknown, unknown)
+        ]
 
     def _told(self, side: Side, key: str, say: Callable[[Side], str]) -> str:
         if key.partition("_")[0] in self.problems:

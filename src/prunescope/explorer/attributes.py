@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 from torch import nn
 
 from prunescope.analysis import Accuracy, Comparison, Costs, Effect
-from prunescope.comparing import Choice, Comparing, chosen, compare, measured
+from prunescope.comparing import Choice, Comparing, chosen, compare
 from prunescope.costs import measure
 from prunescope.explorer import acts
+from prunescope.explorer.sides import measured_now
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
 from prunescope.history import History
@@ -293,7 +293,7 @@ class Attributes(ExplorerState):
             a: The same; None: what is shown.
 
         Returns:
-            The comparison, with the accuracy of both if there is data.
+            The comparison, with the accuracy of both if there is data, or what `evaluate` says of them.
 
         Raises:
             RequestError: There is no such method or plan, or the layer does not allow it.
@@ -314,7 +314,7 @@ class Attributes(ExplorerState):
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)
-            return deque(measured(session, seen), maxlen=1).pop() if seen.measures else seen
+            return measured_now(session, seen, self._calls)
 
     # Taking it home.
 

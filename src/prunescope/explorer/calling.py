@@ -54,12 +54,11 @@ class Calls:
 
     async def end(self, late: Callable[[RequestError], object]) -> None:
         """Wait for the end of the call that is running, if one is; ``late`` as for `ask`."""
-        if self._ended is None or self._ended.done():
-            return
-        done, _ = await asyncio.wait({self._ended}, timeout=self._patience())
-        if not done:
-            late(_late())
-            await asyncio.wait({self._ended})
+        while self._ended is not None and not self._ended.done():  # Another question may have been quicker.
+            done, _ = await asyncio.wait({self._ended}, timeout=self._patience())
+            if not done:
+                late(_late())
+                await asyncio.wait({self._ended})
 
     def ask_now(self, question: Callable[[], Question]) -> None:
         """Ask ``question()``, keep the answer, and return; for where no event loop runs.
@@ -67,8 +66,10 @@ class Calls:
         Raises:
             RequestError: As for `ask`; or there is no answer yet, to this or to an earlier question.
         """
-        if self._answer is not None and not self._answer.done():
-            raise _late()
+        if self._answer is not None:
+            wait([self._answer], self._patience())
+            if not self._answer.done():
+                raise _late()
         asked, put_back = question(), _randomness()
         answer = self._start(asked)
         wait([answer], PATIENCE_SECONDS)

@@ -92,7 +92,8 @@ class ComparePanel:
     def _say(self, snapshot: Snapshot) -> None:
         seen = snapshot.comparison
         text = snapshot.message("compare") or snapshot.comparing_problem
-        text = text or (seen.problems.get("accuracy", "") if seen else "")
+        told = (seen.problems.get(name, "") for name in ("accuracy", "numbers")) if seen else ()
+        text = text or next(filter(None, told), "")
         self._message.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
         self._message.layout.display = None if text else "none"
 

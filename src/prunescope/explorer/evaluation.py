@@ -65,12 +65,13 @@ class LiveMeasure(Latest):
 
     Args:
         publish: Called with what is found, as often as more is known, unless a later preview came first.
+        calls: Where the person's own measure is called.
     """
 
-    def __init__(self, publish: Callable[[Measured], object]) -> None:
+    def __init__(self, publish: Callable[[Measured], object], calls: Calls) -> None:
         super().__init__()
         self._publish = publish
-        self._calls = Calls()
+        self._calls = calls
 
     def start(self, session: Session, preview: Preview) -> None:
         """Measure ``preview``; whatever was being measured is given up. May be called from any thread."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
-from prunescope.analysis import Comparison
+from prunescope.analysis import SIDES, Comparison
 from prunescope.comparing import measured
+from prunescope.errors import RequestError
+from prunescope.explorer.calling import Calls
 from prunescope.explorer.costing import LARGEST
 from prunescope.explorer.evaluation import REST_SECONDS
 from prunescope.explorer.latest import Latest
@@ -18,11 +21,13 @@ class LiveSides(Latest):
 
     Args:
         publish: Called with the comparison it was told of, and the same with more known of its sides.
+        calls: Where the person's own measure is called.
     """
 
-    def __init__(self, publish: Callable[[Comparison, Comparison], object]) -> None:
+    def __init__(self, publish: Callable[[Comparison, Comparison], object], calls: Calls) -> None:
         super().__init__()
         self._publish = publish
+        self._calls = calls
         self._next: tuple[Session, Comparison] | None = None
 
     def prepare(self, session: Session, seen: Comparison | None) -> None:
@@ -44,9 +49,47 @@ class LiveSides(Latest):
                 self._publish(seen, found)
                 told = found
             await asyncio.sleep(0)
+        if "numbers" in seen.measures:
+            await self._ask(session, seen, told)
+
+    async def _ask(self, session: Session, seen: Comparison, told: Comparison) -> None:
+        def late(problem: RequestError) -> None:
+            self._publish(seen, told.failing("numbers", problem))
+
+        try:
+            for side in SIDES:
+                variant = getattr(told, side).variant
+                await self._calls.end(late)
+                if session.known_numbers(variant) is None:
+                    await self._calls.ask(session.question(variant), late)
+                told = told.knowing(side, numbers=session.known_numbers(variant))
+                self._publish(seen, told)
+        except RequestError as problem:
+            late(problem)
 
     def _now(self, session: Session, seen: Comparison) -> None:
-        found = seen
-        for found in measured(session, seen, LARGEST):  # noqa: B007  # the last one counts
-            pass
-        self._publish(seen, found)
+        self._publish(seen, measured_now(session, seen, self._calls, LARGEST))
+
+
+def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int | None = None) -> Comparison:
+    """Return ``seen`` with all that can be measured of it; returns when that is done.
+
+    Args:
+        session: The session that it was made of.
+        seen: What is compared.
+        calls: Where the person's own measure is called.
+        largest: Bytes up to which a file is compressed; None compresses a file of any size.
+    """
+    for found in measured(session, seen, largest):
+        seen = found
+    if "numbers" not in seen.measures:
+        return seen
+    try:
+        for side in SIDES:
+            variant = getattr(seen, side).variant
+            if session.known_numbers(variant) is None:
+                calls.ask_now(partial(session.question, variant))
+            seen = seen.knowing(side, numbers=session.known_numbers(variant))
+    except RequestError as problem:
+        seen = seen.failing("numbers", problem)
+    return seen

@@ -18,6 +18,7 @@ import traitlets
 from prunescope.analysis import Comparison, Costs
 from prunescope.errors import RequestError
 from prunescope.explorer import acts
+from prunescope.explorer.calling import Calls
 from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.costing import LiveCosts
 from prunescope.explorer.evaluation import LiveMeasure, Measured
@@ -64,10 +65,11 @@ class ExplorerState(traitlets.HasTraits):
         self._catalogue = catalogue
         self._lock = RLock()
         self.snapshot = first
-        self._live = LiveMeasure(self._publish)
+        self._calls = Calls()
+        self._live = LiveMeasure(self._publish, self._calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._compared: Comparison | None = None
-        self._sides = LiveSides(self._publish_sides)
+        self._sides = LiveSides(self._publish_sides, self._calls)
 
     # The one door.
 
@@ -266,7 +268,7 @@ class ExplorerState(traitlets.HasTraits):
                     step_numbers=self._session.step_numbers(),
                     evaluation_problem=measured.problem,
                 )
-                if measured.after is not None or measured.problem or not self.snapshot.has_data:
+                if measured.after or measured.numbers_after or measured.problem:
                     self._sides.go()
 
     def _publish_sides(self, compared: Comparison, measured: Comparison) -> None:
