@@ -95,12 +95,21 @@ def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() ->
     chart = drawn(preview)._histogram
     kept, pruned = chart._columns
     assert chart._counts.sum() == 600
-    assert kept.high[chart._edges[:-1] > preview.threshold].sum() == pytest.approx(
-        (preview.tensor.weight.abs() > chart._edges[np.searchsorted(chart._edges, preview.threshold)]).sum()
-    )
-    assert pruned.high.any()
-    assert (pruned.high[chart._edges[:-1] > preview.threshold] == 0).all()
+    for which, columns in ((preview.mask, kept), (~preview.mask, pruned)):
+        scores = preview.tensor.weight.abs()[which].numpy()
+        assert (columns.high - columns.low).tolist() == np.histogram(scores, chart._edges)[0].tolist()
     assert chart._threshold.get_xdata()[0] == preview.threshold
+
+
+def test_a_histogram_of_few_scores_shows_as_many_pruned_as_there_are() -> None:
+    # 0.6 is pruned, and begins the bin that 0.7 is in.
+    weight = torch.tensor([0.4, 0.45, 0.55, 0.6, 0.7, 0.8, 0.9, 1.2])
+    few = PrunableTensor("w", "Linear", weight.reshape(2, 4), ("outputs", "inputs"))
+    kept, pruned = drawn(preview_of(few, amount=0.5))._histogram._columns
+    assert ((kept.high - kept.low).sum(), pruned.high.sum()) == (4, 4)
+    by_hand = preview_of(few, amount=0.5, prune_channels=(1,))
+    assert by_hand.pruned_units == 8
+    assert drawn(by_hand)._histogram._columns[1].high.sum() == 4, "what the method prunes"
 
 
 def charts(picture: PruningFigure) -> list[str]:

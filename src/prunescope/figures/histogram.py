@@ -15,7 +15,7 @@ from prunescope.figures.columns import Columns
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.preview import Preview
+from prunescope.preview import Preview, count_true
 
 BINS = 128
 """Bins of many scores; few have fewer."""
@@ -61,16 +61,11 @@ class ScoreHistogram:
         self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:
-        """Show ``preview``: what scores up to the threshold goes."""
-        edges, counts = self._edges, self._counts
-        threshold = preview.threshold
-        cut = edges[0] if threshold is None else threshold
-        if preview.pruned_units == preview.units:
-            cut = edges[-1]
-        middle = np.clip(cut, edges[:-1], edges[1:])
-        zero = np.zeros_like(counts)
-        self._columns[0].set_bars(middle, edges[1:], zero, np.where(middle < edges[1:], counts, 0))
-        self._columns[1].set_bars(edges[:-1], middle, zero, np.where(middle > edges[:-1], counts, 0))
+        """Show ``preview``: the lowest scores go, and the bin of the threshold has some of both."""
+        edges, counts, threshold = self._edges, self._counts, preview.threshold
+        pruned = np.clip(_pruned(preview, int(counts.sum())) - (counts.cumsum() - counts), 0, counts)
+        self._columns[0].set_bars(edges[:-1], edges[1:], pruned, counts)
+        self._columns[1].set_bars(edges[:-1], edges[1:], np.zeros_like(counts), pruned)
         self._threshold.set_visible(threshold is not None)
         if threshold is not None:
             self._threshold.set_xdata([threshold, threshold])
@@ -94,6 +89,15 @@ class ScoreHistogram:
         """Return what the step does, in a line."""
         text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
         return text if preview.threshold is None else f"{text} · at most {preview.threshold:.3g}"
+
+
+def _pruned(preview: Preview, scores: int) -> int:
+    """Return how many of the ``scores`` of this tensor the method prunes, before anything is by hand."""
+    if preview.method.norm_scores:
+        return preview.asked_units
+    by_hand = preview.chosen is not preview.mask
+    kept = count_true(preview.chosen) if by_hand else preview.mask.numel() - preview.pruned_weights
+    return max(0, scores - kept)
 
 
 def score_name(preview: Preview) -> str:
