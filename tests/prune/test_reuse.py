@@ -1,7 +1,9 @@
 """A masked forward pass in evaluation reuses its product, and is never stale."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -101,7 +103,7 @@ def test_the_next_forward_sees_the_new_weight(edit, size):
         assert torch.equal(layer.weight, fresh(layer))
 
 
-# Edits of one element that torch does not count: only the values tell.
+# Edits of one element that torch does not count.
 
 
 def place_kept(layer):
@@ -113,36 +115,78 @@ UNCOUNTED = {
     "data": lambda m, at: m.weight_orig.data[at].add_(1),
     "numpy": lambda m, at: m.weight_orig.detach().numpy().__setitem__(at, 7.0),
     "mask": lambda m, at: m.weight_mask.data[at].zero_(),
+    "product": lambda m, at: m.weight.data[at].zero_(),
 }
 
 
 @pytest.mark.parametrize("edit", UNCOUNTED)
-@pytest.mark.parametrize(("size", "batch"), [((6, 4), 1), ((300, 200), 8192)])
-def test_one_element_uncounted_is_seen_by_the_next_pass(edit, size, batch):
+@pytest.mark.parametrize("size", [(6, 4), (300, 200), (1100, 1000)])
+def test_one_element_uncounted_is_seen_by_the_next_pass(edit, size):
     layer = layer_of(size)
+    x = torch.ones(1, size[0])
+    with torch.no_grad():
+        layer(x)
+        layer(x)
+        for _ in range(2):
+            UNCOUNTED[edit](layer, place_kept(layer))
+            layer(x)
+            assert torch.equal(layer.weight, fresh(layer))
+
+
+@pytest.mark.parametrize("edit", UNCOUNTED)
+@pytest.mark.parametrize(("size", "batch"), [((6, 4), 1), ((300, 200), 8192)])
+def test_memory_that_others_refer_to_is_compared(edit, size, batch):
+    layer = layer_of(size)
+    state = layer.state_dict()
     x = torch.ones(batch, size[0])
     with torch.no_grad():
         layer(x)
         UNCOUNTED[edit](layer, place_kept(layer))
         layer(x)
         assert torch.equal(layer.weight, fresh(layer))
+    assert state["weight_orig"].data_ptr() == layer.weight_orig.data_ptr()
 
 
 @pytest.mark.parametrize("edit", UNCOUNTED)
-def test_one_element_uncounted_is_seen_soon_by_small_passes(edit):
+def test_memory_that_others_refer_to_is_compared_soon_by_small_passes(edit):
     layer = layer_of((300, 201))
+    state = layer.state_dict()
     with torch.no_grad():
         layer(torch.ones(1, 300))
         UNCOUNTED[edit](layer, place_kept(layer))
         for _ in range(-(-300 * 201 // 1024)):
             layer(torch.ones(1, 300))
         assert torch.equal(layer.weight, fresh(layer))
+    assert torch.equal(state["weight_orig"], layer.weight_orig)
+
+
+def test_memory_of_numpys_is_compared():
+    layer = layer_of((6, 4))
+    array = np.ones((4, 6), np.float32)
+    layer.weight_orig.data = torch.from_numpy(array)
+    with torch.no_grad():
+        for value in (2.0, 3.0):
+            layer(torch.ones(1, 6))
+            array[:] = value
+            layer(torch.ones(1, 6))
+            assert torch.equal(layer.weight, value * layer.weight_mask)
+
+
+def test_an_array_that_shares_the_memory_goes_on_sharing_it():
+    layer = layer_of((6, 4))
+    array = layer.weight_orig.detach().numpy()
+    with torch.no_grad():
+        layer(torch.ones(1, 6))
+        layer.weight_orig.fill_(5.0)
+        assert (array == 5.0).all()
 
 
 @pytest.mark.parametrize("images", [1, 32])
-def test_one_element_uncounted_in_channels_last(images):
+@pytest.mark.parametrize("compared", [False, True])
+def test_one_element_uncounted_in_channels_last(images, compared):
     layer = nn.Conv2d(16, 32, 3).to(memory_format=torch.channels_last).eval()
     prune.l1_unstructured(layer, "weight", 0.5)
+    alias = layer.weight_orig.detach() if compared else None
     x = torch.randn(images, 16, 16, 16).to(memory_format=torch.channels_last)
     with torch.no_grad():
         layer(x)
@@ -150,9 +194,71 @@ def test_one_element_uncounted_in_channels_last(images):
         layer(x)
         assert layer.weight is first
         layer.weight_orig.data[place_kept(layer)] += 1
-        for _ in range(16 if images == 1 else 1):
+        for _ in range(16 if compared and images == 1 else 1):
             layer(x)
         assert torch.equal(layer.weight, fresh(layer))
+    assert alias is None or torch.equal(alias, layer.weight_orig)
+
+
+def test_one_element_uncounted_of_a_tied_weight():
+    layers = [nn.Linear(300, 200).eval() for _ in range(2)]
+    layers[1].weight = layers[0].weight
+    for layer in layers:
+        prune.l1_unstructured(layer, "weight", 0.5)
+    at, x = place_kept(layers[0]), torch.ones(1, 300)
+    with torch.no_grad():
+        for _ in range(2):
+            for layer in layers:
+                layer(x)
+            layers[0].weight_orig.data[at] += 1
+            for layer in reversed(layers):
+                layer(x)
+                assert torch.equal(layer.weight, fresh(layer))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_layer_that_moves_what_it_reads(kind):
+    layer = kind(20, 30).eval()
+    prune.l1_unstructured(layer, "weight_ih_l0", 0.5)
+    x = torch.randn(3, 2, 20)
+    with torch.no_grad():
+        layer(x), layer(x)
+        first = layer.weight_ih_l0
+        layer(x)
+        assert layer.weight_ih_l0 is first
+        layer.weight_ih_l0_orig.data[0] += 1
+        layer(x)
+        assert torch.equal(layer.weight_ih_l0, layer.weight_ih_l0_orig * layer.weight_ih_l0_mask)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        prune.l1_unstructured,
+        lambda m, n, a: prune.global_unstructured([(m, n)], prune.L1Unstructured, amount=a),
+    ],
+)
+def test_pruning_again_copies_nothing(again):
+    layer = layer_of((300, 200))
+    before = layer.weight_orig.data_ptr()
+    with torch.no_grad():
+        layer(torch.ones(1, 300))
+    again(layer, "weight", 0.5)
+    assert layer.weight_orig.data_ptr() == before
+
+
+def test_first_passes_of_many_threads():
+    layer, x = layer_of((300, 200)), torch.ones(1, 300)
+
+    def output(_):
+        with torch.no_grad():
+            return layer(x)
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            layer.weight_orig.data[place_kept(layer)] += 1
+            expected = nn.functional.linear(x, fresh(layer), layer.bias)
+            assert all(torch.equal(y, expected) for y in pool.map(output, range(8)))
 
 
 @pytest.mark.parametrize("kwargs", [{"fused": True}, {"foreach": True}, {"foreach": False}])

@@ -3,6 +3,7 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import nn
 
+import prunescope.prune as prune
 from prunescope.errors import RequestError
 from prunescope.sources import Source, find_tensor, fingerprint, module_source, prunable_tensors, read_again
 
@@ -135,6 +136,17 @@ def test_fingerprints_notice_every_kind_of_change() -> None:
     oracle.l1_unstructured(net[4], "weight", 1)
     assert changed()
     assert torch.equal(read_again(net, tensor).default_mask, net[4].weight_mask.bool())
+
+
+def test_a_forward_pass_of_a_pruned_model_is_no_change() -> None:
+    net = nn.Sequential(nn.Linear(4, 3)).eval()
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    tensor = find_tensor(net, prunable_tensors(net), "0.weight")
+    seen = fingerprint(net, tensor)
+    with torch.no_grad():
+        for _ in range(2):
+            net(torch.ones(1, 4))
+            assert fingerprint(net, tensor) == seen
 
 
 def test_a_parameter_that_went_away_gets_a_sentence() -> None:

@@ -18,7 +18,8 @@ from prunescope.prune import attach
 from prunescope.prune.combine import next_mask
 from prunescope.prune.compat import counts_as, is_method, known_to_torch
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import Kept, keep, masked
+from prunescope.prune.product import masked
+from prunescope.prune.reuse import Kept, keep
 from prunescope.prune.selection import Ranking
 
 
@@ -56,26 +57,22 @@ class BasePruningMethod(ABC):
         """Set ``module.name`` to the masked tensor; called before each forward pass.
 
         In evaluation without gradients the last masked tensor is used again until the original or the mask
-        has changed: by an optimizer's step, by a counted in-place edit, by ``.data = ...`` or a move. An edit
-        through ``.data[...]`` or numpy leaves no trace but the values, which are compared: all of a tensor
-        of up to 4096 elements, and all of any tensor before a pass on 8192 input vectors; before a smaller
-        pass a smaller share, the next one each time. (On a GPU, where comparing would cost more than it
-        saves, such an edit is not seen.) Edit the parameter itself, under ``torch.no_grad()``, to be certain.
+        has changed: by an optimizer's step, by an in-place edit, through ``.data`` or numpy as well, by
+        ``.data = ...`` or a move. All of that is seen by the next pass if both tensors lie on the CPU in
+        memory that torch has allocated and nobody else refers to. Otherwise (an array of numpy's or a state
+        dict shares the memory, say) an edit that torch does not count leaves no trace but the values, and
+        those are compared: all of a tensor of up to 4096 elements, and all of any tensor before a pass on
+        8192 input vectors; before a smaller pass a smaller share, the next one each time. (On a GPU, where
+        comparing would cost more than it saves, such an edit is not seen: edit the parameter itself, under
+        ``torch.no_grad()``.)
 
         Args:
             module: Module whose tensor is pruned.
             inputs: Positional inputs of the forward pass; the larger, the more is looked at.
         """
-        name = self._named(module)
-        if torch.compiler.is_compiling() or type(self).apply_mask is not BasePruningMethod.apply_mask:
-            setattr(module, name, self.apply_mask(module))
-            return
-        kept, orig = self._kept, module._parameters.get(name + ORIG)
-        if kept is not None and kept.serves(orig, module._buffers.get(name + MASK), inputs):
-            if module.__dict__.get(name) is not kept.product:
-                setattr(module, name, kept.product)
-            return
-        self._give(module)
+        kept = self._kept
+        if kept is None or torch.compiler.is_compiling() or not kept.serves(module, inputs):
+            self._give(module)
 
     @abstractmethod
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
@@ -196,10 +193,12 @@ class BasePruningMethod(ABC):
     def _give(self, module: Module) -> None:
         """Set the module's masked tensor; remember whose it is, and the tensor if it may be used again."""
         name = self._named(module)
-        product = self.apply_mask(module)
-        setattr(module, name, product)
+        setattr(module, name, self.apply_mask(module))
+        if torch.compiler.is_compiling():
+            return
         self._owner = weakref.ref(module)
-        self._kept = keep(module, product, getattr(module, name + ORIG), getattr(module, name + MASK))
+        if type(self).apply_mask is BasePruningMethod.apply_mask:
+            self._kept = keep(module, name, self._kept)
 
     def _settle(self) -> None:  # noqa: B027
         """Let go of what is needed to compute a mask but not to keep it."""

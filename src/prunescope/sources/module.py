@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from prunescope.errors import RequestError
+from prunescope.prune.product import address
 from prunescope.tensor import PrunableTensor, axis_names
 
 
@@ -159,7 +160,7 @@ def fingerprint(model: nn.Module, tensor: PrunableTensor) -> tuple[object, ...]:
         module._parameters.get(f"{name}_orig"),
         module._buffers.get(f"{name}_mask"),
     )
-    return tuple((id(t), t.data_ptr(), version(t), t.dtype) for t in stored if t is not None)
+    return tuple((id(t), address(t), version(t), t.dtype) for t in stored if t is not None)
 
 
 def version(tensor: Tensor) -> int:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from prunescope.prune.product import address
 from prunescope.sources.module import (
     find_tensor,
     fingerprint,
@@ -94,4 +95,4 @@ class ModuleWeights:
     def state_of_all(self) -> tuple[object, ...]:
         """Return what changes whenever the model does, by torch's own count."""
         state = (*self._model.parameters(), *self._model.buffers())
-        return tuple((id(tensor), tensor.data_ptr(), version(tensor)) for tensor in state)
+        return tuple((id(tensor), address(tensor), version(tensor)) for tensor in state)
