@@ -22,6 +22,7 @@ TEST = "python -m pip install -e '.[test]' && python -m pytest"
 # Packages that conda-forge calls by another name than PyPI; every other name is the same in both.
 CONDA_NAMES = {
     "build": "python-build",
+    "isal": "python-isal",
     "matplotlib": "matplotlib-base",
     "playwright": "playwright-python",
     "torch": "pytorch",
@@ -42,8 +43,8 @@ def tracked() -> list[str]:
 
 
 def split(requirement: str) -> tuple[str, frozenset[str]]:
-    """Return the name and the bounds of ``"name>=1,<2"`` or ``"name >=1,<2"``."""
-    name, bounds = re.fullmatch(r"([A-Za-z0-9_.-]+)\s*(.*)", requirement).groups()
+    """Return the name and the bounds of ``"name>=1,<2"``, ``"name >=1,<2"`` or ``"name>=1; marker"``."""
+    name, bounds = re.fullmatch(r"([A-Za-z0-9_.-]+)\s*([^;]*).*", requirement).groups()
     return name, frozenset(filter(None, bounds.replace(" ", "").split(",")))
 
 

@@ -59,6 +59,20 @@ def sentence(explorer: Explorer, parameter: str) -> str:
     return message.value if message.layout.display != "none" else ""
 
 
+def test_a_step_tells_the_page_what_changed_and_each_thing_once(explorer: Explorer) -> None:
+    told: list[tuple[str, str]] = []
+
+    def note(change: Any) -> None:
+        if change["name"] in change["owner"].keys:
+            told.append((change["owner"].model_id, change["name"]))
+
+    for widget in registry._instances.values():
+        widget.observe(note)
+    explorer.amount = 0.4
+    # The number, the slider, the line of numbers, what a screen reader says; the picture goes by itself.
+    assert len(told) == len(set(told)) == 4
+
+
 def test_attributes_and_controls_are_the_same_state(explorer: Explorer) -> None:
     controls = explorer._controls
     explorer.method = "ln_structured"

@@ -73,10 +73,9 @@ class PlansPanel:
             self.plan.options = names
             self.plan.value = chosen if chosen in names else names[-1] if names else None
         self._choosing.layout.display = None if names else "none"
-        for control in (self.plan, self.name, *self.buttons.values()):
-            control.disabled = self._locked
-        self.buttons["keep"].disabled |= not snapshot.history.done
-        self.buttons["rename"].disabled |= not names
+        missing = {"keep": not snapshot.history.done, "rename": not names}
+        for name, control in {"plan": self.plan, "name": self.name, **self.buttons}.items():
+            control.disabled = self._locked or missing.get(name, False)
         text = snapshot.message("plans")
         self._message.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
         self._message.layout.display = None if text else "none"

@@ -83,11 +83,14 @@ class StepsPanel:
             self._place.value = position
             self._place.max = max(steps, 1)
             self._place.layout.display = None if steps else "none"
-            self._buttons["apply"].disabled = snapshot.preview.pruned_units == 0
-            self._buttons["undo"].disabled = self._buttons["reset"].disabled = position == 0
-            self._buttons["redo"].disabled = position == steps
-            for control in (self._place, *self._buttons.values()):
-                control.disabled = self._locked or (control is not self._place and control.disabled)
+            nothing = {
+                "apply": snapshot.preview.pruned_units == 0,
+                "undo": position == 0,
+                "redo": position == steps,
+                "reset": position == 0,
+            }
+            for name, control in {"place": self._place, **self._buttons}.items():
+                control.disabled = self._locked or nothing.get(name, False)
             self._table.value = _table(snapshot) if steps else _EMPTY
             self._say(snapshot.message("steps"), snapshot.problem is not None)
         finally:

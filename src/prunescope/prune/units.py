@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,10 @@ def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | N
     inner = math.prod(out.shape[dim + 1 :])
     row = kept.view(-1, 1) if dim == 0 else kept.view(-1, 1).expand(-1, inner).reshape(1, -1)
     shape = (len(kept), inner) if dim == 0 else (-1, row.shape[1])
-    if default_mask is None:
+    if default_mask is None and out.dtype == torch.bool and out.device.type == "cpu":
+        # Torch wakes its threads for this; on a machine that is busy they take 10 ms to meet again.
+        np.copyto(out.view(shape).numpy(), row.numpy())
+    elif default_mask is None:
         out.view(shape).copy_(row)
     else:
         torch.mul(default_mask.view(shape), row, out=out.view(shape))
