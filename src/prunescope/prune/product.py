@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from prunescope.prune.memory import for_one_thread
+
 
 def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:
     """Return ``orig`` where ``mask`` is nonzero, and zero elsewhere.
@@ -26,7 +28,7 @@ def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:
     """
     if orig.device.type == "cpu" and orig.dtype in MULTIPLIED and readable(orig, mask):
         product = orig * mask.to(orig.dtype)
-        if math.isfinite(product.detach().sum(dtype=MULTIPLIED[orig.dtype]).item()):
+        if math.isfinite(_sum(product.detach())):
             return product
     kept = torch.where(mask.to(torch.bool), orig, torch.zeros((), dtype=orig.dtype, device=orig.device))
     return kept * mask.to(orig.dtype) if soft else kept
@@ -40,6 +42,12 @@ MULTIPLIED = {
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
 }
+
+
+def _sum(t: Tensor) -> float:
+    if for_one_thread(t) and t.is_contiguous():
+        return float(t.view(-1).numpy().sum())
+    return float(t.sum(dtype=MULTIPLIED[t.dtype]))
 
 
 _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)

@@ -26,6 +26,7 @@ _BLOCK_ELEMENTS = 1 << 17
 # each row's norm in one go, as it does in the whole.
 _WHOLE_BELOW = 1 << 20
 _ROWS_AT_LEAST = 64
+_WIDE = (torch.float32, torch.float64)
 
 
 def validate_norm(n: object, *, shape: Sequence[int] | None = None, dim: int | None = None) -> None:
@@ -98,7 +99,7 @@ def widened(t: Tensor) -> Tensor:
     t = t.detach()
     if t.is_complex():
         t = t.abs()
-    if t.dtype in (torch.float32, torch.float64):
+    if t.dtype in _WIDE:
         return t
     return t.to(torch.float64 if t.dtype in (torch.int32, torch.int64) else torch.float32)
 
@@ -179,7 +180,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = No
             return _combined(_column_norms(matrix, kept, order).view(weight.shape[axis], -1), order, 1)
         if order == 1:
             return torch.cat([block.abs().sum(1) for block in _blocks(matrix, kept)])
-        if weight.numel() >= _WHOLE_BELOW:
+        if weight.numel() >= _WHOLE_BELOW and not (mask is None and weight.dtype in _WIDE):
             return _row_norms(matrix, kept, order)
     return _norms(_effective(weight, mask), order, axis)
 

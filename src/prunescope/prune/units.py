@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prunescope.prune.memory import for_one_thread
+
 
 def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:
     """Return which units earlier pruning has left, or None if that is all of them.
@@ -49,13 +51,16 @@ def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | N
     inner = math.prod(out.shape[dim + 1 :])
     row = kept.view(-1, 1) if dim == 0 else kept.view(-1, 1).expand(-1, inner).reshape(1, -1)
     shape = (len(kept), inner) if dim == 0 else (-1, row.shape[1])
-    if default_mask is None and out.dtype == torch.bool and out.device.type == "cpu":
-        # Torch wakes its threads for this; on a machine that is busy they take 10 ms to meet again.
-        np.copyto(out.view(shape).numpy(), row.numpy())
-    elif default_mask is None:
-        out.view(shape).copy_(row)
+    rows, earlier = out.view(shape), None if default_mask is None else default_mask.view(shape)
+    if for_one_thread(out) or (out.dtype == torch.bool and out.device.type == "cpu"):
+        if earlier is None:
+            np.copyto(rows.numpy(), row.numpy())
+        else:
+            np.multiply(earlier.numpy(), row.numpy(), out=rows.numpy())
+    elif earlier is None:
+        rows.copy_(row)
     else:
-        torch.mul(default_mask.view(shape), row, out=out.view(shape))
+        torch.mul(earlier, row, out=rows)
     return out
 
 
