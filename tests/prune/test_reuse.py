@@ -115,7 +115,6 @@ UNCOUNTED = {
     "data": lambda m, at: m.weight_orig.data[at].add_(1),
     "numpy": lambda m, at: m.weight_orig.detach().numpy().__setitem__(at, 7.0),
     "mask": lambda m, at: m.weight_mask.data[at].zero_(),
-    "product": lambda m, at: m.weight.data[at].zero_(),
 }
 
 
@@ -259,6 +258,16 @@ def test_first_passes_of_many_threads():
             layer.weight_orig.data[place_kept(layer)] += 1
             expected = nn.functional.linear(x, fresh(layer), layer.bias)
             assert all(torch.equal(y, expected) for y in pool.map(output, range(8)))
+
+
+def test_what_layers_read_is_never_a_lazy_copy():
+    # An LSTM asks to write to its weights; two threads that end one sharing at once end the process.
+    layer = prune.l1_unstructured(nn.LSTM(20, 30).eval(), "weight_ih_l0", 0.5)
+    for _ in range(2):
+        with torch.no_grad():
+            layer(torch.randn(3, 2, 20))
+        assert torch._C._is_cow_tensor(layer.weight_ih_l0_orig)
+        assert not torch._C._is_cow_tensor(layer.weight_ih_l0)
 
 
 @pytest.mark.parametrize("kwargs", [{"fused": True}, {"foreach": True}, {"foreach": False}])

@@ -64,7 +64,8 @@ class BasePruningMethod(ABC):
         those are compared: all of a tensor of up to 4096 elements, and all of any tensor before a pass on
         8192 input vectors; before a smaller pass a smaller share, the next one each time. (On a GPU, where
         comparing would cost more than it saves, such an edit is not seen: edit the parameter itself, under
-        ``torch.no_grad()``.)
+        ``torch.no_grad()``.) What is written to the masked tensor itself should be written to the original:
+        through ``.data`` it may last until that changes.
 
         Args:
             module: Module whose tensor is pruned.
@@ -198,7 +199,7 @@ class BasePruningMethod(ABC):
             return
         self._owner = weakref.ref(module)
         if type(self).apply_mask is BasePruningMethod.apply_mask:
-            self._kept = keep(module, name, self._kept)
+            self._kept = keep(module, name)
 
     def _settle(self) -> None:  # noqa: B027
         """Let go of what is needed to compute a mask but not to keep it."""

@@ -2,9 +2,10 @@
 
 It is used until something it came from has changed, and the next pass must not miss that. Torch counts edits
 of a tensor, but not those through ``.data``, which is how many write. It does see every write to memory that
-is shared by a lazy copy: the writer then moves to memory of its own. So the product and what it was made from
-are copied lazily, which takes neither time nor memory, and a tensor that lies where it lay has not been
-written to. Where that cannot be had, values are compared.
+is shared by a lazy copy: the writer then moves to memory of its own. So what the product was made from is
+copied lazily, which takes neither time nor memory, and a tensor that lies where it lay has not been written
+to. Where that cannot be had, values are compared. The product itself is not copied: some layers, such as
+LSTMs, ask to write to what they only read, and two threads that do so at once end the process.
 """
 
 import threading
@@ -61,15 +62,6 @@ class Seen:
             and t.dtype is self._dtype
             and t.stride() == self._stride
             and t.size() == self._size
-        )
-
-    def moved_unwritten(self) -> bool:
-        """Return whether the tensor has moved though its values are the same: whoever reads it moves it."""
-        return (
-            self.certain
-            and address(self._tensor) != self._address
-            and self._tensor.shape == self._held.shape
-            and torch.equal(self._tensor.detach(), self._held)
         )
 
 
@@ -161,17 +153,14 @@ class Kept:
         product: The masked tensor.
         orig: Its original.
         mask: Its mask.
-        before: What was kept last, if anything was.
     """
 
     __slots__ = ("_contents", "_inference", "_mask", "_names", "_orig", "_product", "_sees_all", "_steps")
 
-    def __init__(
-        self, name: str, product: Tensor, orig: Tensor, mask: Tensor, before: "Kept | None" = None
-    ) -> None:
+    def __init__(self, name: str, product: Tensor, orig: Tensor, mask: Tensor) -> None:
         """Look at all three."""
         self._names = name, name + ORIG, name + MASK
-        self._product = Seen(product, watched=before is None or before._stays_when_read())
+        self._product = Seen(product, watched=False)
         self._orig, self._mask = Seen(orig), Seen(mask)
         self._inference, self._steps = product.is_inference(), _steps[0]
         self._sees_all = self._orig.certain and self._mask.certain
@@ -202,24 +191,19 @@ class Kept:
     def _no_edit_seen(self, inputs: object) -> bool:
         return self._steps == _steps[0] and (self._contents is None or self._contents.hold(inputs))
 
-    def _stays_when_read(self) -> bool:
-        """Return whether watching the masked tensor is of use: some layers move what they read."""
-        return self._product.certain and not self._product.moved_unwritten()
 
-
-def keep(module: Module, name: str, before: Kept | None) -> Kept | None:
+def keep(module: Module, name: str) -> Kept | None:
     """Return a record of ``module.name`` if the next forward pass may use it again, or None.
 
     Args:
         module: Module that has been given its masked tensor.
         name: Name of the tensor.
-        before: What was kept last, if anything was.
     """
     orig, mask = module._parameters.get(name + ORIG), module._buffers.get(name + MASK)
     product = module.__dict__.get(name)
     if module.training or product is None or orig is None or mask is None or not reusable(orig, mask):
         return None
-    return Kept(name, product, orig, mask, before)
+    return Kept(name, product, orig, mask)
 
 
 # Optimizers that are fused, or that write through ``.data``, are not counted by the tensors they change.
