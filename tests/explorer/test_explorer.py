@@ -1,6 +1,8 @@
+import asyncio
 import copy
 import io
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,11 +11,12 @@ import ipywidgets.widgets.widget as registry
 import numpy as np
 import pytest
 import torch
+import voila.utils
 from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.errors import RequestError
-from prunescope.explorer import dashboard
+from prunescope.explorer import dashboard, dashboard_when_visited, entry
 from prunescope.explorer.explorer import Explorer as Implementation
 from prunescope.figures import View
 from prunescope.sources.demos import DEMOS
@@ -305,6 +308,25 @@ def test_the_dashboard_opens_on_a_pruned_layer() -> None:
     explorer = dashboard()
     assert explorer.preview.pruned_units > 0
     assert explorer.preview.method.structured
+    explorer.close()
+
+
+def test_a_dashboard_that_waits_for_its_visitor_measures_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Explorer] = []
+    monkeypatch.setenv("VOILA_PREHEAT", "True")
+    monkeypatch.setenv("QUERY_STRING", "")
+    monkeypatch.setattr(entry, "_served", lambda served=entry._served: made.append(served()) or made[0])
+    measured = threading.Event()
+
+    def visitor_comes() -> None:
+        made[0].observe(lambda change: change.new.after and measured.set(), "snapshot")
+        assert measured.wait(60)
+        os.environ["QUERY_STRING"] = "model=mlp&amount=3"
+
+    monkeypatch.setattr(voila.utils, "wait_for_request", visitor_comes)
+    explorer = asyncio.run(dashboard_when_visited())
+    assert (explorer.model, explorer.amount) == ("mlp", 3)
+    assert explorer._page.query == explorer.query
     explorer.close()
 
 

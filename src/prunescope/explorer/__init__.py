@@ -1,6 +1,6 @@
 """The widgets: controls and live pictures of what pruning would do."""
 
-from prunescope.explorer.entry import dashboard, explore
+from prunescope.explorer.entry import dashboard, dashboard_when_visited, explore
 from prunescope.explorer.explorer import Explorer
 
-__all__ = ["Explorer", "dashboard", "explore"]
+__all__ = ["Explorer", "dashboard", "dashboard_when_visited", "explore"]

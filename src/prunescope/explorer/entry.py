@@ -1,7 +1,8 @@
-"""The two ways in: `explore` for a notebook, `dashboard` for the page that is served."""
+"""The ways in: `explore` for a notebook, `dashboard` for the page that is served."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -85,11 +86,26 @@ def dashboard() -> Explorer:
     """Return what ``prunescope`` serves: opened at a pruned layer, or at what the link carries.
 
     It is the checkpoint whose path `OPEN_VARIABLE` holds, or else the demos; after them, what there is to
-    open in the folder that `MODELS_VARIABLE` names. The page's address carries the state from then on. In a
-    kernel that was started before its visitor came, this returns when the visitor has come.
+    open in the folder that `MODELS_VARIABLE` names. The page's address carries the state from then on.
+    """
+    return _visited(_served())
+
+
+async def dashboard_when_visited() -> Explorer:
+    """Return `dashboard`'s explorer; a kernel that was started before its visitor came waits for the visitor.
+
+    The event loop goes on meanwhile, so that accuracy and costs of the first picture are known by then.
     """
     explorer = _served()
-    query = _query()
+    if os.environ.get("VOILA_PREHEAT", "False") != "False":
+        from voila.utils import wait_for_request
+
+        await asyncio.to_thread(wait_for_request)
+    return _visited(explorer)
+
+
+def _visited(explorer: Explorer) -> Explorer:
+    query = os.environ.get("QUERY_STRING", "")
     if query:
         explorer.open_link(query)
     explorer._carry_state_in_address()
@@ -116,12 +132,3 @@ def _offered(folder: Path) -> dict[str, Entry]:
         f"models/{path.name}": Entry(path.name, partial(checkpoint_source, path, within=folder))
         for path in offered(folder)
     }
-
-
-def _query() -> str:
-    """Return the query of the page's address, waiting for the visitor if need be."""
-    if os.environ.get("VOILA_PREHEAT", "False") != "False":
-        from voila.utils import wait_for_request
-
-        wait_for_request()
-    return os.environ.get("QUERY_STRING", "")

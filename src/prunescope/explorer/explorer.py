@@ -316,7 +316,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
                 self._canvas.page_stretches()
             theme, width = DARK if self._ruler.dark else LIGHT, self._ruler.width
             self._canvas.set_theme(theme)
-            self._canvas.set_width(width)
+            if width:  # A page that has not measured yet has no say.
+                self._canvas.set_width(width)
             self._effect.set_page(width, theme)
             self._compare_panel.set_page(width, theme)
 

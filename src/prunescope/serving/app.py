@@ -222,6 +222,7 @@ def _settings(options: Options) -> Config:
     settings.VoilaConfiguration.multi_kernel_manager_class = Kernels
     settings.VoilaConfiguration.preheat_kernel = options.ready > 0
     settings.VoilaConfiguration.default_pool_size = options.ready
+    settings.VoilaKernelManager.fill_delay = 0  # `Kernels` waits, and not where a visitor does.
     # A kernel that died has lost what its page shows: it is not started again.
     settings.KernelRestarter.restart_limit = 0
     settings.KernelRestarter.time_to_dead = 1.0

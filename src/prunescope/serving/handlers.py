@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import ExitStack
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -58,12 +59,15 @@ class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
 
     async def _send_page(self, place: object) -> None:
         kernel_id = None
-        async for html in self.get_generator():
-            if kernel_id is None and (found := KERNEL_ID.search(html)):
-                kernel_id = found[1]
-                self.sessions.start(kernel_id, place)
-            self.write(html)
-            self.flush()
+        with ExitStack() as awaited:
+            awaited.enter_context(self.settings["kernel_manager"].awaited())
+            async for html in self.get_generator():
+                if kernel_id is None and (found := KERNEL_ID.search(html)):
+                    kernel_id = found[1]
+                    self.sessions.start(kernel_id, place)
+                    awaited.close()
+                self.write(html)
+                self.flush()
         if kernel_id is not None and self.request.connection.stream.closed():
             await self.sessions.end(kernel_id, End.LEFT)
 

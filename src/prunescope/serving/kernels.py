@@ -4,16 +4,21 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+from voila.utils import ENV_VARIABLE
 
 from prunescope.serving.forked import SECRET, Forks, can_fork
 from prunescope.uploads import UPLOADS_VARIABLE
+
+LOADING_S = 3.0
+"""How long a page that has just been asked for has the processor to itself, if nobody else comes."""
 
 
 class ThisPython(KernelSpecManager):
@@ -38,10 +43,26 @@ class Kernels(AsyncMappingKernelManager):
     def __init__(self, **words: Any) -> None:
         super().__init__(**words)  # type: ignore[no-untyped-call]
         self._uploads: dict[str, str] = {}
+        self._waiting = 0
+        self._somebody_waits = asyncio.Event()
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Have no kernel hold back, while a visitor has none yet."""
+        self._waiting += 1
+        self._somebody_waits.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._somebody_waits.clear()
 
     async def start_kernel(self, **words: Any) -> str:  # type: ignore[override]
         """Start a kernel, and keep from it what lets this server speak for its user."""
         env = {name: value for name, value in words.pop("env", {}).items() if not name.startswith(SECRET)}
+        if env.get(ENV_VARIABLE.VOILA_PREHEAT) == "True" and len(self):
+            await self._let_page_load()
         uploads = tempfile.mkdtemp(prefix="uploads-", dir=self.connection_dir)
         try:
             kernel_id: str = await super().start_kernel(env={**env, UPLOADS_VARIABLE: uploads}, **words)
@@ -51,6 +72,10 @@ class Kernels(AsyncMappingKernelManager):
         self._uploads[kernel_id] = uploads
         return kernel_id
 
+    async def _let_page_load(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._somebody_waits.wait(), LOADING_S)
+
     def remove_kernel(self, kernel_id: str) -> KernelManager:
         """Forget a kernel that has ended, however it did, and remove what was uploaded to it."""
         shutil.rmtree(self._uploads.pop(kernel_id, ""), ignore_errors=True)
@@ -58,6 +83,7 @@ class Kernels(AsyncMappingKernelManager):
 
     async def shutdown_all(self, now: bool = False) -> None:  # type: ignore[override]
         """End every kernel, those included that are just starting; Jupyter takes exception to them."""
+        self._somebody_waits.set()
         if can_fork():
             Forks.instance().warm.end()
         await asyncio.gather(*self._pending_kernels.values(), return_exceptions=True)

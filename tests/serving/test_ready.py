@@ -1,0 +1,65 @@
+"""Kernels made ready leave the processor to a page that loads, unless a visitor waits for one."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+from prunescope.serving import kernels
+from prunescope.serving.kernels import Kernels
+
+PREHEATED = {"VOILA_PREHEAT": "True"}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The kernels that were started, of which none really is; one is there."""
+    started: list[str] = []
+
+    async def start(self: Kernels, **words: Any) -> str:
+        started.append("another")
+        return "another"
+
+    monkeypatch.setattr(AsyncMappingKernelManager, "start_kernel", start)
+    monkeypatch.setattr(Kernels, "__len__", lambda self: 1)
+    return started
+
+
+async def soon(task: "asyncio.Task[str]") -> bool:
+    """Return whether ``task`` has nothing to wait for."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return task.done()
+
+
+def test_a_page_loads_before_the_next_kernel_is_made_ready(started: list[str], monkeypatch) -> None:
+    async def scene() -> None:
+        those = Kernels()
+        task = asyncio.ensure_future(those.start_kernel(env=PREHEATED))
+        assert not await soon(task)
+        await task
+        assert started == ["another"]
+
+    monkeypatch.setattr(kernels, "LOADING_S", 0.01)
+    asyncio.run(scene())
+
+
+def test_a_visitor_who_waits_is_not_kept_waiting(started: list[str], monkeypatch) -> None:
+    async def scene() -> None:
+        those = Kernels()
+        early = asyncio.ensure_future(those.start_kernel(env=PREHEATED))
+        assert not await soon(early)
+        with those.awaited():
+            with those.awaited():
+                assert await soon(early)
+            assert await soon(asyncio.ensure_future(those.start_kernel(env=PREHEATED)))
+        later = asyncio.ensure_future(those.start_kernel(env=PREHEATED))
+        assert not await soon(later)
+        assert await soon(asyncio.ensure_future(those.start_kernel(env={})))
+        assert len(started) == 3
+        later.cancel()
+
+    monkeypatch.setattr(kernels, "LOADING_S", 1000)
+    asyncio.run(scene())
