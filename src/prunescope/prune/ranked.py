@@ -5,13 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.prune.attach import scores_for
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.errors import ShapeError
 from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Scores
+from prunescope.prune.partition import Array, Scores
 from prunescope.prune.product import masked
 from prunescope.prune.scores import is_float8, validate_dim
 from prunescope.prune.selection import Ranking, units_to_prune
@@ -186,7 +187,7 @@ class StructuredMethod(RankedMethod):
     def select_at_once(
         self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
     ) -> bool:
-        """Write the mask of one tensor: a stable sort of the channels puts ties in order of index."""
+        """Write the mask of one tensor."""
         t, out = tensors[0], outs[0]
         before = earlier[0].to(out.dtype).contiguous() if earlier else None
         write_channels(self._channel_mask(t, k).to(out.dtype), self.unit_axis(t), out, before)
@@ -207,6 +208,13 @@ class StructuredMethod(RankedMethod):
         refuse_nan(scores, None)
         if scores.device.type != "cpu":
             return torch.ones_like(scores).index_fill_(0, scores.argsort(stable=True)[:k], 0.0)
-        kept = np.ones(len(scores), np.float32)
-        kept[np.argsort(scores.numpy(), stable=True)[:k]] = 0.0
-        return torch.from_numpy(kept)
+        return torch.from_numpy(_all_but_lowest(scores.numpy(), k))
+
+
+def _all_but_lowest(scores: Array, k: int) -> NDArray[np.float32]:
+    """Return 0 for the ``k`` lowest scores, ties by lowest index, and 1 for the others."""
+    threshold = np.partition(scores, k - 1)[k - 1]
+    kept: NDArray[np.float32] = (scores >= threshold).astype(np.float32)
+    ties = k - (len(scores) - int(np.count_nonzero(kept)))
+    kept[np.flatnonzero(scores == threshold)[:ties]] = 0.0
+    return kept

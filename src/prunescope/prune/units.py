@@ -53,10 +53,9 @@ def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | N
     shape = (len(kept), inner) if dim == 0 else (-1, row.shape[1])
     rows, earlier = out.view(shape), None if default_mask is None else default_mask.view(shape)
     if for_one_thread(out) or (out.dtype == torch.bool and out.device.type == "cpu"):
-        if earlier is None:
-            np.copyto(rows.numpy(), row.numpy())
-        else:
-            np.multiply(earlier.numpy(), row.numpy(), out=rows.numpy())
+        np.copyto(rows.numpy(), row.numpy())
+        if earlier is not None:
+            np.multiply(rows.numpy(), earlier.numpy(), out=rows.numpy())
     elif earlier is None:
         rows.copy_(row)
     else:
