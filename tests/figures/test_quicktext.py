@@ -6,11 +6,12 @@ import pytest
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 from test_pruning_figure import preview_of, tensor
 
 from prunescope.figures import PruningFigure
-from prunescope.figures.quicktext import QuickText
+from prunescope.figures.quicktext import QuickText, _line
 
 
 def ink(figure: Figure) -> np.ndarray:
@@ -29,6 +30,17 @@ def test_it_stands_where_matplotlib_would_put_it(align: dict[str, str]) -> None:
         return ink(figure)
 
     assert np.abs(shown(QuickText) - shown(Text)).max() <= 3
+
+
+@pytest.mark.parametrize("word", ["H]", "H/1,200", "Hp", "H·", "HÅ"])
+def test_words_stand_on_one_baseline(word: str) -> None:
+    def foot(text: str) -> int:
+        """Return how many pixels above the baseline the first H ends."""
+        cover, _, below = _line(findfont("DejaVu Sans"), 9.0, 100.0, text)
+        stem = cover[:, 1:3].max(1)
+        return len(cover) - below - 1 - int(np.nonzero(stem > 100)[0].max())
+
+    assert foot(word) == foot("H") == foot(f"H {word}")
 
 
 def test_the_lines_above_the_axes_are_drawn_and_written_on_paper() -> None:

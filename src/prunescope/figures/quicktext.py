@@ -46,12 +46,12 @@ class QuickText(Text):
 
     def _draw_bitmap(self, renderer: RendererAgg) -> None:
         path, size = findfont(self.get_fontproperties()), float(self.get_fontsize())
-        cover, left, descent = _line(path, size, renderer.dpi, self.get_text())
+        cover, left, below = _line(path, size, renderer.dpi, self.get_text())
         x, y = self.get_transform().transform(self.get_unitless_position())
         x += left
         if self.get_horizontalalignment() == "center":
             x -= cover.shape[1] / 2
-        y -= cover.shape[0] / 2 if self.get_verticalalignment() == "center" else descent
+        y -= cover.shape[0] / 2 if self.get_verticalalignment() == "center" else below
         context = renderer.new_gc()
         if self.get_clip_on():
             context.set_clip_rectangle(self.get_clip_box())
@@ -61,12 +61,12 @@ class QuickText(Text):
 
 @dataclass(frozen=True)
 class _Word:
-    """How much a word covers of each pixel, where that begins, and where the next word does, in pixels."""
+    """How much a word covers of each pixel; where that begins and the next word does; its pixels below."""
 
     cover: NDArray[np.uint8]
     left: float
-    descent: float
     advance: float
+    below: int
 
 
 @lru_cache(maxsize=1024)
@@ -77,26 +77,25 @@ def _word(path: str, size: float, dpi: float, word: str) -> _Word:
     font.draw_glyphs_to_bitmap(antialiased=True)
     # The font keeps one image, and draws the next word into it.
     cover = np.array(font.get_image())
-    return _Word(
-        cover, font.get_bitmap_offset()[0] / 64, font.get_descent() / 64, font.get_width_height()[0] / 64
-    )
+    width, height = font.get_width_height()
+    above = (height - font.get_descent()) // 64 + 1  # Matplotlib leaves one line of pixels at the top.
+    return _Word(cover, font.get_bitmap_offset()[0] / 64, width / 64, len(cover) - above)
 
 
-def _line(path: str, size: float, dpi: float, text: str) -> tuple[NDArray[np.uint8], float, float]:
-    """Return how much a line covers of each pixel, its left end, and how far it goes below the baseline.
+def _line(path: str, size: float, dpi: float, text: str) -> tuple[NDArray[np.uint8], int, int]:
+    """Return how much a line covers of each pixel, its left end, and how many pixels are below its baseline.
 
     Most of a line that changes are words that have been drawn before, each with the space before it.
     """
     words = [_word(path, size, dpi, word) for word in re.split("(?= )", text)]
     starts = np.cumsum([0.0, *(word.advance for word in words[:-1])])
     places = [round(start + word.left) for start, word in zip(starts, words, strict=True)]
-    falls = [round(word.descent) for word in words]
-    below = max(falls)
-    height = below + max(len(word.cover) - fall for word, fall in zip(words, falls, strict=True))
+    below = max(word.below for word in words)
+    height = below + max(len(word.cover) - word.below for word in words)
     ends = [place + word.cover.shape[1] for place, word in zip(places, words, strict=True)]
     line = np.zeros((height, max(ends) - places[0]), np.uint8)
-    for word, fall, first, end in zip(words, falls, places, ends, strict=True):
-        bottom = height - below + fall
+    for word, first, end in zip(words, places, ends, strict=True):
+        bottom = height - below + word.below
         part = line[bottom - len(word.cover) : bottom, first - places[0] : end - places[0]]
         np.maximum(part, word.cover, out=part)
     return line, places[0], below
