@@ -163,7 +163,7 @@ class Kept:
         self._product = Seen(product, watched=False)
         self._orig, self._mask = Seen(orig), Seen(mask)
         self._inference, self._steps = product.is_inference(), _steps[0]
-        self._sees_all = self._product.certain and self._orig.certain and self._mask.certain
+        self._sees_all = self._orig.certain and self._mask.certain
         # On a GPU a comparison would make the processor wait.
         compared = not self._sees_all and orig.device.type == "cpu"
         self._contents = Contents(product, orig, mask) if compared else None
