@@ -29,7 +29,7 @@ def test_ten_thousand_layers_are_searched_in_the_page(open_page: OpenPage, tmp_p
     models.mkdir()
     safetensors_file(models, {EVIL: torch.ones(4, 3)}, "markup")
     command = hosts.prunescope_command(str(path), "--models", str(models), "--no-browser", "--port", "0")
-    command += ["--max-upload", "5"]
+    command += ["--max-upload", "5", "--ready", "0"]
     with hosts.served(command, tmp_path) as server:
         page = open_page(width=420, height=900)
         page.goto(server.url)
@@ -46,11 +46,11 @@ def test_ten_thousand_layers_are_searched_in_the_page(open_page: OpenPage, tmp_p
         hosts.wait_until(page, lambda: layers_offered(page)[0].startswith(EVIL))
         says(page, "30 % of 4 output features")
         assert page.locator("img[src=x]").count() == 0
-        upload_and_kill(page, server, tmp_path)
+        upload_and_kill(page, server, tmp_path, open_page)
 
 
-def upload_and_kill(page: Page, server: hosts.Server, folder: Path) -> None:
-    """Upload files; what is taken lies in a private folder, and goes even with a kernel that is killed."""
+def upload_and_kill(page: Page, server: hosts.Server, folder: Path, open_page: OpenPage) -> None:
+    """Upload files; what is taken lies in a private folder, and goes with its kernel, killed or not."""
     choose = page.locator(".ps-upload input")
     choose.set_input_files(torch_file(folder, {"w": Payload(folder / "ran")}, "evil.pt"))
     says(page, "loading that could run code, so it was refused and nothing was run")
@@ -59,10 +59,15 @@ def upload_and_kill(page: Page, server: hosts.Server, folder: Path) -> None:
     assert hosts.overflow(page) == 0
     choose.set_input_files(sparse_safetensors(folder / "too_large.safetensors", {"w": (1000, 1000)}))
     says(page, "`upload` may have 5 MB, 2.52 MB of them used by earlier uploads, and too_large.safeten")
-    kernels = server.kernels()
-    (kept,) = Path(kernels[0].cwd()).parent.glob("voila_*/uploads-*/**/*.*")
+    (kernel,) = server.kernels()
+    (kept,) = Path(kernel.cwd()).parent.glob("voila_*/uploads-*/**/*.*")
     assert kept.name == "sent.safetensors"
     assert not (folder / "ran").exists()
-    for kernel in kernels:
-        kernel.kill()
+    other = open_page()
+    other.goto(server.url)
+    says(other, "30 % of 32 output features")
+    kernel.kill()
     hosts.wait_until(page, lambda: not kept.exists())
+    says(page, "This session's process on the server was stopped")
+    other.get_by_label("Model", exact=True).select_option(label="markup.safetensors")
+    says(other, "30 % of 4 output features")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import OpenPage
-from hosts import Server, wait_until
+from hosts import Server, prunescope_command, served, wait_until
 
 SLIDER = """
 import os
@@ -112,6 +112,22 @@ def test_killed_kernel_tells_its_visitor_and_nobody_else(serve_cells: ServeCells
     page.get_by_role("button", name="Start again").click()
     process_of(page)
     assert "Traceback" not in server.log.read_text()
+
+
+def test_start_again_shows_what_was_shown(open_page: OpenPage, tmp_path: Path) -> None:
+    with served(prunescope_command("--no-browser", "--port", "0", "--ready", "0"), tmp_path) as server:
+        page = open_page()
+        page.goto(server.url)
+        model = page.get_by_label("Model", exact=True)
+        model.select_option(label="MLP")
+        wait_until(page, "location.search.includes('model=mlp')")
+        (kernel,) = server.kernels()
+        kernel.kill()
+        page.get_by_role("button", name="Start again").click()
+        wait_until(page, "document.querySelector('.ps-canvas canvas') && !document.querySelector('#loading')")
+        assert page.evaluate("location.search").count("model=mlp") == 1
+        wait_until(page, lambda: model.locator("option:checked").inner_text() == "MLP")
+        assert server.kernels() != [kernel]
 
 
 class Cable:

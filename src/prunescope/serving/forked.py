@@ -19,6 +19,8 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from prunescope.serving.sessions import log
+
 SECRET = "JUPYTERHUB_"
 """How the names begin of what lets a server speak for its user, and is kept from kernels."""
 
@@ -58,18 +60,25 @@ class WarmParent:
                 start_new_session=True,
             )
 
+    def _start_again(self) -> None:
+        log.error("the parent of the kernels has ended, and is started again")
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+        self._start()
+
     def fork(self, argv: list[str], env: dict[str, str], cwd: str) -> int:
         """Return the process id of a new kernel; waits while the modules are being loaded.
 
         Raises:
-            RuntimeError: The parent was ended.
+            RuntimeError: The parent was ended, or cannot load the modules.
         """
         line = json.dumps({"argv": argv, "env": env, "cwd": cwd}).encode() + b"\n"
         with self._one_at_a_time:
-            if self._process.poll() is not None and not self._ended:
-                self._socket.close()
-                self._start()
             answer = self._ask(line)
+            if not answer and not self._ended:
+                self._start_again()
+                answer = self._ask(line)
         if not answer:
             raise RuntimeError("no kernel can be started")
         return int(answer)

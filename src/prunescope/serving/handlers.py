@@ -59,13 +59,16 @@ class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
 
     async def _send_page(self, place: object) -> None:
         kernel_id = None
+        kernels = self.settings["kernel_manager"]
+        await kernels.forget_dead()
         with ExitStack() as awaited:
-            awaited.enter_context(self.settings["kernel_manager"].awaited())
+            awaited.enter_context(kernels.awaited())
             async for html in self.get_generator():
                 if kernel_id is None and (found := KERNEL_ID.search(html)):
                     kernel_id = found[1]
                     self.sessions.start(kernel_id, place)
                     awaited.close()
+                    kernels.make_ready()
                 self.write(html)
                 self.flush()
         if kernel_id is not None and self.request.connection.stream.closed():

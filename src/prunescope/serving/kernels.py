@@ -10,6 +10,7 @@ from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_async
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
 from voila.utils import ENV_VARIABLE
@@ -61,6 +62,7 @@ class Kernels(AsyncMappingKernelManager):
     async def start_kernel(self, **words: Any) -> str:  # type: ignore[override]
         """Start a kernel, and keep from it what lets this server speak for its user."""
         env = {name: value for name, value in words.pop("env", {}).items() if not name.startswith(SECRET)}
+        env.pop(ENV_VARIABLE.VOILA_REQUEST_URL, None)  # A kernel made ready would have the last visitor's.
         if env.get(ENV_VARIABLE.VOILA_PREHEAT) == "True" and len(self):
             await self._let_page_load()
         uploads = tempfile.mkdtemp(prefix="uploads-", dir=self.connection_dir)
@@ -71,6 +73,22 @@ class Kernels(AsyncMappingKernelManager):
             raise
         self._uploads[kernel_id] = uploads
         return kernel_id
+
+    async def forget_dead(self) -> None:
+        """Have no visitor given a kernel that was made ready and has died, or has never come up."""
+        pool = getattr(self, "_pools", {}).get(getattr(self, "notebook_path", None), [])
+        for coming in tuple(pool):
+            if coming.done() and (coming.exception() or not await self._lives(coming.result()["kernel_id"])):
+                pool.remove(coming)
+
+    async def _lives(self, kernel_id: str) -> bool:
+        return kernel_id in self and await ensure_async(self.get_kernel(kernel_id).is_alive())
+
+    def make_ready(self) -> None:
+        """Make kernels ready for the next visitors, as many as are missing."""
+        server: Any = self.parent
+        if server.options.ready:
+            self.fill_if_needed(notebook_name=self.notebook_path)  # type: ignore[attr-defined]
 
     async def _let_page_load(self) -> None:
         with suppress(TimeoutError):
