@@ -1,6 +1,10 @@
 """Rankings that hold no scores, and norms taken part by part, say what the others say, to the bit."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,3 +98,32 @@ def test_channels_are_ranked_without_a_copy_that_has_zeros(kind: str | None, dim
 def test_what_does_not_lie_flat_is_ranked_as_usual() -> None:
     for t in (weight(torch.float32, 30, 20).t(), weight(torch.float32, 30, 20).to(torch.float8_e5m2)):
         assert torch.equal(L1Unstructured(1).rank_unheld(t).mask(99), L1Unstructured(1).rank(t).mask(99))
+
+
+_TAKEN = """
+import torch
+from pathlib import Path
+from prunescope.prune import channel_norms
+
+def highest():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+t = torch.zeros(4096, 4096, dtype=torch.bfloat16)
+channel_norms(t[:64], n={n}, dim={dim})
+Path("/proc/self/clear_refs").write_text("5")
+before = highest()
+channel_norms(t, n={n}, dim={dim})
+print(highest() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system tells no highest memory")
+@pytest.mark.parametrize("threshold", [1 << 20, 1 << 25])
+@pytest.mark.parametrize(("n", "dim"), [(1, 0), (1, 1), (2, 0)])
+def test_norms_take_little_memory_wherever_the_system_finds_it(n: int, dim: int, threshold: int) -> None:
+    """From here on the C library asks the system for a piece; below, it cuts it from a heap of its own."""
+    where = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(threshold)}
+    code = _TAKEN.format(n=n, dim=dim)
+    done = subprocess.run([sys.executable, "-c", code], env=where, check=True, capture_output=True, text=True)
+    print(done.stdout)
+    assert int(done.stdout) < (1 << 25) / 2, "half of the weight, a quarter of it in float32"

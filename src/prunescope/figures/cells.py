@@ -13,7 +13,7 @@ from torch import Tensor
 MAX_ROWS, MAX_COLUMNS = 256, 640
 """Cells a heatmap has at the most; a screen shows no more."""
 
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 18
 """Values that are looked at at a time: a matrix may be as large as memory."""
 
 _UINT8_MAX = 255

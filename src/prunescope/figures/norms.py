@@ -110,7 +110,8 @@ class NormChart:
         for line, n in zip(self._overlay, (1, 2), strict=True):
             line.set_visible(shown)
             if shown:
-                norms = finite(channel_norms(preview.tensor.effective, n=n, dim=preview.spec.dim))
+                tensor, dim = preview.tensor, preview.spec.dim
+                norms = finite(channel_norms(tensor.weight, n=n, dim=dim, mask=tensor.default_mask))
                 heights = grouped(norms[self.order] * (highest / (norms.max(initial=0.0) or 1.0)))
                 edges = self._edges()
                 line.set_data((edges[:-1] + edges[1:]) / 2, heights)

@@ -16,7 +16,7 @@ from prunescope.prune.partition import Scores, write_lowest
 from prunescope.prune.ranked import RankedMethod, StructuredMethod
 from prunescope.prune.scores import Norm, channel_norms, magnitudes, validate_norm
 from prunescope.prune.selection import Ranking, validate_amount
-from prunescope.prune.unheld import NarrowScores
+from prunescope.prune.unheld import NarrowScores, RedrawnScores
 from prunescope.prune.units import candidate_units, spread
 
 
@@ -56,10 +56,8 @@ class RandomUnstructured(RankedMethod):
         return draws if candidates is None else spread(draws, candidates)
 
     def score_blocks(self, t: Tensor, candidates: Tensor | None) -> Scores:
-        """Return the same numbers in the dtype in which they are drawn."""
-        count = t.numel() if candidates is None else int(torch.count_nonzero(candidates))
-        draws = torch.rand(count, dtype=_random_dtype([t]), generator=self.generator).neg_()
-        return NarrowScores(draws if candidates is None else spread(draws, candidates), absolute=False)
+        """Return the same numbers, to be drawn again a block at a time."""
+        return RedrawnScores(t.numel(), _random_dtype([t]), self.generator, candidates)
 
     @classmethod
     def apply(  # type: ignore[override]

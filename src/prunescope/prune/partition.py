@@ -160,7 +160,7 @@ def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cut:
         (2.0, 1)
     """
     if len(scores) >= _SAMPLED_FROM:
-        sample = np.sort(scores.every(_step(len(scores))))
+        sample = np.sort(scores.every(sample_step(len(scores))))
         for deviations in _DEVIATIONS:
             cut = _cut_between(scores, k, *_bracket(sample, k / len(scores), deviations), masks)
             if cut is not None:
@@ -177,7 +177,7 @@ def _cut_whole(scratch: Array, k: int) -> Cut:
     return Cut(float(threshold), k - int(np.count_nonzero(scratch[:k] < threshold)))
 
 
-def _step(count: int) -> int:
+def sample_step(count: int) -> int:
     """Return the step between the scores of a sample, odd so that it does not fall in with even rows.
 
     The longer the step, the less there is to sort, and the wider the bracket: their sum is least at the

@@ -7,26 +7,28 @@ and float8 or integer weights can be ranked.
 import math
 import numbers
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prunescope.prune.blocks import row_blocks
 from prunescope.prune.errors import NormError
 from prunescope.prune.memory import fresh
 
 Norm: TypeAlias = int | float | str
 
 _NORM_NAMES = ("fro", "nuc")
-# Rows reduced at a time when the channels are the fast axis: a block stays in the processor's cache.
-_BLOCK_ELEMENTS = 1 << 17
 # From here on a tensor is not widened, or masked, in one piece; a piece has so many rows that torch takes
 # each row's norm in one go, as it does in the whole.
 _WHOLE_BELOW = 1 << 20
 _ROWS_AT_LEAST = 64
 _WIDE = (torch.float32, torch.float64)
+# Norms that are quicker without torch's own function for norms, by their order.
+_REDUCED = {1.0: np.add, math.inf: np.maximum, -math.inf: np.minimum}
+# Blocks whose results are held before they are combined.
+_PARTS_HELD = 64
 
 
 def validate_norm(n: object, *, shape: Sequence[int] | None = None, dim: int | None = None) -> None:
@@ -172,14 +174,15 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = No
         singular_values: Tensor = torch.linalg.svdvals(_effective(weight, mask).movedim(axis, 0))
         return singular_values.flatten(1).sum(1)
     order = 2.0 if isinstance(n, str) else float(n)
+    weight = weight.abs() if weight.is_complex() else weight
     flat = weight.is_contiguous() and weight.device.type == "cpu" and (mask is None or mask.is_contiguous())
     if flat and weight.dim() > 1:
         shape = (math.prod(weight.shape[:axis]) if axis else len(weight), -1)
         matrix, kept = weight.detach().view(shape), None if mask is None else mask.view(shape)
         if axis > 0:
             return _combined(_column_norms(matrix, kept, order).view(weight.shape[axis], -1), order, 1)
-        if order == 1:
-            return torch.cat([block.abs().sum(1) for block in _blocks(matrix, kept)])
+        if order in _REDUCED:
+            return _row_reduced(matrix, kept, order)
         if weight.numel() >= _WHOLE_BELOW and not (mask is None and weight.dtype in _WIDE):
             return _row_norms(matrix, kept, order)
     return _norms(_effective(weight, mask), order, axis)
@@ -200,12 +203,19 @@ def _norms(wide: Tensor, n: float, axis: int) -> Tensor:
 def _row_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
     """Return the norm of every row of a large matrix, of which only some rows at a time are widened."""
     rows = max(_ROWS_AT_LEAST, _WHOLE_BELOW // matrix.shape[1])
-    # The results have their place before: small ones in between would keep the freed pieces from the system.
-    norms = torch.empty(len(matrix), dtype=widened(matrix[:0]).dtype)
-    starts = [*range(0, max(1, len(matrix) - rows), rows), len(matrix)]
-    for start, end in pairwise(starts):
-        place = slice(start, end)
-        norms[place] = _norms(_effective(matrix[place], None if mask is None else mask[place]), n, 0)
+    norms, start = torch.empty(len(matrix), dtype=widened(matrix[:0]).dtype), 0
+    for block in row_blocks(matrix, mask, rows=rows):
+        norms[start : start + len(block)] = _norms(torch.from_numpy(block), n, 0)
+        start += len(block)
+    return norms
+
+
+def _row_reduced(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
+    """Return the norm of every row where it is a plain sum, maximum or minimum of magnitudes."""
+    norms, start = torch.empty(len(matrix), dtype=widened(matrix[:0]).dtype), 0
+    for block in row_blocks(matrix, mask, absolute=True):
+        _REDUCED[n].reduce(block, axis=1, out=norms[start : start + len(block)].numpy())
+        start += len(block)
     return norms
 
 
@@ -215,21 +225,23 @@ def _column_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
     A reduction over the slow axis strides through memory: torch takes 15 times as long over it as over
     the fast one. Combining the norms of blocks of rows reads memory in order.
     """
-    blocks = _blocks(matrix, mask)
+    blocks = row_blocks(matrix, mask, absolute=n in _REDUCED)
     if n == 2:
-        squares = [np.einsum("ij,ij->j", array, array) for array in (block.numpy() for block in blocks)]
-        return torch.from_numpy(np.sqrt(np.add.reduce(squares)))
-    if n == 1:
-        return torch.stack([block.abs().sum(0) for block in blocks]).sum(0)
-    return _combined(torch.stack([torch.linalg.vector_norm(block, n, dim=0) for block in blocks]), n, 0)
+        squares = (torch.from_numpy(np.einsum("ij,ij->j", block, block)) for block in blocks)
+        return _gathered(squares, 1.0).sqrt_()
+    if n in _REDUCED:
+        return _gathered((torch.from_numpy(_REDUCED[n].reduce(block, axis=0)) for block in blocks), n)
+    return _gathered((torch.linalg.vector_norm(torch.from_numpy(block), n, dim=0) for block in blocks), n)
 
 
-def _blocks(matrix: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
-    """Yield the rows of a matrix in blocks, widened, and zero where ``mask`` is False."""
-    rows = max(1, _BLOCK_ELEMENTS // matrix.shape[1])
-    for start in range(0, len(matrix), rows):
-        place = slice(start, start + rows)
-        yield _effective(matrix[place], None if mask is None else mask[place])
+def _gathered(parts: Iterator[Tensor], n: float) -> Tensor:
+    """Return the norms of things of whose parts these are the norms, of which few are held at a time."""
+    held: list[Tensor] = []
+    for part in parts:
+        held.append(part)
+        if len(held) == _PARTS_HELD:
+            held = [_combined(torch.stack(held), n, 0)]
+    return _combined(torch.stack(held), n, 0)
 
 
 def _combined(norms: Tensor, n: float, dim: int) -> Tensor:

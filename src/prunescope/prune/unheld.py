@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.prune.partition import Array, Block, Cut, Scores, cut_at
+from prunescope.prune.blocks import Array, memory_of, widened_into
+from prunescope.prune.partition import Block, Cut, Masks, Scores, cut_at, sample_step
 from prunescope.prune.selection import Ranking
 from prunescope.prune.units import refuse_counts
 
@@ -35,8 +36,7 @@ class NarrowScores(Scores):
     def __init__(self, part: Tensor, *, absolute: bool, candidates: Tensor | None = None) -> None:
         """Look at the numbers once."""
         self.parts = [part]
-        # Numpy has no bfloat16; its bits are the upper half of a float32.
-        self._array = part.view(torch.uint16).numpy() if part.dtype == torch.bfloat16 else part.numpy()
+        self._array = memory_of(part)
         self.absolute = absolute
         self._candidates = None if candidates is None else candidates.numpy()
         self._check_numbers()
@@ -73,7 +73,7 @@ class NarrowScores(Scores):
         return scores.copy() if scores is picked else scores
 
     def _scored(self, block: NDArray[Any], room: Array, places: slice) -> Array:
-        numbers: Array = _widened(block, room)
+        numbers: Array = widened_into(room, block)
         if self.absolute:
             numbers = np.abs(numbers, out=room)
         if self._candidates is not None:
@@ -81,14 +81,70 @@ class NarrowScores(Scores):
         return numbers
 
 
-def _widened(block: NDArray[Any], room: Array) -> Array:
-    if block.dtype.itemsize > 2:
-        return block
-    if block.dtype == np.uint16:
-        np.left_shift(block, 16, out=room.view(np.uint32), dtype=np.uint32)
-    else:
-        room[:] = block
-    return room
+class RedrawnScores(Scores):
+    """Minus a random number in [0, 1) for every element, drawn anew at each reading.
+
+    Drawn in blocks the numbers are those that torch draws in one piece; a test holds it to that.
+
+    Args:
+        count: How many elements there are.
+        dtype: The dtype in which torch draws.
+        generator: Where the numbers come from; None: torch's global generator. Left as after one drawing.
+        candidates: 1-D boolean tensor, False where a score is -inf and nothing is drawn; None: nowhere.
+
+    Example:
+        >>> scores = RedrawnScores(4, torch.float32, torch.Generator().manual_seed(0))
+        >>> drawn = torch.rand(4, generator=torch.Generator().manual_seed(0))
+        >>> [bool((block.scores == -drawn.numpy()).all()) for block in scores.blocks()]
+        [True]
+    """
+
+    def __init__(
+        self,
+        count: int,
+        dtype: torch.dtype,
+        generator: torch.Generator | None = None,
+        candidates: Tensor | None = None,
+    ) -> None:
+        """Take down where the generator stands, and draw a sample, which leaves it behind the numbers."""
+        source = torch.default_generator if generator is None else generator
+        self._count, self._dtype = count, dtype
+        self._candidates = None if candidates is None else candidates.numpy()
+        self._generator = source.clone_state()
+        self._start = source.get_state()
+        self._sample: tuple[int, Array] | None = None
+        self.checked = True
+        self.every(sample_step(count))
+        source.set_state(self._generator.get_state())
+
+    def __len__(self) -> int:
+        """Return the number of scores."""
+        return self._count
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the scores in blocks."""
+        self._generator.set_state(self._start)
+        drawn = torch.empty(min(self._count, _BLOCK), dtype=self._dtype)
+        array = memory_of(drawn)
+        room: Array = np.empty(len(drawn), np.float64 if self._dtype == torch.float64 else np.float32)
+        for start in range(0, self._count, _BLOCK):
+            size = min(_BLOCK, self._count - start)
+            left = None if self._candidates is None else self._candidates[start : start + size]
+            count = size if left is None else int(np.count_nonzero(left))
+            drawn[:count].uniform_(generator=self._generator)
+            scores = np.negative(widened_into(room[:count], array[:count]), out=room[:count])
+            if left is not None:
+                scores, numbers = room[:size], scores.copy()
+                scores.fill(-np.inf)
+                scores[left] = numbers
+            yield Block(scores, start, 0, start)
+
+    def every(self, step: int) -> Array:
+        """Return every ``step``-th score; drawn once and kept, since it is the same at each selection."""
+        if self._sample is None or self._sample[0] != step:
+            picked = [block.scores[-block.start % step :: step].copy() for block in self.blocks()]
+            self._sample = (step, np.concatenate(picked))
+        return self._sample[1].copy()
 
 
 class UnheldRanking(Ranking):
@@ -126,10 +182,13 @@ class UnheldRanking(Ranking):
         """Return ``out`` after writing the mask for ``k`` into it; see `Ranking.write_mask`."""
         if out.dtype != torch.bool:
             return out.copy_(self.mask(k))
-        cut = self._cut(k)
+        kept = out.view(-1).numpy()
+        cut = self._cut(k, Masks([kept]))
         if cut is None:
             return out.fill_(1) if self._mask is None else out.copy_(self._mask)
-        ties, kept = cut.ties, out.view(-1).numpy()
+        if cut.written:
+            return out
+        ties = cut.ties
         for block in self._blocks.blocks():
             own = kept[block.start : block.start + len(block.scores)]
             (np.greater if ties is None else np.greater_equal)(block.scores, cut.threshold, out=own)
@@ -144,10 +203,13 @@ class UnheldRanking(Ranking):
         counts = (int(np.count_nonzero(block.scores <= score)) for block in self._blocks.blocks())
         return max(0, sum(counts) - self._gone)
 
-    def _cut(self, k: int) -> Cut | None:
+    def _cut(self, k: int, masks: Masks | None = None) -> Cut | None:
+        """Return the cut at ``k``; if it had to be looked for, ``masks`` may be written on the way."""
         self._check(k)
         if k == 0:
             return None
-        if self._last is None or self._last[0] != k:
-            self._last = (k, cut_at(self._blocks, int(k) + self._gone))
-        return self._last[1]
+        if self._last is not None and self._last[0] == k:
+            return self._last[1]
+        cut = cut_at(self._blocks, int(k) + self._gone, masks)
+        self._last = (k, cut._replace(written=False))
+        return cut
