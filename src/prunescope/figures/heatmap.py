@@ -23,6 +23,7 @@ from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.preview import Preview
 from prunescope.prune import channel_norms
+from prunescope.prune.blocks import memory_of, widened_into
 from prunescope.tensor import PrunableTensor
 
 MAX_NUMBERS = 12
@@ -153,8 +154,10 @@ class Heatmap:
                 first, last = first + window.top, last + window.top
                 shown = rows_shown(preview, view, layout, first, last)
                 most = limits if limits.dim() == 1 else layout.part(limits, first, last)
-                share = (shown / most.to(shown)).clamp_(-1, 1).nan_to_num_()
-                return share.cpu().numpy()[:, window.left : window.right]
+                with np.errstate(over="ignore", invalid="ignore"):  # infinite weights
+                    share: NDArray[np.float32] = shown.cpu().numpy() / most.to(shown).cpu().numpy()
+                np.nan_to_num(np.clip(share, -1, 1, out=share), copy=False)
+                return share[:, window.left : window.right]
 
             cells = cell_extremes(shares, (window.bottom - window.top, window.right - window.left))
             self._values = (key, np.ascontiguousarray(cells, np.float32))
@@ -254,13 +257,22 @@ def rows_shown(preview: Preview, view: View, layout: MatrixLayout, first: int, l
     """
     tensor = preview.tensor
     if not _shows_scores(preview, view):
-        return layout.part(tensor.weight, first, last).float()
+        return _wide(layout.part(tensor.weight, first, last))
     if preview.method.norm_scores:
         shape = [-1 if axis == preview.spec.dim else 1 for axis in range(len(tensor.shape))]
         return layout.part(preview.norms.now.reshape(shape).expand(tensor.shape), first, last).float()
-    magnitudes = layout.part(tensor.weight, first, last).float().abs()
+    weights = _wide(layout.part(tensor.weight, first, last))
+    magnitudes = torch.from_numpy(np.abs(weights.numpy())) if weights.device.type == "cpu" else weights.abs()
     mask = tensor.default_mask
     return magnitudes if mask is None else magnitudes * layout.part(mask, first, last)
+
+
+def _wide(part: torch.Tensor) -> torch.Tensor:
+    """Return numbers in float32; by numpy if it can: torch would wake threads for each part."""
+    if part.device.type != "cpu" or part.dtype not in (torch.float16, torch.bfloat16):
+        return part.detach().float()
+    bits = memory_of(part.detach())
+    return torch.from_numpy(widened_into(np.empty(bits.shape, np.float32), bits))
 
 
 def _shows_scores(preview: Preview, view: View) -> bool:
