@@ -2,10 +2,12 @@
 
 import gc
 
+import pytest
 import torch
 from torch import nn
 
 from prunescope import Explorer, explore
+from prunescope.explorer import state
 from prunescope.figures import View
 from prunescope.preview import Preview
 
@@ -45,3 +47,15 @@ def test_it_holds_at_most_four_layers_and_no_more_with_time() -> None:
     after, left = held()
     assert after - before <= LAYER / 4
     assert left <= previews
+
+
+def test_masks_of_a_large_layer_are_given_back_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[int] = []
+    monkeypatch.setattr(state, "give_back", lambda: times.append(1))
+    explorer = explore(nn.Sequential(nn.Linear(SIDE, SIDE), nn.Linear(1024, 1024)))
+    explorer.amount = 0.5
+    assert not times
+    explorer.layer = "1"
+    explorer.amount = 0.6
+    explorer.close()
+    assert len(times) == 2

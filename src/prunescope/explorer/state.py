@@ -23,7 +23,7 @@ from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.costing import LiveCosts
 from prunescope.explorer.evaluation import LiveMeasure, Measured
 from prunescope.explorer.link import Link, controls, from_query, to_query
-from prunescope.explorer.memory import give_back
+from prunescope.explorer.memory import LARGE, give_back
 from prunescope.explorer.sides import LiveSides
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.plans import Plans
@@ -121,7 +121,7 @@ class ExplorerState(traitlets.HasTraits):
             self._sides.go()
         other_tensor = answer.preview.tensor is not before.preview.tensor
         del before  # What it held is free now.
-        if other_tensor:
+        if other_tensor or answer.preview.mask.numel() >= LARGE:
             give_back()
 
     def _refuse(self, problem: RequestError) -> RequestError:
