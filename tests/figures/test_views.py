@@ -164,6 +164,9 @@ def test_bars_sorted_by_norm_rise_and_still_name_their_channels() -> None:
 def test_norms_are_divided_by_channel_size_and_so_is_the_threshold() -> None:
     preview = preview_of(tensor(6, 5, 2, 2), method="ln_structured", amount=2)
     picture = drawn(preview, norms="per_weight")
+    assert preview.threshold is not None
+    size = preview.mask.numel() // len(preview.norms.now)
+    assert picture._lines[1].get_text().endswith(f"norm / size ≤ {preview.threshold / size:.3g}")
     chart = picture._norms
     assert chart._columns[2].high == pytest.approx(preview.norms.now.numpy() / 20)
     assert chart._threshold.get_ydata()[0] == pytest.approx(preview.threshold / 20)

@@ -198,12 +198,15 @@ class NormChart:
         """Return what the chart shows."""
         return f"{norm_name(preview.spec.n)} of the {preview.tensor.axis(preview.spec.dim)}"
 
-    def line(self, preview: Preview) -> str:
-        """Return what the step does, in a line."""
+    def line(self, preview: Preview, view: View) -> str:
+        """Return what the step does, in a line, and the threshold in the unit of the bars."""
         if not preview.method.structured:
             return "light part: share of its weights pruned"
         text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
-        return text if preview.threshold is None else f"{text} · norm ≤ {preview.threshold:.3g}"
+        if preview.threshold is None:
+            return text
+        name = "norm" if view.norms == "raw" else "norm / size"
+        return f"{text} · {name} ≤ {preview.threshold / _divisor(preview, view):.3g}"
 
 
 def by_hand_mark(theme: Theme) -> dict[str, Any]:

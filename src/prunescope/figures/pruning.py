@@ -300,7 +300,8 @@ class PruningFigure:
             name.set_text(beginning(chart.title(preview), room(chart.axes, BOLD_PIXELS)))
 
     def _write_lines(self, preview: Preview) -> None:
-        usual = self._mask_line(preview), self._norms.line(preview), self._histogram.line(preview)
+        view = View() if self._shown is None else self._shown[1]
+        usual = self._mask_line(preview), self._norms.line(preview, view), self._histogram.line(preview)
         readings = *self.reading(), ""
         for axes, words, text, reading in zip(self.figure.axes, self._lines, usual, readings, strict=True):
             words.set_text(beginning(reading or text, room(axes, LETTER_PIXELS)))
