@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from prunescope.figures import VIEW_CHOICES, View
+from prunescope.prune import channel_norms
 from prunescope.tensor import PrunableTensor
 
 _NAMES = {
@@ -112,6 +114,10 @@ class LargestWeight:
         """Return the largest magnitude in ``tensors``."""
         found = tuple(tensors)
         if found != self._known[0]:
-            largest = max(float(tensor.weight.abs().max()) for tensor in found if tensor.weight.numel())
-            self._known = (found, largest)
+            self._known = (found, max(_largest(tensor) for tensor in found if math.prod(tensor.shape)))
         return self._known[1]
+
+
+def _largest(tensor: PrunableTensor) -> float:
+    """Return the largest magnitude in ``tensor``, which is read once and not copied."""
+    return float(channel_norms(tensor.weight, n=math.inf, dim=0).max())
