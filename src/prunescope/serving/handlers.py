@@ -22,6 +22,9 @@ from prunescope.serving.sessions import End, Sessions, log
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
 RETRY_S = 5
 
+NO_SUCH_COMM = re.compile(r"^No such comm: .*\n?", re.MULTILINE)
+"""What ipykernel prints at each page: it looks a comm up in one thread before another has opened it."""
+
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 """What pages speak; Jupyter's older one has another form."""
 
@@ -138,6 +141,9 @@ class Line(ZMQChannelsWebsocketConnection):
             return
         printed = self.session.unpack(content)
         text = printed.get("text") or "\n".join(printed.get("traceback", []))
+        text = NO_SUCH_COMM.sub("", text)
+        if not text:
+            return
         log.error("session %s: %s", self.kernel_id[:8], text.rstrip())
 
 
