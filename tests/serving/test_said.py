@@ -196,3 +196,7 @@ async def look_around(url: str) -> None:
 
 def test_who_has_the_token_finds_the_page_and_nothing_else(server: Server) -> None:
     asyncio.run(look_around(server.url))
+    log = server.log.read_text()
+    assert "404 GET /api/kernelspecs?token=…" in log
+    assert "open-sesame" not in log
+    assert not re.search(r"\w{8}(-\w{4}){3}-\w{12}", log)

@@ -34,6 +34,7 @@ from prunescope.serving.address import Listener
 from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
+from prunescope.serving.logs import WithoutKeys, log_to_stderr
 from prunescope.serving.options import Options
 from prunescope.serving.sessions import End, Sessions
 
@@ -73,6 +74,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def initialize(self, argv: list[str] | None = None) -> None:
         """Set the server up, and stop on every signal that asks for it."""
         super().initialize(argv)
+        self.log.addFilter(WithoutKeys())
         loop = self.ioloop.asyncio_loop  # type: ignore[attr-defined]
         for number in STOPS:
             try:
@@ -169,7 +171,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
         listener: Sockets that already listen. The caller closes them.
         options: How to serve it.
     """
-    _log_to_stderr()
+    log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="prunescope-") as folder:
         # IPython would run the user's startup files in every visitor's kernel.
         os.environ["IPYTHONDIR"] = str(Path(folder, "ipython"))
@@ -204,15 +206,6 @@ def _forking(options: Options, folder: str) -> Iterator[None]:
         yield
     finally:
         warm.end()
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log = logging.getLogger("prunescope.serving")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 def _settings(options: Options) -> Config:

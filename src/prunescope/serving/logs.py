@@ -1,0 +1,41 @@
+"""The server's log: on stderr, and without what would let a reader of it into a session."""
+
+import logging
+import re
+
+KEYS = (
+    (re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), r"\1"),
+    (re.compile(r"\btoken=[^&\s]*"), "token=…"),
+)
+"""What is cut short, and what stays of it: ids of kernels, and the token of an address that was refused."""
+
+
+class WithoutKeys(logging.Filter):
+    """Cuts `KEYS` short in every line.
+
+    Example:
+        >>> line = "404 GET /api/kernels/8d0e4f1c-8a4f-4f8e-9a53-0f1e2d3c4b5a?token=open-sesame (::1)"
+        >>> record = logging.makeLogRecord({"msg": line})
+        >>> WithoutKeys().filter(record), record.getMessage()
+        (True, '404 GET /api/kernels/8d0e4f1c?token=… (::1)')
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every line pass, its keys cut short."""
+        text = record.getMessage()
+        for key, left in KEYS:
+            text = key.sub(left, text)
+        record.msg, record.args = text, ()
+        return True
+
+
+def log_to_stderr() -> None:
+    """Write what the server has to say of its sessions, and what was refused, to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for name in ("prunescope.serving", "tornado.access", "tornado.general", "tornado.application"):
+        log = logging.getLogger(name)
+        log.addHandler(handler)
+        log.addFilter(WithoutKeys())
+        log.setLevel(logging.INFO if name == "prunescope.serving" else logging.WARNING)
+        log.propagate = False
