@@ -7,7 +7,7 @@ pruned tensors passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -116,17 +116,33 @@ class Session:
             RequestError: They are not in memory, and too many to be read.
         """
         names = [name for name, tensor in self.tensors.items() if len(tensor.shape) > 1] or list(self.tensors)
-        self._check_pool(names)
-        return [self.tensor(name) for name in names]
-
-    def _check_pool(self, names: list[str]) -> None:
-        weights, most = sum(math.prod(self.tensors[name].shape) for name in names), self._weights.largest_pool
-        if most is not None and weights > most:
+        too_many = self._too_many(names)
+        if too_many:
             raise RequestError(
                 "method",
-                f"`method` that ranks all weights together needs them in memory: at most {most:,}, and this "
-                f"checkpoint has {weights:,}. Choose one that prunes a layer at a time.",
+                f"`method` that ranks all weights together needs them in memory: {too_many}. Choose one that "
+                "prunes a layer at a time.",
             )
+        return [self.tensor(name) for name in names]
+
+    def check_colours(self) -> None:
+        """Do nothing if all weights can be looked at, to find the largest.
+
+        Raises:
+            RequestError: They would have to be read, and are too many for that.
+        """
+        too_many = self._too_many(self.tensors)
+        if too_many:
+            raise RequestError(
+                "view", f"`view` with colours of the whole model reads all of its weights: {too_many}."
+            )
+
+    def _too_many(self, names: Iterable[str]) -> str:
+        """Return that there are too many weights to be read at once, or ""."""
+        weights, most = sum(math.prod(self.tensors[name].shape) for name in names), self._weights.largest_pool
+        if most is None or weights <= most:
+            return ""
+        return f"at most {most:,}, and this checkpoint has {weights:,}"
 
     def resolve(
         self, wanted: PruneSpec, asked: frozenset[str] = frozenset(), previous_units: int | None = None

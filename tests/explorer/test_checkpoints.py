@@ -1,6 +1,7 @@
 """Checkpoints in the explorer: by path, by name, many layers, and a pruned copy of the file."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets.widgets.widget as registry
@@ -13,6 +14,7 @@ from prunescope import Explorer, explore, prune
 from prunescope.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.layers import LIST_LIMIT, MATCH_LIMIT
+from prunescope.figures import View
 from prunescope.session import Session
 from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
 from prunescope.takeaway import load_plan, plan, pruned_model, save
@@ -226,6 +228,26 @@ def test_ranking_a_whole_checkpoint_together_has_a_limit(tmp_path: Path) -> None
     small = Session(checkpoint_source(safetensors_file(tmp_path, state(), "small")))
     preview = small.preview(small.resolve(wanted.__class__("conv.weight", "global_unstructured", 0.5)))
     assert preview.pruned_units == 128
+
+
+def test_colours_of_a_whole_checkpoint_have_a_limit_and_the_picture_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse_safetensors(tmp_path / "m.safetensors", {"v": (2, 2), "w": (1 << 14, 1 << 14)})
+    monkeypatch.setenv(OPEN_VARIABLE, str(safetensors_file(tmp_path, state(), "small")))
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    explorer, colours = dashboard(), View(heatmap="weights", colour_range="model")
+    try:
+        explorer.view = colours
+        assert explorer.view == colours
+        assert explorer.request(model="models/m.safetensors") is None
+        assert explorer.view == replace(colours, colour_range="layer")
+        explorer._views.lists["colour_range"].set_state({"index": 2})
+        sentence = "`view` with colours of the whole model reads all of its weights: at most 134,217,728, and"
+        assert sentence in explorer._readout.problem.value
+        assert explorer._views.lists["colour_range"].value == explorer.view.colour_range == "layer"
+    finally:
+        explorer.close()
 
 
 # What the dashboard offers.

@@ -94,6 +94,8 @@ class Catalogue:
         if not isinstance(comparing, Comparing):
             raise RequestError("compare", f"`comparing` must be a Comparing, got {comparing!r}.")
         session = self.session(model)
+        if view.heatmap == "weights" and view.colour_range == "model":
+            view = self._coloured(session, view, other_model=model != shown.model)
         if (
             not wanted
             and model == shown.model
@@ -112,6 +114,20 @@ class Catalogue:
         if model != shown.model and "comparing" not in changes:
             comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
         return self._compared(replace(self._snapshot(model, resolved), view=view), comparing, shown)
+
+    def _coloured(self, session: Session, view: View, *, other_model: bool) -> View:
+        """Return ``view`` with colours of the whole model; of the layer where another model is too large.
+
+        Raises:
+            RequestError: The model shown is too large for it.
+        """
+        try:
+            session.check_colours()
+        except RequestError:
+            if not other_model:
+                raise
+            return replace(view, colour_range="layer")
+        return view
 
     def _compared(self, answer: Snapshot, comparing: Comparing, before: Snapshot) -> Snapshot:
         """Return ``answer`` with what is compared in it.

@@ -88,6 +88,7 @@ class Readout:
             for name, value in number_facts(snapshot)
         )
         self.numbers.value = f'<div role="status" aria-live="polite" aria-atomic="true">{facts}</div>'
-        text = snapshot.evaluation_problem or snapshot.message("data") or snapshot.message("link")
+        told = (snapshot.message(name) for name in ("data", "link", "view"))
+        text = snapshot.evaluation_problem or next(filter(None, told), "")
         self.problem.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
         self.problem.layout.display = None if text else "none"
