@@ -13,6 +13,8 @@ from test_dashboard import Dashboard
 
 from prunescope.figures import DARK, LIGHT, Theme
 
+TOOLBAR_SHOWS = "getComputedStyle(document.querySelector('.jupyter-matplotlib-toolbar')).opacity"
+
 OpenPage = Callable[..., Page]
 OpenNotebook = Callable[[Page, Sequence[str]], list[str]]
 
@@ -89,9 +91,12 @@ def use_the_picture(hand: Hand) -> None:
     hand.shown.wait_for("Pruned 1 (1.6 %)")
     hand.page.keyboard.press("ArrowUp")
     hand.shown.wait_for("Pruned 2 (3.1 %)")
+    hand.page.mouse.move(1, 1)  # The keyboard must come to the toolbar without the pointer.
+    hosts.wait_until(hand.page, f"{TOOLBAR_SHOWS} === '0'")
     hand.page.keyboard.press("Tab")
     inside = "document.querySelector('.jupyter-matplotlib-canvas-div').contains(document.activeElement)"
     assert not hand.page.evaluate(inside), "the picture keeps the keyboard"
+    hosts.wait_until(hand.page, f"{TOOLBAR_SHOWS} === '1'")
 
 
 def test_in_the_served_page(voila_url: str, page: Page) -> None:
