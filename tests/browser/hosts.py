@@ -220,9 +220,12 @@ class Server:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Return whether ``process`` runs; one that has ended may wait long for whoever inherited it."""
+    """Return whether ``process`` runs; one that has ended may wait long for whoever inherited it.
+
+    A killed process is called a zombie when its first thread has ended, and holds memory until the last has.
+    """
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
     except psutil.NoSuchProcess:
         return False
 

@@ -1,6 +1,7 @@
 """The line between a page and its kernel, from the server's side: lines that break, and pings."""
 
 import base64
+import json
 import os
 import re
 import socket
@@ -70,3 +71,14 @@ def test_a_page_may_miss_a_ping() -> None:
             pass
 
     assert Line().ping_timeout >= 2 * Line().ping_interval
+
+
+def test_a_page_whose_kernel_has_died_is_told_when_it_asks_for_its_line(server: Server) -> None:
+    kernel = kernel_of(urllib.request.urlopen(server.url, timeout=60).read().decode())
+    port = int(re.search(r":(\d+)/", server.url)[1])
+    (process,) = server.kernels()
+    process.kill()
+    with open_line(port, kernel) as line:
+        assert line.recv(64).startswith(b"HTTP/1.1 404")
+    with urllib.request.urlopen(f"{server.url}voila/session/{kernel}", timeout=30) as answer:
+        assert json.load(answer) == {"open": False, "why": "died"}

@@ -53,9 +53,10 @@ async def visit(url: str) -> None:
 def test_visitors_are_served_after_the_parents_death(server: Server) -> None:
     asyncio.run(visit(server.url))
     (parent,) = parents(server)
-    doomed = [parent, *server.kernels()]
+    while not (ready := server.kernels()):
+        pass
     parent.kill()
-    while any(map(lives, doomed)):
+    while any(map(lives, [parent, *ready])):
         pass
     asyncio.run(visit(server.url))
     (another,) = parents(server)

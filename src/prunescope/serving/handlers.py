@@ -1,5 +1,6 @@
 """What a browser may ask for, beside the files of Voilà's front end."""
 
+import asyncio
 import json
 import math
 import re
@@ -178,7 +179,15 @@ class Channels(_Ours, KernelWebsocketHandler):
             raise web.HTTPError(404, "no such session")
         if PROTOCOL not in self.request.headers.get("Sec-WebSocket-Protocol", ""):
             raise web.HTTPError(400, "pages speak another protocol")
-        await super().pre_get()  # type: ignore[no-untyped-call]
+        # Jupyter would wait for a minute on a kernel that has died.
+        up = asyncio.ensure_future(super().pre_get())  # type: ignore[no-untyped-call]
+        over = asyncio.ensure_future(self.sessions.until_end(self.kernel_id))
+        await asyncio.wait([up, over], return_when=asyncio.FIRST_COMPLETED)
+        if over.done():
+            up.cancel()
+            raise web.HTTPError(404, "no such session")
+        over.cancel()
+        await up
         if self.connection is None:
             raise web.Finish
 

@@ -1,5 +1,6 @@
 """Who is being served: one kernel a visitor, from the page's request to its end, and why it ended."""
 
+import asyncio
 import json
 import logging
 import time
@@ -33,6 +34,7 @@ class _Session:
     started: float
     pages: set[WebSocketHandler] = field(default_factory=set)
     alone_since: float = 0.0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Sessions:
@@ -91,6 +93,12 @@ class Sessions:
             session.pages.discard(page)
             session.alone_since = time.monotonic()
 
+    async def until_end(self, kernel_id: str) -> None:
+        """Wait until the session has ended."""
+        session = self._open.get(kernel_id)
+        if session is not None:
+            await session.over.wait()
+
     def why_ended(self, kernel_id: str) -> End | None:
         """Return why a session ended, None if nobody remembers."""
         return self._ends.get(kernel_id)
@@ -102,6 +110,7 @@ class Sessions:
             return
         self._remember(kernel_id, why)
         self._say(kernel_id, f"ended after {time.monotonic() - session.started:.0f} s: {why}")
+        session.over.set()
         for page in tuple(session.pages):
             page.close()
         if kernel_id in self._kernels:
