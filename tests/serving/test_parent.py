@@ -100,6 +100,21 @@ def test_a_kernel_goes_before_its_parent_when_memory_runs_out(server: Server) ->
     assert score(parent) == score(server.process.pid)
 
 
+@forks
+def test_a_server_that_is_killed_leaves_no_kernel_and_no_upload(tmp_path: Path) -> None:
+    server = Server(stand_in_command(notebook(tmp_path / "page.ipynb", [SLIDER])), tmp_path)
+    with urllib.request.urlopen(server.url, timeout=60) as answer:
+        assert b"kernelId" in answer.read()
+    ((kernel,), (parent,)) = server.kernels(), parents(server)
+    (uploads,) = Path(kernel.cwd()).parent.glob("voila_*/uploads-*")
+    (uploads / "sent").write_bytes(bytes(1000))
+    server.process.kill()
+    server.process.wait()
+    while lives(parent) or lives(kernel):
+        pass
+    assert not uploads.parents[1].exists()
+
+
 @pytest.mark.parametrize("fork", [pytest.param(True, marks=forks), False])
 @pytest.mark.parametrize("stuck", STUCK)
 def test_a_stuck_kernel_does_not_outlive_its_server(stuck: str, fork: bool, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
             tornado_settings={"ws_ping_interval": PING_MS},
             log_level=logging.WARNING,
         )
-        with _forking(options, str(page.parent)):
+        with _forking(options, folder):
             server.initialize([])
             server.start()
 

@@ -35,12 +35,12 @@ class WarmParent:
 
     Args:
         modules: What it loads before the first kernel is asked for.
-        cwd: Its working directory.
+        folder: Its working directory, which it removes if this process is killed.
     """
 
-    def __init__(self, modules: Sequence[str], cwd: str) -> None:
+    def __init__(self, modules: Sequence[str], folder: str) -> None:
         self._modules = modules
-        self._cwd = cwd
+        self._folder = folder
         self._one_at_a_time = threading.Lock()
         self._ended = False
         self._start()
@@ -49,10 +49,10 @@ class WarmParent:
         self._socket, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-P", "-m", "prunescope.serving.warm", str(number), *self._modules]
+            program = [sys.executable, "-P", "-m", "prunescope.serving.warm"]
             self._process = subprocess.Popen(
-                command,
-                cwd=self._cwd,
+                [*program, str(number), self._folder, *self._modules],
+                cwd=self._folder,
                 # A kernel can read what its parent was started with.
                 env={name: value for name, value in os.environ.items() if not name.startswith(SECRET)},
                 stdin=subprocess.DEVNULL,
@@ -62,9 +62,9 @@ class WarmParent:
 
     def _start_again(self) -> None:
         log.error("the parent of the kernels has ended, and is started again")
-        self._socket.close()
-        self._process.kill()
+        self._process.kill()  # Before its line is closed, which would tell it that this process was killed.
         self._process.wait()
+        self._socket.close()
         self._start()
 
     def fork(self, argv: list[str], env: dict[str, str], cwd: str) -> int:

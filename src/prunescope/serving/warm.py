@@ -1,8 +1,8 @@
 """The parent of the kernels: it loads once what each of them needs, and forks.
 
 A forked kernel shares the memory of everything that was loaded before it, and starts in a tenth of the time.
-The parent (``python -m prunescope.serving.warm FD MODULE...``) has one thread, no event loop, and no socket
-but the one that the server asks over. It ends when the server does, and its kernels with it.
+The parent (``python -m prunescope.serving.warm FD FOLDER MODULE...``) has one thread, no event loop, and no
+socket but the one that the server asks over. It ends when the server does, and its kernels with it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -22,11 +23,12 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 
 
-def main(descriptor: int, modules: Sequence[str]) -> None:
+def main(descriptor: int, folder: str, modules: Sequence[str]) -> None:
     """Load ``modules``, then fork a kernel for each line that comes over the socket ``descriptor``.
 
     A line is a JSON object: ``argv`` of the kernel's application, ``env``, ``cwd``. The answer is the
-    kernel's process id, on a line.
+    kernel's process id, on a line. ``folder``, with what visitors have uploaded, is removed if the server
+    is killed and cannot do it.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Kernels that end leave no zombie.
     for name in ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", *modules):
@@ -42,6 +44,7 @@ def main(descriptor: int, modules: Sequence[str]) -> None:
             lines.write(b"%d\n" % pid)
             lines.flush()
         else:
+            shutil.rmtree(folder, ignore_errors=True)
             return
         os.close(server.detach())
     _end_with(parent)
@@ -88,4 +91,4 @@ def _forget_seeds() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
