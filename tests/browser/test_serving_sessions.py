@@ -15,6 +15,7 @@ import psutil
 import pytest
 from conftest import OpenPage
 from hosts import Server, prunescope_command, served, wait_until
+from playwright.sync_api import Route
 
 SLIDER = """
 import os
@@ -113,6 +114,26 @@ def test_killed_kernel_tells_its_visitor_and_nobody_else(serve_cells: ServeCells
     page.get_by_role("button", name="Start again").click()
     process_of(page)
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("early", ["**/voila*.js", "**/api/kernels/*"])
+def test_a_kernel_that_dies_before_it_is_reached_is_told(
+    early: str, serve_cells: ServeCells, open_page: OpenPage
+) -> None:
+    server, page = serve_cells([SLIDER]), open_page()
+
+    def kill(route: Route) -> None:
+        for kernel in server.kernels():
+            kernel.kill()
+        route.continue_()
+
+    page.route(early, kill)
+    page.goto(server.url, wait_until="commit")
+    page.get_by_role("alert").get_by_text("process on the server was stopped").wait_for()
+    assert not page.locator("#rendered_cells").is_visible()
+    page.unroute(early)
+    page.get_by_role("button", name="Start again").click()
+    page.get_by_role("slider").wait_for()
 
 
 def test_start_again_shows_what_was_shown(open_page: OpenPage, tmp_path: Path) -> None:
