@@ -100,14 +100,15 @@ def test_the_payload_would_have_run(tmp_path: Path) -> None:
 def test_a_pickle_with_code_names_what_was_refused(tmp_path: Path) -> None:
     assert sentence(payload_in_torch_archive(tmp_path, tmp_path / "ran")) == (
         "`model` m.pt holds more than tensors and plain values (posix.system): loading that could run code, "
-        "so it was refused and nothing was run; save a plain `state_dict()`, best as safetensors."
+        "so it was refused and nothing was run; if you trust it, `torch.load(..., weights_only=False)` it "
+        "where its code is, and save only the network's `state_dict()`, best as safetensors."
     )
 
 
 def test_a_whole_module_names_what_to_save(tmp_path: Path) -> None:
     text = sentence(torch_file(tmp_path, network()))
     assert "(torch.nn.modules.container.Sequential)" in text
-    assert "save a plain `state_dict()`" in text
+    assert "save only the network's `state_dict()`" in text
 
 
 # Damaged, or not what the name says.
@@ -213,6 +214,14 @@ def test_a_bad_torch_file_gets_a_sentence(tmp_path: Path, case: str) -> None:
     make, expected = TORCH_REFUSED[case]
     make(path)
     assert expected in sentence(path)
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.safetensors"])
+def test_a_file_that_git_lfs_has_not_fetched_says_how_to(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    assert sentence(tmp_path / name) == (
+        f"`model` {name} is not the checkpoint but Git LFS's note of it: fetch it with `git lfs pull`."
+    )
 
 
 def test_a_state_dict_within_itself_ends(tmp_path: Path) -> None:

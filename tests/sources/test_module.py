@@ -70,8 +70,8 @@ class Counter(nn.Module):
             "Linear has only complex64 numbers, scalars or empty tensors.",
         ),
         (nn.LazyLinear(3), "but weight is a lazy parameter: run a batch through it first."),
-        ("resnet18", "`model` must be a torch.nn.Module, got str."),
-        (None, "`model` must be a torch.nn.Module, got NoneType."),
+        ("resnet18", "`model` must be a torch.nn.Module or the path of a checkpoint, got str."),
+        (None, "`model` must be a torch.nn.Module or the path of a checkpoint, got NoneType."),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -121,4 +121,6 @@ def test_what_is_not_prunable_is_seen_with_its_reason() -> None:
     assert "<li><b>&lt;b&gt;.scale</b> is a single number</li>" in shown
     with pytest.raises(RequestError, match=r": out\.weight is tied to emb\.weight, and pruned with it\.$"):
         explorer.layer = "out.weight"
+    with pytest.raises(RequestError, match=r": out\.weight is tied to emb\.weight, and pruned with it\.$"):
+        explorer.layer = "out"
     explorer.close()

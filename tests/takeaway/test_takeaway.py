@@ -268,6 +268,16 @@ def test_the_files(tmp_path: Path) -> None:
     assert same(other.history.masks(), session.history.masks())
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
+def test_tensors_are_written_as_the_files_name_says(tmp_path: Path, suffix: str) -> None:
+    session = explored(network(), STEPS["sequence"])
+    for what in ("state_dict", "masks"):
+        save(session, what, tmp_path / f"{what}{suffix}")
+        save(session, what, tmp_path / f"{what}.safetensors")
+        written = torch.load(tmp_path / f"{what}{suffix}", weights_only=True)
+        assert same(written, safetensors.torch.load_file(tmp_path / f"{what}.safetensors"))
+
+
 def test_a_file_that_is_there_is_kept_unless_told(tmp_path: Path) -> None:
     session = explored(network(), STEPS["count"])
     path = tmp_path / "plan.json"

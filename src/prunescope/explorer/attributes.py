@@ -357,7 +357,8 @@ class Attributes(ExplorerState):
 
         Args:
             what: ``state_dict``, ``masks``, ``plan``, or code for ``torch`` or ``prunescope``.
-            path: Where to.
+            path: Where to. Tensors are written as ``torch.save`` does where the name ends in ``.pt``,
+                ``.pth``, ``.bin`` or ``.ckpt``, else as safetensors.
             overwrite: Whether a file that is there may be replaced.
 
         Raises:

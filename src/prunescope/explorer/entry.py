@@ -38,9 +38,9 @@ def explore(
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
 
     Args:
-        model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth`` or ``.bin``
-            file, or a folder as model hubs lay it out. Read, never written; nothing in a file is run. None
-            opens the demos.
+        model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth``, ``.bin``
+            or ``.ckpt`` file, or a folder as model hubs lay it out. Read, never written; nothing in a file is
+            run. None opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices.
         classes: Names of those classes, by index; None if they go by number.

@@ -1,6 +1,7 @@
 """Where weights come from: a module in memory, a checkpoint file, or one of the shipped demos."""
 
 from prunescope.sources.checkpoint import (
+    PICKLED,
     SUFFIXES,
     Checkpoint,
     Entry,
@@ -24,6 +25,7 @@ from prunescope.sources.weights import Weights
 __all__ = [
     "MODELS_VARIABLE",
     "OPEN_VARIABLE",
+    "PICKLED",
     "SUFFIXES",
     "Checkpoint",
     "Entry",

@@ -32,7 +32,10 @@ def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:
         ['weight', 'bias']
     """
     if not isinstance(model, nn.Module):
-        raise RequestError("model", f"`model` must be a torch.nn.Module, got {type(model).__name__}.")
+        raise RequestError(
+            "model",
+            f"`model` must be a torch.nn.Module or the path of a checkpoint, got {type(model).__name__}.",
+        )
     parameters = dict(model.named_parameters())
     lazy = [name for name, parameter in parameters.items() if is_lazy(parameter)]
     if lazy:
@@ -189,12 +192,16 @@ def find_tensor(model: nn.Module, tensors: Mapping[str, PrunableTensor], layer: 
             return tensors[name]
     some = ", ".join(list(tensors)[:4]) + (", …" if len(tensors) > 4 else "")
     modules = dict(model.named_modules())
-    if isinstance(layer, str) and layer in modules:
+    reasons = not_prunable(model)
+    named = next(
+        (name for name in (layer, f"{layer}.weight") if isinstance(name, str) and name in reasons), None
+    )
+    if named is not None:
+        why = f"{named} {reasons[named]}"
+    elif isinstance(layer, str) and layer in modules:
         own = [name for name in tensors if name.rpartition(".")[0] == layer]
         holder = f"{layer or 'the model itself'} ({type(modules[layer]).__name__})"
         why = f"{holder} has {', '.join(own)}" if own else f"{holder} has no weight of its own to prune"
-    elif isinstance(layer, str) and layer in (reasons := not_prunable(model)):
-        why = f"{layer} {reasons[layer]}"
     else:
         why = f"the model has no parameter named {layer!r}"
     raise RequestError("layer", f"`layer` must be one of {some}: {why}.")

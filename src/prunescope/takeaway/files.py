@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
+from torch import Tensor
 
 from prunescope.errors import RequestError
 from prunescope.session import Session
-from prunescope.sources import Checkpoint, save_pruned
+from prunescope.sources import PICKLED, Checkpoint, save_pruned
 from prunescope.takeaway.code import code
 from prunescope.takeaway.model import sparse_state
 from prunescope.takeaway.plan import plan
@@ -40,7 +43,7 @@ MOST_THROUGH_PAGE = 64_000_000
 def _weights(session: Session) -> bytes:
     model = session.source.model
     if not isinstance(model, Checkpoint):
-        return safetensors.torch.save(sparse_state(session), {"format": "pt"})
+        return _safetensors(sparse_state(session))
     size = sum(file.path.stat().st_size for file in model.files)
     if size > MOST_THROUGH_PAGE or model.index is not None:
         why = f"has {size / 1e6:,.0f} MB" if model.index is None else f"lies in {len(model.files)} files"
@@ -63,9 +66,12 @@ def file_name(session: Session, what: str) -> str:
     return FILES[what].name
 
 
-def _masks(session: Session) -> bytes:
-    masks = {name: mask.cpu().contiguous().clone() for name, mask in session.history.masks().items()}
-    return safetensors.torch.save(masks, {"format": "pt"})
+def _masks(session: Session) -> dict[str, Tensor]:
+    return {name: mask.cpu().contiguous().clone() for name, mask in session.history.masks().items()}
+
+
+def _safetensors(tensors: dict[str, Tensor]) -> bytes:
+    return safetensors.torch.save(tensors, {"format": "pt"})
 
 
 FILES: Mapping[str, Saved] = {
@@ -74,7 +80,9 @@ FILES: Mapping[str, Saved] = {
         "pruned.safetensors",
         _weights,
     ),
-    "masks": Saved("Masks (safetensors, 1 is kept)", "masks.safetensors", _masks),
+    "masks": Saved(
+        "Masks (safetensors, 1 is kept)", "masks.safetensors", lambda session: _safetensors(_masks(session))
+    ),
     "plan": Saved("Plan (JSON)", "plan.json", lambda session: plan(session).encode()),
     "torch": Saved(
         "Code for torch.nn.utils.prune", "prune_with_torch.py", lambda session: code(session).encode()
@@ -94,7 +102,8 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
     Args:
         session: The session.
         what: A key of `FILES`.
-        path: Where to; its folder exists.
+        path: Where to; its folder exists. Tensors are written as ``torch.save`` does where the name ends in
+            ``.pt``, ``.pth``, ``.bin`` or ``.ckpt``, else as safetensors.
         overwrite: Whether a file that is there may be replaced.
 
     Raises:
@@ -107,12 +116,22 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
         raise RequestError("path", f"`path` {target} exists: pass `overwrite=True` to replace it.")
     if what == "state_dict" and isinstance(session.source.model, Checkpoint):
         return save_pruned(session.source.model, session.history.masks(), target, overwrite=overwrite)
-    content = FILES[what].content(session)
+    tensors = {"state_dict": sparse_state, "masks": _masks}.get(what)
+    if tensors is not None and target.suffix in PICKLED:
+        content = _pickled(tensors(session))
+    else:
+        content = FILES[what].content(session)
     try:
         write_atomically(target, content)
     except OSError as error:
         raise RequestError("path", f"`path` {target} could not be written: {error.strerror}.") from error
     return target
+
+
+def _pickled(tensors: dict[str, Tensor]) -> bytes:
+    file = io.BytesIO()
+    torch.save(tensors, file)
+    return file.getvalue()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -5,11 +5,12 @@ looked at, and the last one read is the only one kept.
 """
 
 from prunescope.sources.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from prunescope.sources.checkpoint.layout import SUFFIXES, offered
+from prunescope.sources.checkpoint.layout import PICKLED, SUFFIXES, offered
 from prunescope.sources.checkpoint.stream import Entry, file_parts, file_size
 from prunescope.sources.checkpoint.write import save_pruned
 
 __all__ = [
+    "PICKLED",
     "SUFFIXES",
     "Checkpoint",
     "Entry",

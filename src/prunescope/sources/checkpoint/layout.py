@@ -17,6 +17,8 @@ PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 SUFFIXES = SAFETENSORS + PICKLED
 """How the names of checkpoint files end."""
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+
 INDEX = ".index.json"
 MAX_INDEX_BYTES = 1 << 26
 
@@ -136,11 +138,25 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _open(path: Path) -> TensorFile:
+    _check_fetched(path)
     if path.name.endswith(SAFETENSORS):
         return SafetensorsFile(path)
     if path.name.endswith(PICKLED):
         return TorchFile(path)
     raise refused(path, f"is no checkpoint: its name must end in {', '.join(SUFFIXES)}")
+
+
+def _check_fetched(path: Path) -> None:
+    """Refuse the note that Git LFS leaves where a large file has not been fetched."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return
+        with open(path, "rb") as file:
+            start = file.read(len(_LFS))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if start == _LFS:
+        raise refused(path, "is not the checkpoint but Git LFS's note of it: fetch it with `git lfs pull`")
 
 
 def _shards(index: Path) -> Mapping[str, list[str]]:

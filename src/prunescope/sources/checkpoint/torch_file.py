@@ -1,4 +1,4 @@
-"""A PyTorch checkpoint (`.pt`, `.pth`, `.bin`): a zip archive of raw numbers and a pickle that names them.
+"""A PyTorch checkpoint (`.pt`, `.pth`, `.bin`, `.ckpt`): an archive of numbers and a pickle that names them.
 
 The pickle is read by ``torch.load(weights_only=True, mmap=True)``, which runs nothing and maps the numbers
 without reading them. Where each tensor lies in the file is worked out once; then the mapping is let go, so
@@ -224,7 +224,8 @@ def _why_not(message: str) -> str:
     what = f" ({found[1]})" if found else ""
     return (
         f"holds more than tensors and plain values{what}: loading that could run code, so it was refused and "
-        "nothing was run; save a plain `state_dict()`, best as safetensors"
+        "nothing was run; if you trust it, `torch.load(..., weights_only=False)` it where its code is, and "
+        "save only the network's `state_dict()`, best as safetensors"
     )
 
 
