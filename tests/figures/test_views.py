@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from prunescope.errors import RequestError
 from prunescope.figures import DARK, VIEW_CHOICES, PruningFigure, View, sentence
 from prunescope.figures.style import LIGHT
 from prunescope.preview import Preview, preview_tensor
+from prunescope.session import Session
+from prunescope.sources import module_source
 from prunescope.spec import PruneSpec, resolve
 from prunescope.tensor import PrunableTensor
 
@@ -99,6 +101,20 @@ def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() ->
         scores = preview.tensor.weight.abs()[which].numpy()
         assert (columns.high - columns.low).tolist() == np.histogram(scores, chart._edges)[0].tolist()
     assert chart._threshold.get_xdata()[0] == preview.threshold
+
+
+def test_the_words_over_a_narrow_histogram_are_whole_up_to_the_threshold() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(1000, 1000), torch.nn.Linear(1000, 900))
+    session = Session(module_source(model))
+    pooled = replace(session.first_spec, method="global_unstructured", amount=0.5)
+    picture = PruningFigure()
+    picture.figure.set_size_inches(8.3, 5.2)
+    preview = session.preview(session.resolve(pooled))
+    picture.update(preview)
+    name, line = picture._names[2].get_text(), picture._lines[2].get_text()
+    assert picture.scores.get_visible()
+    assert name == "magnitude |w| in the model"
+    assert line.startswith(f"|w| ≤ {preview.threshold:.3g} · 950,000 of ")
 
 
 def test_a_histogram_of_few_scores_shows_as_many_pruned_as_there_are() -> None:

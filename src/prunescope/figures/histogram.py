@@ -83,12 +83,15 @@ class ScoreHistogram:
 
     def title(self, preview: Preview) -> str:
         """Return what the chart shows."""
-        return f"{score_name(preview)} of the {preview.unit_name}"
+        where = "in the model" if preview.method.pooled else f"of the {preview.unit_name}"
+        return f"{score_name(preview)} {where}"
 
     def line(self, preview: Preview) -> str:
-        """Return what the step does, in a line."""
+        """Return what the step does, in a line: first the threshold, which is told nowhere else."""
         text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
-        return text if preview.threshold is None else f"{text} · at most {preview.threshold:.3g}"
+        if preview.threshold is None:
+            return text
+        return f"{'norm' if preview.method.norm_scores else '|w|'} ≤ {preview.threshold:.3g} · {text}"
 
 
 def _pruned(preview: Preview, scores: int) -> int:
