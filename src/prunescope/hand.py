@@ -48,10 +48,12 @@ def _listed(text: str) -> Iterator[int | None]:
     """Yield the numbers that ``text`` lists, and None for what is no number."""
     for word in filter(None, re.split(r"[,;\s]+", re.sub(r"\s*[-–]\s*", "-", text))):
         match = _RANGE.fullmatch(word)
-        if match is None:
-            yield None
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        # A range that runs backwards is refused: empty as it is, it would clear the field without a word.
+        if first <= last:
+            yield from range(first, last + 1)
         else:
-            yield from range(int(match[1]), int(match[2] or match[1]) + 1)
+            yield None
 
 
 def _refusal(parameter: str, channels: object) -> RequestError:

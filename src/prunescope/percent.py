@@ -1,4 +1,4 @@
-"""How a fraction is written for people, everywhere the same."""
+"""How numbers are written for people, everywhere the same."""
 
 
 def percent(fraction: float) -> str:
@@ -9,3 +9,13 @@ def percent(fraction: float) -> str:
         '25.0 %'
     """
     return f"{100 * fraction:.1f} %"
+
+
+def number(value: float) -> str:
+    """Return ``value`` to three digits, or whole where it has more: no exponent that an axis would not have.
+
+    Example:
+        >>> number(0.12345), number(8704.2), number(3.2e-7), number(2e9)
+        ('0.123', '8,704', '3.2e-07', '2e+09')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"

@@ -201,6 +201,11 @@ def test_what_cannot_be_met_is_refused_with_a_sentence(explorer: Explorer) -> No
         explorer.keep_channels = [0.5]
     with pytest.raises(RequestError, match="`keep_channels` must list channels, .*got True"):
         explorer.keep_channels = True
+    explorer.keep_channels = [5]
+    with pytest.raises(RequestError, match="`keep_channels` must list channels, .*got '7-3'"):
+        explorer.keep_channels = "7-3"
+    assert explorer.keep_channels == (5,)
+    explorer.keep_channels = []
     assert explorer.spec.by_hand == ""
     gone = pruned(explorer)[0]
     explorer.apply()

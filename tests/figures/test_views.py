@@ -117,6 +117,13 @@ def test_the_words_over_a_narrow_histogram_are_whole_up_to_the_threshold() -> No
     assert line.startswith(f"|w| ≤ {preview.threshold:.3g} · 950,000 of ")
 
 
+def test_a_large_threshold_is_written_as_the_axis_writes_it() -> None:
+    preview = preview_of(tensor(4, 50), method="ln_structured", amount=1, n=0.5)
+    assert 1000 < preview.threshold < 10_000
+    line = drawn(preview)._lines[1].get_text()
+    assert line == f"1 of 4 pruned · norm ≤ {preview.threshold:,.0f}"
+
+
 def test_a_histogram_of_few_scores_shows_as_many_pruned_as_there_are() -> None:
     # 0.6 is pruned, and begins the bin that 0.7 is in.
     weight = torch.tensor([0.4, 0.45, 0.55, 0.6, 0.7, 0.8, 0.9, 1.2])

@@ -15,6 +15,7 @@ from prunescope.figures.columns import Columns
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
+from prunescope.percent import number
 from prunescope.preview import Preview, count_true
 
 BINS = 128
@@ -91,7 +92,7 @@ class ScoreHistogram:
         text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
         if preview.threshold is None:
             return text
-        return f"{'norm' if preview.method.norm_scores else '|w|'} ≤ {preview.threshold:.3g} · {text}"
+        return f"{'norm' if preview.method.norm_scores else '|w|'} ≤ {number(preview.threshold)} · {text}"
 
 
 def _pruned(preview: Preview, scores: int) -> int:

@@ -17,6 +17,7 @@ from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import across_locator, frame, halo
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
+from prunescope.percent import number
 from prunescope.preview import Preview
 from prunescope.prune import Norm, channel_norms
 
@@ -206,7 +207,7 @@ class NormChart:
         if preview.threshold is None:
             return text
         name = "norm" if view.norms == "raw" else "norm / size"
-        return f"{text} · {name} ≤ {preview.threshold / _divisor(preview, view):.3g}"
+        return f"{text} · {name} ≤ {number(preview.threshold / _divisor(preview, view))}"
 
 
 def by_hand_mark(theme: Theme) -> dict[str, Any]:

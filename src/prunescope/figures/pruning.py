@@ -41,7 +41,7 @@ from prunescope.figures.norms import NormChart
 from prunescope.figures.reading import channel_reading, click_reading, weight_reading
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.percent import percent
+from prunescope.percent import number, percent
 from prunescope.preview import Preview
 
 _HEATMAP, _NORMS = 0.575, 0.6
@@ -312,7 +312,7 @@ class PruningFigure:
         text = f"{preview.method.title}{by_hand} · {percent(preview.sparsity)} pruned"
         if preview.threshold is None or preview.method.structured or self.scores.get_visible():
             return text
-        return f"{text} · |w| ≤ {preview.threshold:.3g}"
+        return f"{text} · |w| ≤ {number(preview.threshold)}"
 
     def _draw_legend(self, preview: Preview, view: View, largest_weight: float | None) -> None:
         for legend in self.figure.legends[:]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prunescope.figures.norms import norm_name
 from prunescope.hand import IN_PART, KEPT, PRUNED
-from prunescope.percent import percent
+from prunescope.percent import number, percent
 from prunescope.preview import Preview
 
 
@@ -32,9 +32,9 @@ def sentence(preview: Preview) -> str:
     if len(norms):
         of = "" if preview.method.structured else f" of the {preview.tensor.axis(spec.dim)}"
         low, high = float(norms.min()), float(norms.max())
-        words.append(f"{norm_name(spec.n)}s{of} {low:.3g} to {high:.3g}")
+        words.append(f"{norm_name(spec.n)}s{of} {number(low)} to {number(high)}")
     if preview.threshold is not None:
-        words.append(f"threshold {preview.threshold:.3g}")
+        words.append(f"threshold {number(preview.threshold)}")
     if preview.spec.by_hand:
         words.append(f"by hand {preview.spec.by_hand}")
     return ", ".join(words) + "."
@@ -52,7 +52,7 @@ def channel_reading(preview: Preview, channel: int) -> str:
     state = channel_state(preview, channel)
     by_hand = {*preview.spec.keep_channels, *preview.spec.prune_channels}
     hand = " by hand" if channel in by_hand else ""
-    return f"channel {channel:,} · {name} {norm:.3g} · rank {rank:,}/{len(norms):,} · {state}{hand}"
+    return f"channel {channel:,} · {name} {number(norm)} · rank {rank:,}/{len(norms):,} · {state}{hand}"
 
 
 def click_reading(preview: Preview, channel: int) -> str:
@@ -79,12 +79,12 @@ def weight_reading(preview: Preview, index: Sequence[int]) -> str:
     """Return index, weight, score and state of one weight."""
     place = tuple(index)
     weight = float(preview.tensor.weight[place])
-    words = [f"[{', '.join(map(str, place))}] = {weight:.3g}".replace("-", "−")]
+    words = [f"[{', '.join(map(str, place))}] = {number(weight)}".replace("-", "−")]
     if preview.has_scores:
         channel = place[preview.spec.dim]
         by_norm = preview.method.norm_scores
         score = float(preview.norms.now[channel]) if by_norm else _magnitude(preview, place)
-        words.append(f"score {score:.3g}")
+        words.append(f"score {number(score)}")
     earlier = preview.tensor.default_mask
     if preview.mask[place]:
         words.append("kept")
