@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from prunescope.analysis import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
@@ -29,6 +28,7 @@ from prunescope.preview import (
     tensor_norms,
 )
 from prunescope.prune import Ranking
+from prunescope.prune.product import where_kept
 from prunescope.silence import Silence
 from prunescope.sources import Source
 from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
@@ -297,7 +297,7 @@ class Session:
     def weights(self, variant: Variant) -> dict[str, Tensor]:
         """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors."""
         return {
-            name: torch.where(mask.to(self.tensors[name].device), self.tensors[name].weight, 0)
+            name: where_kept(mask.to(self.tensors[name].device), self.tensors[name].weight)
             for name, mask in variant.masks.items()
         }
 

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from prunescope.prune.product import where_kept
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 KERNEL = {
@@ -159,7 +161,7 @@ class PrunableTensor:
     @property
     def effective(self) -> Tensor:
         """Return the weight as earlier steps left it, zero where they pruned: what torch ranks next."""
-        return self.weight if self.default_mask is None else torch.where(self.default_mask, self.weight, 0)
+        return self.weight if self.default_mask is None else where_kept(self.default_mask, self.weight)
 
     @property
     def shape(self) -> tuple[int, ...]:

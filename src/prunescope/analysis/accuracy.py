@@ -16,6 +16,7 @@ from torch.func import functional_call
 from prunescope.analysis.randomness import untouched_randomness
 from prunescope.errors import RequestError
 from prunescope.percent import percent
+from prunescope.prune.product import where_kept
 from prunescope.sources import Inputs
 
 BATCH = 128
@@ -213,7 +214,7 @@ def _fill(model: nn.Module, name: str, mask: Tensor) -> None:
     module = model.get_submodule(prefix)
     stored = plain if plain in module._parameters else f"{plain}_orig"
     parameter = module.get_parameter(stored)
-    masked = torch.where(mask.to(parameter.device), parameter.detach(), 0)
+    masked = where_kept(mask.to(parameter.device), parameter.detach())
     setattr(module, stored, nn.Parameter(masked, parameter.requires_grad))
     if plain in vars(module):
         vars(module)[plain] = masked  # Read by whoever uses the weight without calling its layer.

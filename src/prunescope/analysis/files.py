@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from prunescope.prune.product import where_kept
 from prunescope.sources import Checkpoint, Entry, file_parts
 
 CHUNK = 1 << 18
@@ -123,7 +124,7 @@ def _memory(value: Tensor) -> tuple[int, torch.Size]:
 
 
 def _with_zeros(value: Tensor, mask: Tensor | None) -> Tensor:
-    return value if mask is None else torch.where(mask.to(value.device), value, 0)
+    return value if mask is None else where_kept(mask.to(value.device), value)
 
 
 def _as_mask(mask: Tensor | None, entry: Entry) -> Tensor:

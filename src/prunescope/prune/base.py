@@ -18,7 +18,7 @@ from prunescope.prune import attach
 from prunescope.prune.combine import next_mask
 from prunescope.prune.compat import counts_as, is_method, known_to_torch
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import masked
+from prunescope.prune.product import masked, where_kept
 from prunescope.prune.reuse import Kept, keep
 from prunescope.prune.selection import Ranking
 
@@ -115,7 +115,7 @@ class BasePruningMethod(ABC):
         Raises:
             ValueError: a score is NaN.
         """
-        return self.rank(t if default_mask is None else torch.where(default_mask, t, 0), default_mask)
+        return self.rank(t if default_mask is None else where_kept(default_mask, t), default_mask)
 
     def apply_mask(self, module: Module) -> Tensor:
         """Return the masked tensor of ``module``, of the shape and dtype of ``module.name_orig``.

@@ -30,8 +30,28 @@ def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:
         product = orig * mask.to(orig.dtype)
         if math.isfinite(_sum(product.detach())):
             return product
-    kept = torch.where(mask.to(torch.bool), orig, torch.zeros((), dtype=orig.dtype, device=orig.device))
+    kept = where_kept(mask.to(torch.bool), orig)
     return kept * mask.to(orig.dtype) if soft else kept
+
+
+def where_kept(mask: Tensor, t: Tensor) -> Tensor:
+    """Return ``t`` where the boolean ``mask`` is True, and zero elsewhere.
+
+    Args:
+        mask: Boolean tensor that broadcasts to the shape of ``t``, on its device.
+        t: Tensor of any shape and dtype.
+
+    Example:
+        >>> where_kept(torch.tensor([True, False]), torch.tensor([1.0, 2.0]))
+        tensor([1., 0.])
+    """
+    try:
+        return torch.where(mask, t, torch.zeros((), dtype=t.dtype, device=t.device))
+    except RuntimeError:  # Older versions of torch do without it for float8, and for unsigned integers.
+        return torch.where(mask, t.detach().view(_BITS[t.itemsize]), 0).view(t.dtype)
+
+
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 # On a CPU a product is several times as fast as `where`, and its sum shows whether anything in it, masked or

@@ -68,6 +68,14 @@ class Seen:
 # The binding itself: every forward pass asks.
 _address = torch._C._data_address  # type: ignore[attr-defined]
 
+
+def _users(t: Tensor) -> int:
+    """Return how many know the memory of ``t``, counted in the way of this version of torch."""
+    return int(torch._C._storage_Use_Count(t.untyped_storage()._cdata))
+
+
+_ALONE = _users(torch.empty(1))
+
 # Two threads must not make the first lazy copy of one tensor at the same time.
 _copying = threading.Lock()
 
@@ -81,8 +89,7 @@ def _lazy_copy(t: Tensor) -> Tensor | None:
     if t.device.type != "cpu":
         return None
     with _copying:
-        # Counted are the tensor and the handle by which the count is asked for.
-        if torch._C._storage_Use_Count(t.untyped_storage()._cdata) > 2:
+        if _users(t) > _ALONE:
             return None
         try:
             return torch._lazy_clone(t)

@@ -16,6 +16,7 @@ from torch import Tensor
 from prunescope.prune.blocks import row_blocks
 from prunescope.prune.errors import NormError
 from prunescope.prune.memory import fresh
+from prunescope.prune.product import where_kept
 
 Norm: TypeAlias = int | float | str
 
@@ -189,7 +190,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = No
 
 
 def _effective(weight: Tensor, mask: Tensor | None) -> Tensor:
-    return widened(weight if mask is None else torch.where(mask, weight, 0))
+    return widened(weight if mask is None else where_kept(mask, weight))
 
 
 def _norms(wide: Tensor, n: float, axis: int) -> Tensor:
