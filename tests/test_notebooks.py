@@ -65,6 +65,16 @@ def test_no_code_on_the_page_gives_an_answer_away(path: Path) -> None:
     assert all(cell.metadata.jupyter.source_hidden for cell in cells if cell.cell_type == "code")
 
 
+CHOICE = re.compile(r"ask_choice\([^\[]*\[(\w+), [^\]]*\],\s+(\w+)[ ,]")
+
+
+def test_who_always_takes_the_first_answer_is_seldom_right() -> None:
+    choices = [choice for path in LESSONS for choice in CHOICE.findall("\n".join(source(path, "code")))]
+    right = [first == answer for first, answer in choices]
+    assert len(right) >= 12
+    assert 0.1 < sum(right) / len(right) < 0.4
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_what_a_lesson_does_not_need_is_hidden(path: Path) -> None:
     code = "\n".join(source(path, "code"))
