@@ -208,6 +208,36 @@ def test_the_slider_moves_by_keyboard(dashboard: Dashboard) -> None:
     dashboard.wait_for("35 % of 64", "22 (34.4 %)")
 
 
+FOCUSED = """() => {
+    const focused = document.activeElement, style = getComputedStyle(focused);
+    const name = focused.getAttribute('aria-label') || focused.labels?.[0]?.innerText || focused.innerText;
+    const wide = style.outlineStyle === 'auto' || parseFloat(style.outlineWidth) >= 2;
+    return focused === document.body ? null : [name, style.outlineStyle !== 'none' && wide];
+}"""
+
+
+def test_where_the_keyboard_is_is_seen_on_every_control(dashboard: Dashboard) -> None:
+    seen: dict[str, bool] = {}
+    dashboard.page.keyboard.press("Tab")
+    while focused := dashboard.page.evaluate(FOCUSED):
+        seen[focused[0]] = focused[1]
+        dashboard.page.keyboard.press("Tab")
+    assert {"Model", "Method", "Keep", "View", "Amount", "Amount, by hand", "Apply", "Copy link"} <= set(seen)
+    assert [name for name, outlined in seen.items() if not outlined] == []
+
+
+def test_the_arrow_of_a_list_is_light_where_the_page_is_dark(voila_url: str, open_page: OpenPage) -> None:
+    arrows = []
+    for scheme in ("light", "dark"):
+        page = open_page(color_scheme=scheme)
+        page.goto(voila_url)
+        layer = page.get_by_label("Layer", exact=True)
+        layer.wait_for()
+        arrows.append(layer.evaluate("element => getComputedStyle(element).backgroundImage"))
+    assert arrows[0] != arrows[1]
+    assert "stroke='%23ddd'" in arrows[1]
+
+
 def test_bad_input_is_answered_beside_its_control_and_the_picture_stays(dashboard: Dashboard) -> None:
     mask, _, _ = pruned_by_torch("cnn", CNN, lambda m, name: oracle.ln_structured(m, name, 0.3, 2, 0))
     dashboard.wait_for_mask(mask)
