@@ -33,7 +33,7 @@ class Step:
     """
 
     spec: PruneSpec | Silence
-    masks: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor] = field(repr=False)
     units: int
     pruned_units: int
     unit_name: str

@@ -57,13 +57,13 @@ class Preview:
 
     spec: PruneSpec
     tensor: PrunableTensor
-    mask: Tensor
-    norms: ChannelNorms
+    mask: Tensor = field(repr=False)
+    norms: ChannelNorms = field(repr=False)
     units: int
     pruned_units: int
     threshold: float | None
-    chosen: Tensor
-    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    chosen: Tensor = field(repr=False)
+    masks: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     pruned_before: int = 0
 
     @property

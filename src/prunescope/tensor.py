@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -134,9 +134,9 @@ class PrunableTensor:
 
     name: str
     layer_type: str
-    data: Tensor | Numbers
+    data: Tensor | Numbers = field(repr=False)
     axes: tuple[str, ...]
-    default_mask: Tensor | None = None
+    default_mask: Tensor | None = field(default=None, repr=False)
     detail: str = ""
 
     @property

@@ -197,6 +197,15 @@ def test_code_gets_the_sentence_as_an_error(explorer: Explorer, name: str) -> No
         explore(net(), **{name: "nonsense"})
 
 
+def test_what_a_notebook_prints_of_a_preview_or_a_step_is_a_few_lines(explorer: Explorer) -> None:
+    explorer.apply()
+    explorer.amount = 0.25
+    for text in (repr(explorer.preview), repr(explorer.history)):
+        assert "amount=" in text
+        assert "pruned_units=" in text
+        assert "tensor([" not in text
+
+
 def test_a_notebook_prints_the_sentence_without_a_traceback() -> None:
     assert RequestError("n", "No.")._render_traceback_() == ["RequestError: No."]
 

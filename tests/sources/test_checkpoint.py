@@ -302,8 +302,11 @@ def test_nothing_outside_the_folder_can_be_opened(tmp_path: Path) -> None:
 def test_a_folder_with_several_checkpoints_asks_which(tmp_path: Path) -> None:
     safetensors_file(tmp_path, name="a")
     safetensors_file(tmp_path, name="b")
-    with pytest.raises(RequestError, match=r"holds several checkpoints: name one of a\.safetensors, b\."):
+    with pytest.raises(
+        RequestError, match=r"holds several checkpoints: name one of a\.safetensors, b\."
+    ) as caught:
         open_checkpoint(tmp_path)
+    assert str(caught.value).endswith(f", or offer all: `prunescope --models {tmp_path.name}`.")
 
 
 def test_a_module_can_be_loaded_from_what_was_read(tmp_path: Path) -> None:

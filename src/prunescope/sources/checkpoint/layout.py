@@ -131,7 +131,12 @@ def _in_folder(folder: Path) -> Path:
     for suffixes in (tuple(s + INDEX for s in SAFETENSORS), SAFETENSORS, _indexes(), PICKLED):
         found = sorted(name for name in there if name.endswith(suffixes))
         if len(found) > 1:
-            raise refused(folder, f"holds several checkpoints: name one of {', '.join(found[:4])}")
+            some = ", ".join(found[:4])
+            raise refused(
+                folder,
+                f"holds several checkpoints: name one of {some}, or offer all: "
+                f"`prunescope --models {folder.name}`",
+            )
         if found:
             return there[found[0]]
     raise refused(folder, f"holds no checkpoint: no file there ends in {', '.join(SUFFIXES)}")
