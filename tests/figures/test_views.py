@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -225,6 +226,58 @@ def test_the_numbers_of_a_small_tensor_stand_in_its_cells() -> None:
     assert numbers(drawn(preview)) == shown
     assert numbers(drawn(preview, heatmap="scores")) == [text.removeprefix("−") for text in shown]
     assert numbers(drawn(preview_of(tensor(3, 13), amount=0.5))) == []
+
+
+def test_small_numbers_stay_short() -> None:
+    weights = torch.tensor([[0.25, -0.0034, 0.00004, 0.0]])
+    preview = preview_of(PrunableTensor("w", "Linear", weights, ("outputs", "inputs")), amount=1)
+    assert numbers(drawn(preview)) == ["0.25", "−0.003", "4e−5", "0.00"]
+
+
+@pytest.mark.parametrize("spread", [1.05, 3.0, 30.0, 1e4])
+@pytest.mark.parametrize("scale", VIEW_CHOICES["scale"])
+def test_ticks_of_norms_lie_neither_on_each_other_nor_on_their_label(spread: float, scale: str) -> None:
+    weights = torch.full((6, 9, 8, 8), 0.024) * torch.logspace(0, -np.log10(spread), 6).reshape(6, 1, 1, 1)
+    axes = ("outputs", "inputs", "rows", "columns")
+    picture = PruningFigure(Figure(figsize=(4.2, 5), dpi=100))
+    preview = preview_of(PrunableTensor("w", "Conv2d", weights, axes), method="ln_structured", amount=2)
+    picture.update(preview, View(chart="norms", scale=scale, norms="per_weight"))
+    canvas = FigureCanvasAgg(picture.figure)
+    canvas.draw()
+    renderer, axis = canvas.get_renderer(), picture.bars.yaxis
+    low, high = picture.bars.get_ylim()
+    ticks = [label for place, label in zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
+             if low <= place <= high]  # fmt: skip
+    boxes = [label.get_window_extent(renderer) for label in ticks]
+    assert len(boxes) >= 2
+    assert all(one.y1 <= other.y0 for one, other in pairwise(boxes))
+    assert min(box.x0 for box in boxes) >= axis.label.get_window_extent(renderer).x1 - 1
+
+
+def test_the_first_and_the_last_channel_have_a_whole_frame() -> None:
+    picture = drawn(preview_of(tensor(6, 5), method="ln_structured", amount=2))
+    for channel in (0, 5):
+        picture.point(picture.place_at(picture.bars, channel, 0.1))
+        for box, axes in ((picture._heat._band, picture.heatmap), (picture._norms._light, picture.bars)):
+            assert box.get_visible()
+            assert not box.get_clip_on()
+            shown, around = box.get_window_extent(), axes.bbox
+            assert shown.x0 >= around.x0 - 3
+            assert shown.x1 <= around.x1 + 3
+    picture.heatmap.set_ylim(3.5, 1.5)
+    picture.point(picture.place_at(picture.bars, 5, 0.1))
+    assert not picture._heat._band.get_visible(), "out of sight"
+
+
+def test_a_legend_of_two_rows_is_read_row_by_row() -> None:
+    picture = PruningFigure(Figure(figsize=(4.2, 5), dpi=100))
+    preview = preview_of(tensor(6, 5), method="ln_structured", amount=2)
+    picture.update(preview, View(heatmap="weights", colour_range="channel"))
+    canvas = FigureCanvasAgg(picture.figure)
+    canvas.draw()
+    boxes = {text.get_text(): text.get_window_extent() for text in picture.figure.legends[0].get_texts()}
+    read = sorted(boxes, key=lambda text: (-round(boxes[text].y0 / 8), boxes[text].x0))
+    assert read == ["negative", "0", "positive", "kept", "pruned", "threshold"]
 
 
 def test_zooming_in_reduces_the_visible_part_until_single_weights_show() -> None:

@@ -305,11 +305,18 @@ def across_locator(axes: Axes) -> MaxNLocator:
 
 
 def frame(box: Rectangle, axes: Axes, across: tuple[float, float], down: tuple[float, float]) -> None:
-    """Lay ``box`` around a part of ``axes``, with a line's width between, so that it hides none of it."""
+    """Lay ``box`` around what is in sight of a part of ``axes``, with a line's width between.
+
+    So it hides none of it. It may reach out of the axes by as much: the first and the last are framed whole.
+    """
     corners = axes.transData.transform([(across[0], down[0]), (across[1], down[1])])
+    low, high = np.maximum(corners.min(0), axes.bbox.min), np.minimum(corners.max(0), axes.bbox.max)
+    if (low > high).any():
+        box.set_visible(False)
+        return
     gap = 2.5 * axes.figure.dpi / 100
-    low, high = corners.min(0) - gap, corners.max(0) + gap
-    (x0, y0), (x1, y1) = axes.transData.inverted().transform([low, high])
+    (x0, y0), (x1, y1) = axes.transData.inverted().transform([low - gap, high + gap])
+    box.set_clip_on(False)
     box.set_bounds(x0, y0, x1 - x0, y1 - y0)
 
 
@@ -343,8 +350,10 @@ def _lightness(colour: NDArray[np.uint8]) -> float:
 
 
 def _short(value: float) -> str:
-    text = f"{value:.2f}" if abs(value) >= 0.005 or value == 0 else f"{value:.0e}"
-    return text.replace("-", "−")
+    """Return ``value`` in six letters or so: ``"0.19"``, ``"−0.003"``, ``"4e−5"``."""
+    size = abs(value)
+    form = ".2f" if size >= 0.005 or size == 0 else ".3f" if size >= 0.0005 else ".0e"
+    return f"{value:{form}}".replace("e-0", "e-").replace("-", "−")
 
 
 def _across_label(tensor: PrunableTensor, layout: MatrixLayout) -> str:

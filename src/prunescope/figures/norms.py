@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from prunescope.figures.columns import Columns
@@ -29,6 +30,9 @@ GRIP = 5
 
 MAX_APART = 96
 """Bars with gaps between them at the most."""
+
+_STEPS = (1, 2, 5, 10)
+"""Between ticks, times a power of ten: their numbers are short."""
 
 
 class NormChart:
@@ -81,15 +85,14 @@ class NormChart:
         if view.scale == "log" and positive.size:
             self.axes.set_ylim(float(positive.min()) * 0.7, highest * 1.3)
             self.axes.set_yscale("log")
-            # Powers of ten, matplotlib's way, are so wide that they lie on the label.
-            self.axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-            self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            self.axes.yaxis.set_major_locator(_log_locator(*self.axes.get_ylim()))
+            self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
             self.axes.yaxis.set_minor_formatter(NullFormatter())
             return
         self.axes.set_yscale("linear")
         self.axes.set_ylim(0, highest * 1.08 or 1.0)
-        self.axes.yaxis.set_major_locator(MaxNLocator(5))
-        self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        self.axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+        self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
     def _label(self, preview: Preview, view: View) -> None:
         tensor, spec = preview.tensor, preview.spec
@@ -208,6 +211,28 @@ class NormChart:
             return text
         name = "norm" if view.norms == "raw" else "norm / size"
         return f"{text} · {name} ≤ {number(preview.threshold / _divisor(preview, view))}"
+
+
+def _log_locator(low: float, high: float) -> Locator:
+    """Return what finds places for ticks from ``low`` to ``high``: the handful there is room for."""
+    decades = math.log10(high / low)
+    if decades < 0.7:
+        return MaxNLocator(4, steps=_STEPS)
+    return LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6)
+
+
+def short_number(value: float) -> str:
+    """Return ``value`` so short that beside an axis it does not lie on the label; powers of ten would.
+
+    Example:
+        >>> short_number(0.15), short_number(0.00025)
+        ('0.15', '2.5e−4')
+    """
+    text = f"{value:g}"
+    if len(text) <= 5 and "e" not in text:
+        return text.replace("-", "−")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}".replace("-", "−")
 
 
 def by_hand_mark(theme: Theme) -> dict[str, Any]:

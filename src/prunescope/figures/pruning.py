@@ -318,9 +318,11 @@ class PruningFigure:
         for legend in self.figure.legends[:]:
             legend.remove()
         above = self._strip / 100 / self.figure.get_figheight()
+        handles = legend_handles(preview, view, self.theme, largest_weight)
+        columns = -(-len(handles) // self._legend_rows())
+        in_rows = [handle for column in range(columns) for handle in handles[column::columns]]
         self.figure.legend(
-            handles=legend_handles(preview, view, self.theme, largest_weight), loc="lower left",
-            ncols=-(-entries(preview, view) // self._legend_rows()), frameon=False, fontsize=9,
+            handles=in_rows, loc="lower left", ncols=columns, frameon=False, fontsize=9,
             labelcolor=self.theme.ink, bbox_to_anchor=(0.0, above), handlelength=2.1, columnspacing=1.2,
         )  # fmt: skip
 

@@ -70,7 +70,7 @@ def channel_state(preview: Preview, channel: int) -> str:
     if kept == mask.numel():
         return "kept"
     if kept:
-        return f"{percent(kept / mask.numel())} of its weights kept"
+        return f"{percent(kept / mask.numel())} kept"
     earlier = preview.tensor.default_mask
     return "pruned" if earlier is None or earlier.select(spec.dim, channel).any() else "pruned earlier"
 
