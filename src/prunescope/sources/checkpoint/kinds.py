@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prunescope.tensor import KERNEL, recurrent_axis_names
 
 _EMBEDDING = re.compile(r"(^|[._])(\w*embed\w*|emb|wte|wpe|token_type|vocab\w*)([._]|$)", re.IGNORECASE)
+_POSITION = re.compile(r"(^|[._])(pos|position|wpe)", re.IGNORECASE)
 _RECURRENT = re.compile(r"weight_[ih]h_l\d+(_reverse)?$")
 _MODES = {4: "LSTM", 3: "GRU", 1: "RNN"}
 _LONGEST_KERNEL = 64
@@ -64,7 +65,8 @@ def _matrix(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, .
     if own == "in_proj_weight":
         return Kind("likely MultiheadAttention", ("query, key, value features", "embedding features"))
     if _EMBEDDING.search(name.removesuffix(".weight")) and not _bias(name, shapes):
-        return Kind("likely Embedding", ("vocabulary entries", "embedding features"))
+        entries = "positions" if _POSITION.search(name) else "vocabulary entries"
+        return Kind("likely Embedding", (entries, "embedding features"))
     if _bias_is_second(name, shape, shapes):
         return Kind("likely Linear, transposed", ("input features", "output features"))
     return Kind("likely Linear", ("output features", "input features"))
