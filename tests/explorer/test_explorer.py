@@ -197,13 +197,16 @@ def test_code_gets_the_sentence_as_an_error(explorer: Explorer, name: str) -> No
         explore(net(), **{name: "nonsense"})
 
 
-def test_what_a_notebook_prints_of_a_preview_or_a_step_is_a_few_lines(explorer: Explorer) -> None:
+def test_what_a_notebook_prints_is_a_few_lines(explorer: Explorer) -> None:
     explorer.apply()
     explorer.amount = 0.25
-    for text in (repr(explorer.preview), repr(explorer.history)):
-        assert "amount=" in text
-        assert "pruned_units=" in text
-        assert "tensor([" not in text
+    for shown, said in {
+        explorer.preview: "pruned_units=",
+        explorer.history: "pruned_units=",
+        explorer.compare(): "model_sparsity=",
+    }.items():
+        assert said in repr(shown)
+        assert "tensor([" not in repr(shown)
 
 
 def test_a_notebook_prints_the_sentence_without_a_traceback() -> None:

@@ -44,9 +44,9 @@ class Side:
 
     title: str
     what: str
-    mask: Tensor
+    mask: Tensor = field(repr=False)
     model_sparsity: float
-    variant: Any = None
+    variant: Any = field(default=None, repr=False)
     accuracy: Accuracy | None = None
     numbers: Numbers | None = None
     file: int | None = None
@@ -101,7 +101,7 @@ class Comparison:
     tensor: PrunableTensor
     n: Norm
     dim: int
-    norms: Tensor
+    norms: Tensor = field(repr=False)
     a: Side
     b: Side
     measures: frozenset[str] = frozenset()
