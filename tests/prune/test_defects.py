@@ -218,12 +218,13 @@ def amount_nan(prune):
 
 @row
 def masked_nan_is_zero(prune):
-    layer = linear(3, 1)
-    layer.weight.data = torch.tensor([[math.nan, math.inf, 1.0]])
-    prune.custom_from_mask(layer, "weight", torch.tensor([[0, 0, 1]]))
-    assert layer.weight.tolist() == [[0.0, 0.0, 1.0]]
-    assert layer(torch.ones(1, 3)).isfinite().all()
-    assert prune.remove(layer, "weight").weight.tolist() == [[0.0, 0.0, 1.0]]
+    for gone in (math.nan, math.inf, -math.inf):
+        layer = linear(3, 1)
+        layer.weight.data = torch.tensor([[gone, -2.0, -1.0]])
+        prune.custom_from_mask(layer, "weight", torch.tensor([[0, 0, 1]]))
+        assert layer.weight.tolist() == [[0.0, 0.0, -1.0]]
+        assert layer(torch.ones(1, 3)).isfinite().all()
+        assert prune.remove(layer, "weight").weight.tolist() == [[0.0, 0.0, -1.0]]
 
 
 @row

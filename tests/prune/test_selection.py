@@ -13,6 +13,7 @@ from prunescope.prune import (
     validate_dim,
     validate_norm,
 )
+from prunescope.prune.partition import sample_step
 
 
 @pytest.mark.parametrize(
@@ -169,20 +170,21 @@ def test_ranking_slides_as_it_starts():
 
 
 COUNT = 1 << 16
+STEP = sample_step(COUNT)
 MISLEADING = {
     "rising": lambda: torch.linspace(0, 1, COUNT),
     "falling": lambda: torch.linspace(1, 0, COUNT),
     "equal": lambda: torch.ones(COUNT),
     "half zeros": lambda: torch.rand(COUNT) * (torch.rand(COUNT) > 0.5),
     "few values": lambda: torch.randint(0, 5, (COUNT,)).float(),
-    "small where the sample looks": lambda: torch.rand(COUNT).index_fill_(0, torch.arange(0, COUNT, 33), 0),
+    "small where the sample looks": lambda: torch.rand(COUNT).index_fill_(0, torch.arange(0, COUNT, STEP), 0),
     "infinite": lambda: torch.rand(COUNT).index_fill_(0, torch.arange(7), torch.inf),
     "float64": lambda: torch.rand(COUNT, dtype=torch.float64),
 }
 
 
 @pytest.mark.parametrize("values", MISLEADING.values(), ids=MISLEADING)
-@pytest.mark.parametrize("k", [1, COUNT // 33, COUNT // 2, COUNT - 3, COUNT])
+@pytest.mark.parametrize("k", [1, COUNT // STEP, COUNT // 2, COUNT - 3, COUNT])
 @pytest.mark.filterwarnings("ignore:.*infinite")
 def test_scores_that_mislead_a_sample_are_cut_exactly_with_ties_by_lowest_index(values, k):
     torch.manual_seed(0)

@@ -242,7 +242,7 @@ def _gathered(parts: Iterator[Tensor], n: float) -> Tensor:
         held.append(part)
         if len(held) == _PARTS_HELD:
             held = [_combined(torch.stack(held), n, 0)]
-    return _combined(torch.stack(held), n, 0)
+    return held[0] if len(held) == 1 else _combined(torch.stack(held), n, 0)
 
 
 def _combined(norms: Tensor, n: float, dim: int) -> Tensor:

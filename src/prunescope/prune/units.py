@@ -48,14 +48,16 @@ def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | N
     if out.numel() == 0:
         return out
     # Seen as rows of memory: a broadcast whose inner axis is contiguous is several times as fast.
-    inner = math.prod(out.shape[dim + 1 :])
-    row = kept.view(-1, 1) if dim == 0 else kept.view(-1, 1).expand(-1, inner).reshape(1, -1)
-    shape = (len(kept), inner) if dim == 0 else (-1, row.shape[1])
+    row = kept.view(-1, 1)
+    if dim > 0:
+        row = row.expand(-1, math.prod(out.shape[dim + 1 :])).reshape(1, -1)
+    shape = (-1, row.shape[1]) if dim > 0 else (len(kept), -1)
     rows, earlier = out.view(shape), None if default_mask is None else default_mask.view(shape)
     if for_one_thread(out) or (out.dtype == torch.bool and out.device.type == "cpu"):
-        np.copyto(rows.numpy(), row.numpy())
+        array = rows.numpy()
+        np.copyto(array, row.numpy())
         if earlier is not None:
-            np.multiply(rows.numpy(), earlier.numpy(), out=rows.numpy())
+            np.multiply(array, earlier.numpy(), out=array)
     elif earlier is None:
         rows.copy_(row)
     else:
