@@ -405,3 +405,35 @@ def test_a_comparison_says_why_it_has_no_answer() -> None:
 
 def failing(model: nn.Module) -> float:
     raise ValueError("no such file")
+
+
+def test_code_reads_the_numbers_before_and_after_what_is_shown() -> None:
+    asked: list[float] = []
+
+    def measure(model: nn.Module) -> dict[str, float]:
+        asked.append(zeros(model))
+        return {"zeros": asked[-1]}
+
+    explorer = explore(network(), evaluate=measure, layer="0", method="l1_unstructured", amount=8)
+    try:
+        for _ in range(2):
+            before, after = explorer.numbers
+            assert (before.values, after.values) == ({"zeros": 0.0}, {"zeros": 8.0})
+        assert asked == [0.0, 8.0]  # Once each.
+        explorer.amount = 9
+        assert explorer.numbers[1].values == {"zeros": 9.0}
+        assert explorer.accuracy is None
+    finally:
+        explorer.close()
+
+
+def test_code_that_reads_numbers_is_told_why_there_are_none() -> None:
+    explorer = explore(network(), evaluate=lambda model: math.nan)
+    try:
+        with pytest.raises(RequestError, match="`evaluate`"):
+            explorer.numbers  # noqa: B018
+    finally:
+        explorer.close()
+    without = explore(network())
+    assert without.numbers is None
+    without.close()

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.analysis import Accuracy, Comparison, Costs, Effect
+from prunescope.analysis import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.comparing import Choice, Comparing, chosen, compare
 from prunescope.costs import measure
 from prunescope.explorer import acts
-from prunescope.explorer.sides import measured_now
+from prunescope.explorer.sides import measured_now, numbers_now
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
 from prunescope.history import History
@@ -38,6 +38,30 @@ class Attributes(ExplorerState):
         if not self.snapshot.has_data:
             return None
         return self._session.accuracy(), self._session.accuracy(self.preview)
+
+    @property
+    def numbers(self) -> tuple[Numbers, Numbers] | None:
+        """Return what `evaluate` says before and after the preview, asked now if need be; None without it.
+
+        Raises:
+            RequestError: It raises, or does not answer, or not with numbers.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> def zeros(model):
+            ...     return float((model.weight == 0).sum())
+            >>> explorer = explore(nn.Linear(10, 10), method="l1_unstructured", amount=0.3, evaluate=zeros)
+            >>> before, after = explorer.numbers
+            >>> before.values, after.values
+            ({'zeros': 0.0}, {'zeros': 30.0})
+            >>> explorer.close()
+        """
+        with self._lock:
+            if self._session.source.evaluate is None:
+                return None
+            before = numbers_now(self._session, None, self._calls)
+            return before, numbers_now(self._session, self.preview, self._calls)
 
     @property
     def effect(self) -> Effect | None:

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from prunescope.analysis import SIDES, Comparison
+from prunescope.analysis import SIDES, Comparison, Numbers
 from prunescope.comparing import measured
 from prunescope.errors import RequestError
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.costing import LARGEST
 from prunescope.explorer.evaluation import REST_SECONDS
 from prunescope.explorer.latest import Latest
+from prunescope.history import Variant
+from prunescope.preview import Preview
 from prunescope.session import Session
 
 
@@ -86,10 +88,21 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
         return seen
     try:
         for side in SIDES:
-            variant = getattr(seen, side).variant
-            if session.known_numbers(variant) is None:
-                calls.ask_now(partial(session.question, variant))
-            seen = seen.knowing(side, numbers=session.known_numbers(variant))
+            seen = seen.knowing(side, numbers=numbers_now(session, getattr(seen, side).variant, calls))
     except RequestError as problem:
         seen = seen.failing("numbers", problem)
     return seen
+
+
+def numbers_now(session: Session, what: Preview | Variant | None, calls: Calls) -> Numbers:
+    """Return what the person's own measure says of a state of the model, asked now if it is not known.
+
+    Raises:
+        RequestError: It raises, or does not answer, or not with numbers.
+    """
+    numbers = session.known_numbers(what)
+    if numbers is None:
+        calls.ask_now(partial(session.question, what))
+        numbers = session.known_numbers(what)
+        assert numbers is not None
+    return numbers
