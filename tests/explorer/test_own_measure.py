@@ -431,7 +431,7 @@ def test_code_that_reads_numbers_is_told_why_there_are_none() -> None:
     explorer = explore(network(), evaluate=lambda model: math.nan)
     try:
         with pytest.raises(RequestError, match="`evaluate`"):
-            explorer.numbers  # noqa: B018
+            assert explorer.numbers
     finally:
         explorer.close()
     without = explore(network())
