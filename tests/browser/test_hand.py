@@ -1,5 +1,6 @@
 """The picture under the hand and the ear, in both hosts: grabbed, read, stepped by keys, named, legible."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,57 @@ def pruned(hand: Hand) -> int:
     return int(hand.picture.get_attribute("aria-valuenow") or -1)
 
 
+class Sent:
+    """What a page sends: how many messages without content, and when the last message of any kind."""
+
+    def __init__(self, page: Page) -> None:
+        self.empty = 0
+        self._last = time.monotonic()
+        page.on("websocket", lambda socket: socket.on("framesent", self._record))
+
+    def _record(self, payload: str | bytes) -> None:
+        text = payload if isinstance(payload, str) else payload.decode(errors="replace")
+        self.empty += '"method":"custom","content":{}' in text
+        self._last = time.monotonic()
+
+    def rests(self) -> bool:
+        return time.monotonic() > self._last + 0.2
+
+
+REPEAT = """(picture, key) => {
+    const held = {key, repeat: true, bubbles: true, cancelable: true};
+    for (let time = 0; time < 5; time++) picture.dispatchEvent(new KeyboardEvent('keydown', held));
+}"""
+
+
+def hold_keys(hand: Hand, sent: Sent) -> None:
+    """Hold arrow keys down on the picture, the slider and the number; each goes on stepping."""
+    start = pruned(hand)
+    hand.picture.focus()
+
+    def held_long_enough() -> bool:
+        hand.page.keyboard.down("ArrowRight")
+        return pruned(hand) >= start + 5
+
+    hosts.wait_until(hand.page, held_long_enough)
+    hand.page.keyboard.up("ArrowRight")
+    hosts.wait_until(hand.page, sent.rests)
+    end = pruned(hand)
+    hand.picture.evaluate(REPEAT, "ArrowRight")
+    hosts.wait_until(hand.page, lambda: pruned(hand) == end + 1)
+    hand.page.keyboard.press("ArrowLeft")
+    hosts.wait_until(hand.page, lambda: pruned(hand) == end)  # What came unanswered left nothing over.
+
+    for field in (".ps-amount .noUi-handle:visible", ".ps-amount input:visible"):
+        hand.shown.type("Amount", "0.5")
+        hand.shown.wait_for("Requested 50 % ")
+        hand.page.locator(field).focus()
+        for _ in range(10):
+            hand.page.keyboard.down("ArrowUp")
+        hand.page.keyboard.up("ArrowUp")
+        hand.shown.wait_for("Requested 60 % ")
+
+
 def use_the_picture(hand: Hand) -> None:
     """Hover, drag and step, and see each answered."""
     rest = hosts.canvas_pixels(hand.page)
@@ -99,10 +151,24 @@ def use_the_picture(hand: Hand) -> None:
     hosts.wait_until(hand.page, f"{TOOLBAR_SHOWS} === '1'")
 
 
+def see_steps_answered(hand: Hand, sent: Sent) -> None:
+    """See that a page at rest confirms what comes before a picture, which else would wait for that."""
+    slider = hand.page.locator(".ps-amount .noUi-handle:visible")
+    for control in (slider, hand.picture):
+        control.focus()
+        hosts.wait_until(hand.page, sent.rests)
+        before = sent.empty
+        hand.page.keyboard.press("ArrowRight")
+        hosts.wait_until(hand.page, lambda before=before: sent.empty > before)
+        hosts.wait_until(hand.page, sent.rests)
+
+
 def test_in_the_served_page(voila_url: str, page: Page) -> None:
+    sent = Sent(page)
     page.goto(voila_url)
     hand = Hand(page)
     use_the_picture(hand)
+    hold_keys(hand, sent)
     assert not page.get_by_label("Heatmap", exact=True).is_visible(), "folded away until it is wanted"
     page.get_by_role("button", name="View", exact=True).click()
     hand.move(0.5, 0.01)
@@ -118,9 +184,12 @@ def test_in_the_served_page(voila_url: str, page: Page) -> None:
 
 
 def test_in_jupyterlab_light_and_dark(page: Page, lab: OpenNotebook) -> None:
+    sent = Sent(page)
     assert lab(page, [NOTEBOOK]) == []
     hand = Hand(page)
     use_the_picture(hand)
+    hold_keys(hand, sent)
+    see_steps_answered(hand, sent)
     with dark(page):
         paper = paper_of(DARK)
         hosts.wait_until(page, lambda: hosts.canvas_pixels(page)[0, 0, :3].tolist() == paper)

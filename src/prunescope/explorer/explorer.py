@@ -90,7 +90,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         titles = {key: entry.title for key, entry in self._catalogue.entries.items()}
         self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
         self._canvas = LiveCanvas(self._lock)
-        self._ruler = Ruler(canvas=self._canvas.widget.model_id)
+        hands = [self._controls.percent_slider, self._controls.count_slider, self._canvas.widget]
+        self._ruler = Ruler(canvas=hands[-1].model_id, hands=[hand.model_id for hand in hands])
         self._pointing = Pointing(
             self._canvas, self._units_up_to, self._ask_for_units, self._turn, self._ruler.say
         )

@@ -1,5 +1,5 @@
 // Tells the kernel how many CSS pixels the picture may be wide and whether the page is dark, and gives the
-// picture the name and value that a screen reader says. Nothing else crosses this bridge.
+// picture the name and value that a screen reader says. And it takes care that no picture waits on its way.
 
 // ipympl makes a data URL of every picture, for notebooks that are opened without a kernel, which takes longer
 // than showing it: one when it rests is enough. And it lays pictures down pixel by pixel; a coarse one, sent
@@ -19,6 +19,30 @@ function quicken(figure) {
     timer = setTimeout(() => figure.set("_data_url", url()), 1000);
   });
   return true;
+}
+
+// Nagle's algorithm: a server keeps a small message until the page has confirmed the one before, which a page
+// that has rested does 40 ms late unless it has something to send. So it has: once a hand has asked, the page
+// answers the first message that comes, and the kernel's that it is at work, with an empty one. The picture
+// finds its way clear. While a hand goes on asking its own messages do that; under Voilà nothing waits.
+const RESTED = 100;
+function confirm(model, el) {
+  const messages = model.widget_manager.kernel?.anyMessage;
+  let asked, first;
+  let last = -Infinity;
+  const answer = (_kernel, { direction, msg }) => {
+    if (direction === "send" && model.get("hands").includes(msg.content.comm_id)) {
+      const now = performance.now();
+      if (now - last > RESTED && el.closest(".jp-NotebookPanel")) [asked, first] = [msg.header.msg_id, true];
+      last = now;
+    } else if (direction === "recv" && asked) {
+      const begun = msg.parent_header.msg_id === asked;
+      if (first || begun) model.send({});
+      [asked, first] = [begun ? undefined : asked, false];
+    }
+  };
+  messages?.connect(answer);
+  return () => messages?.disconnect(answer);
 }
 
 function render({ model, el }) {
@@ -73,11 +97,24 @@ function render({ model, el }) {
     if (width > 0) set("width", width);
     set("dark", isDark());
   };
-  // ipympl swallows every key over a picture; Tab must lead out of it, and shortcuts must keep working.
+  // ipympl swallows every key over a picture; Tab must lead out of it, and shortcuts must keep working. And it
+  // passes over the repetitions of a key that is held: one goes on whenever the kernel has answered the last, so
+  // that nothing is left to do when the key is let go. Space would only turn a bar to and fro.
   const ours = /^(Arrow.*|Page(Up|Down)| )$/;
   const spare = (event) => {
     const over = event.target.closest(CANVAS);
-    if (over && !(over === picture() && ours.test(event.key))) event.stopImmediatePropagation();
+    if (!over || (over === picture() && ours.test(event.key) && !event.repeat)) return;
+    event.stopImmediatePropagation();
+    if (over !== picture() || !ours.test(event.key)) return;
+    event.preventDefault();
+    if (event.key !== " " && !(event.ctrlKey || event.altKey || event.metaKey)) repeat(event);
+  };
+  let figure, waiting;
+  const repeat = ({ key, shiftKey }) => {
+    if (waiting || !figure) return;
+    waiting = true;
+    const status = ({ content }) => (waiting &&= content.execution_state !== "idle");
+    figure.send({ type: "key_press", key: `${shiftKey ? "shift+" : ""}k${key}`, guiEvent: {} }, { iopub: { status } });
   };
   const later = () => {
     if (!explorer && (explorer = el.closest(".prunescope"))) {
@@ -96,11 +133,13 @@ function render({ model, el }) {
   model.on("change:value change:others", describe);
   const help = () => {
     const id = model.get("canvas");
-    if (id) model.widget_manager.get_model(id).then((figure) => set("stretches", quicken(figure)));
+    if (id) model.widget_manager.get_model(id).then((found) => set("stretches", quicken((figure = found))));
   };
   model.on("change:canvas", help);
   help();
+  const leave = confirm(model, el);
   return () => {
+    leave();
     clearTimeout(timer);
     size.disconnect();
     parts.disconnect();

@@ -20,6 +20,7 @@ class Ruler(anywidget.AnyWidget):
         width: CSS pixels, 0 until a page has measured. Comes from the page: not to be trusted.
         dark: Whether the page is dark. Comes from the page.
         canvas: Model of the picture's canvas in the page, which draws faster by its help.
+        hands: Models of the sliders and the canvas, whose pictures are not to wait on their way to the page.
         stretches: Whether the page stretches a coarse picture over the whole canvas. Comes from the page.
         value: What a screen reader says of the picture: ``pruned`` of ``units``, and a ``sentence``.
         others: What it says of further pictures, by the class of what they lie in.
@@ -30,6 +31,7 @@ class Ruler(anywidget.AnyWidget):
     width = traitlets.Int(0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
     canvas = traitlets.Unicode("").tag(sync=True)
+    hands = traitlets.List(traitlets.Unicode()).tag(sync=True)
     stretches = traitlets.Bool(False).tag(sync=True)
     others = traitlets.Dict().tag(sync=True)
     value = traitlets.Dict({"pruned": 0, "units": 0, "sentence": ""}).tag(sync=True)
