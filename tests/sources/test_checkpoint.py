@@ -1,5 +1,6 @@
 import json
-from pathlib import Path
+from argparse import Namespace
+from pathlib import Path, WindowsPath
 
 import pytest
 import torch
@@ -53,6 +54,22 @@ def test_every_kind_of_checkpoint_holds_the_same_tensors(tmp_path: Path) -> None
             assert torch.equal(opened.tensors[name].weight, state()[name]), (kind, name)
         assert opened.not_prunable == {"norm.num_batches_tracked": "is a single number"}, kind
         assert opened.parameters == sum(state()[name].numel() for name in NAMES), kind
+
+
+class SavedOnWindows:
+    """A path there."""
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return WindowsPath, ("C:/runs",)
+
+
+@pytest.mark.parametrize("path", [Path("runs"), SavedOnWindows()])
+def test_what_training_scripts_keep_beside_weights_is_no_hindrance(tmp_path: Path, path: object) -> None:
+    allowed = torch.serialization.get_safe_globals()
+    kept = {"args": Namespace(lr=0.1, output_dir=path), "data_dir": path, "epoch": 3, "model": state()}
+    opened = open_checkpoint(torch_file(tmp_path, kept))
+    assert sorted(opened.tensors) == sorted(NAMES)
+    assert torch.serialization.get_safe_globals() == allowed
 
 
 def test_names_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -100,8 +100,9 @@ def test_the_payload_would_have_run(tmp_path: Path) -> None:
 def test_a_pickle_with_code_names_what_was_refused(tmp_path: Path) -> None:
     assert sentence(payload_in_torch_archive(tmp_path, tmp_path / "ran")) == (
         "`model` m.pt holds more than tensors and plain values (posix.system): loading that could run code, "
-        "so it was refused and nothing was run; if you trust it, `torch.load(..., weights_only=False)` it "
-        "where its code is, and save only the network's `state_dict()`, best as safetensors."
+        "so it was refused and nothing was run; if you trust it, load it where its code is, with "
+        "`torch.load(..., weights_only=False)`, and save only the network's `state_dict()`, best as "
+        "safetensors."
     )
 
 

@@ -7,6 +7,7 @@ that the pages of tensors looked at earlier do not stay in memory.
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import struct
@@ -14,7 +15,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 import torch
@@ -205,11 +206,21 @@ def _record(file: BinaryIO, member: zipfile.ZipInfo) -> _Record:
     return _Record(member.filename, member.header_offset + 30 + name + extra, member.file_size)
 
 
+# What training scripts keep beside their weights, and torch does not take for plain values: their arguments,
+# and paths, which become mere names.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    *((PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
+    *((PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
+]
+
+
 def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with torch.serialization.safe_globals(_HARMLESS):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise refused(path, _why_not(str(error))) from error
     except OSError as error:
@@ -224,8 +235,9 @@ def _why_not(message: str) -> str:
     what = f" ({found[1]})" if found else ""
     return (
         f"holds more than tensors and plain values{what}: loading that could run code, so it was refused and "
-        "nothing was run; if you trust it, `torch.load(..., weights_only=False)` it where its code is, and "
-        "save only the network's `state_dict()`, best as safetensors"
+        "nothing was run; if you trust it, load it where its code is, with "
+        "`torch.load(..., weights_only=False)`, and save only the network's `state_dict()`, best as "
+        "safetensors"
     )
 
 
