@@ -108,8 +108,19 @@ def hold_keys(hand: Hand, sent: Sent) -> None:
         hand.shown.wait_for("Requested 60 % ")
 
 
+RECORD_PLACES = """picture => {
+    window.places = new Set();
+    const record = () => {
+        window.places.add(Math.round(picture.getBoundingClientRect().y));
+        requestAnimationFrame(record);
+    };
+    record();
+}"""
+
+
 def use_the_picture(hand: Hand) -> None:
     """Hover, drag and step, and see each answered."""
+    hand.picture.evaluate(RECORD_PLACES)
     rest = hosts.canvas_pixels(hand.page)
     hand.move(0.5, 0.25)
     hovered = hand.wait_for_another_picture(rest)
@@ -123,7 +134,8 @@ def use_the_picture(hand: Hand) -> None:
     hosts.wait_until(hand.page, lambda: 0 < pruned(hand) < 64 and pruned(hand) != 19)
     hand.move(0.5, 0.82)
     hand.page.mouse.up()
-    hand.shown.wait_for("Pruned 0 (0.0 %)")
+    hand.shown.wait_for("Pruned 0 (0.0 %)", "of 599)")
+    assert hand.page.evaluate("[...window.places].length") == 1, "the picture moves under the hand"
 
     hand.move(0.5, 0.82)
     hand.page.mouse.down()

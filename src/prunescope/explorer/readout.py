@@ -81,9 +81,12 @@ class Readout:
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
+        # Room for the longest, so that the picture below does not jump under a hand that changes them.
+        pruned = f"min-width: {len(f'{snapshot.preview.units:,} (100.0 %)')}ch"
+        room = {"Pruned": pruned, "Held-out accuracy": "min-width: min(100%, 280px)"}
         facts = "".join(
-            f'<span class="ps-fact"><span class="ps-name">{escape(name)}</span> '
-            f'<span class="ps-value">{escape(value)}</span>'
+            f'<span class="ps-fact" style="{room.get(name.partition(" (")[0], "")}">'
+            f'<span class="ps-name">{escape(name)}</span> <span class="ps-value">{escape(value)}</span>'
             '<span class="ps-stop">. </span></span>'
             for name, value in number_facts(snapshot)
         )
