@@ -70,6 +70,8 @@ def become_kernel(argv: list[str], env: dict[str, str], cwd: str) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     kernel = IPKernelApp.instance()
+    # It would print the kernel's whole id, and how to reach it, as one that was started by hand does.
+    kernel.log_connection_info = lambda: None  # type: ignore[method-assign]
     kernel.initialize(argv)  # type: ignore[no-untyped-call]
     widgets: Any = sys.modules.get("ipywidgets")
     if widgets is not None:  # It was imported where there was no kernel to tell.
