@@ -7,13 +7,16 @@ import socket
 import subprocess
 import sysconfig
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from conftest import OpenPage
 from hosts import wait_until
+from playwright.sync_api import Route
 
 README = Path(__file__).parents[2] / "README.md"
 HUB = """
@@ -81,13 +84,30 @@ def log_in(page, hub: str, user: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+def told_before_its_line_is_up(page, go: Callable[[], None]) -> dict[str, Any]:
+    """Return what a page that is slow to load is told of its session."""
+    held: list[Route] = []
+    page.route("**/voila*.js", lambda route: held.append(route))
+    with page.expect_response("**/voila/session/*") as told:
+        go()
+    for route in held:
+        route.continue_()
+    page.unroute("**/voila*.js")
+    return {"status": told.value.status, **told.value.json()}
+
+
 def test_two_users_have_their_own_and_not_the_others(hub: str, open_page: OpenPage) -> None:
     pages = {user: open_page() for user in ("ada", "grace")}
     wait_until(pages["ada"], lambda: answers(f"{hub}/hub/login"))
+    sent_away = []
     for user, page in pages.items():
-        log_in(page, hub, user)
+        page.on("response", lambda answer: answer.status >= 300 and sent_away.append(answer.url))
+        told = told_before_its_line_is_up(page, partial(log_in, page, hub, user))
+        assert told == {"status": 200, "open": True, "why": None}
         page.wait_for_url(f"{hub}/user/{user}/**")
         page.locator(".ps-canvas canvas").first.wait_for()
+        assert page.evaluate("document.fonts.ready.then(all => all.size)")
+    assert not [address for address in sent_away if "/voila/" in address]  # Fonts above all.
     kernels = {
         user: page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
         for user, page in pages.items()

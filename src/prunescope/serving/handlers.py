@@ -220,7 +220,20 @@ class Channels(_Ours, KernelWebsocketHandler):
         return sent
 
 
-class Session(_Ours, JupyterHandler):
+class _Fetched(JupyterHandler):
+    """Lets a page read what its scripts and style sheets fetch.
+
+    JupyterHub wants a header with everything that is fetched. A style sheet cannot send one, and each of its
+    fonts was sent to the hub to log in again, which took the page's own proof away from it.
+    """
+
+    def check_xsrf_cookie(self) -> None:
+        """Ask for proof only of what changes something: no other site can read the answers."""
+        if self.request.method not in ("GET", "HEAD"):
+            super().check_xsrf_cookie()
+
+
+class Session(_Ours, _Fetched):
     """What a page asks about its session: whether it lives, and else why it ended."""
 
     def get(self, kernel_id: str) -> None:
@@ -266,7 +279,7 @@ class Query(_Ours, RequestInfoSocketHandler):  # type: ignore[misc]
             raise web.HTTPError(404)
 
 
-class _Guarded(JupyterHandler):
+class _Guarded(_Fetched):
     """Lets nobody in without the token."""
 
     async def prepare(self, **words: Any) -> None:
