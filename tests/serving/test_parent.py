@@ -134,4 +134,5 @@ def test_a_stuck_kernel_does_not_outlive_its_server(stuck: str, fork: bool, tmp_
         while not Path(kernel.cwd(), "stuck").exists():
             assert lives(kernel)
         assert server.stop() == 0
+        assert server.process.stdout.read() == ""  # A kernel started by hand says there how to reach it.
     assert not lives(kernel)
