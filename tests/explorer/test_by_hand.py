@@ -94,10 +94,10 @@ def test_hovering_says_what_a_click_does_and_the_cursor_too(explorer: Explorer) 
     canvas = explorer._canvas.widget
     for channel, says in ((lowest[0], "pruned · a click keeps it"), (lowest[9], "kept · a click prunes it")):
         pointing.send(explorer, "motion_notify", pointing.bars(explorer), channel, 0.1)
-        assert picture._lines[1].get_text().endswith(says)
+        assert picture._headings[1].line.get_text().endswith(says)
         assert canvas._cursor == "pointer"
     click(explorer, lowest[9], 0.1)
-    assert picture._lines[1].get_text().endswith("pruned by hand · a click keeps it")
+    assert picture._headings[1].line.get_text().endswith("pruned by hand · a click keeps it")
     pointing.send(
         explorer, "motion_notify", pointing.bars(explorer), lowest[0], pointing.middle_norm(explorer, 9)
     )

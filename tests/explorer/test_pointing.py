@@ -117,11 +117,11 @@ def test_hovering_reads_and_leaving_gives_the_old_picture_back(explorer: Explore
     before = pixels(explorer)
     picture = explorer._canvas.picture
     send(explorer, "motion_notify", picture.heatmap, 7, 4)
-    assert picture._lines[0].get_text().startswith("[4, 7] = ")
-    assert picture._lines[1].get_text().startswith("channel 4 · L2 norm")
+    assert picture._headings[0].line.get_text().startswith("[4, 7] = ")
+    assert picture._headings[1].line.get_text().startswith("channel 4 · norm")
     assert not np.array_equal(pixels(explorer), before)
     send(explorer, "motion_notify", bars(explorer), 2, 0.1)
-    assert picture._lines[1].get_text().startswith("channel 2 ")
+    assert picture._headings[1].line.get_text().startswith("channel 2 ")
     assert explorer.amount == 0.3
     send(explorer, "figure_leave")
     assert np.array_equal(pixels(explorer), before)
@@ -213,7 +213,7 @@ def test_the_page_tells_width_and_theme(explorer: Explorer) -> None:
     assert tuple(pixels(explorer)[0, 0, :3]) == (0x16, 0x19, 0x1D)
     assert picture.figure.get_figwidth() == 5.0
     send(explorer, "motion_notify", picture.heatmap, 7, 4)
-    assert picture._lines[0].get_text().startswith("[4, 7] = ")
+    assert picture._headings[0].line.get_text().startswith("[4, 7] = ")
     explorer._ruler.set_state({"dark": False})
     assert (pixels(explorer)[0, 0] == 255).all()
 

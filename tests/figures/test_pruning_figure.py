@@ -8,6 +8,8 @@ from torch import nn
 
 from prunescope.figures import PruningFigure, View
 from prunescope.figures.norms import MAX_BARS, norm_name
+from prunescope.figures.pruning import Place
+from prunescope.figures.reading import channel_reading
 from prunescope.figures.style import EARLIER, KEPT, PRUNED
 from prunescope.preview import Preview, preview_tensor
 from prunescope.session import Session
@@ -171,8 +173,10 @@ def test_text_stays_inside_the_figure() -> None:
         canvas.draw()
         edge = picture.figure.bbox.width
         legend = picture.figure.legends[0].get_texts()
-        for text in (*picture._names, *picture._lines, *legend):
-            assert text.get_window_extent(canvas.get_renderer()).x1 <= edge
+        headings = [text for each in picture._headings for text in (each.title, each.line)]
+        for text in (*headings, *legend):
+            box = text.get_window_extent(canvas.get_renderer())
+            assert 0 <= box.x0 <= box.x1 <= edge
 
 
 def test_norms_have_names() -> None:
@@ -182,3 +186,37 @@ def test_norms_have_names() -> None:
         "L−∞ norm",
         "nuclear norm",
     ]
+
+
+def test_a_phone_shows_headings_whole() -> None:
+    weights = PrunableTensor("block2.conv2.weight", "Conv2d", torch.rand(64, 64, 3, 3), AXES)
+    picture = PruningFigure(Figure(figsize=(3.16, 6.9), dpi=100))
+    preview = preview_tensor(resolve(PruneSpec("w", "l1_unstructured", 0.3), weights), weights)
+    picture.update(preview)
+    titles = [heading.title.get_text() for heading in picture._headings]
+    assert titles == [weights.name, "L2 norm of the output channels", "magnitude |w| of the weights"]
+    lines = [heading.line.get_text() for heading in picture._headings]
+    assert lines[1] == "light part: share of its weights pruned"
+    assert lines[2] == f"|w| ≤ {preview.threshold:.3g} · 11,059 of 36,864 pruned"
+    structured = preview_tensor(resolve(PruneSpec("w", "ln_structured", 0.3), weights), weights)
+    picture.update(structured)
+    picture.point(Place(28, None))
+    said = picture._headings[1].line.get_text()
+    assert said == channel_reading(structured, 28)
+    assert picture.reading()[1].startswith(f"{said} · a click ")
+
+
+def test_words_without_room_are_cut() -> None:
+    weights = PrunableTensor("model.encoder.block2.conv2.weight", "Conv2d", torch.rand(64, 8), AXES[:2])
+    picture = PruningFigure(Figure(figsize=(1.6, 6.9), dpi=100))
+    picture.update(preview_tensor(resolve(PruneSpec("w", "ln_structured", 0.3), weights), weights))
+    names, norms = (heading.title.get_text() for heading in picture._headings[:2])
+    assert len(names) > 8
+    assert names[0] == "…"
+    assert weights.name.endswith(names[1:])
+    assert len(norms) > 8
+    assert norms[-1] == "…"
+    assert "L2 norm of the output channels".startswith(norms[:-1])
+    renderer = FigureCanvasAgg(picture.figure).get_renderer()
+    ends = [heading.title.get_window_extent(renderer).x1 for heading in picture._headings[:2]]
+    assert max(ends) <= 160

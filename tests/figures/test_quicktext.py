@@ -49,7 +49,7 @@ def test_the_lines_above_the_axes_are_drawn_and_written_on_paper() -> None:
     for artist in picture.animated:
         artist.set_animated(False)
     before = ink_above(picture)
-    for line in picture._lines:
+    for line in (heading.line for heading in picture._headings):
         line.set_text("")
     assert ink_above(picture) < before - 300
     picture.update(preview_of(tensor(8, 4, 3, 3), method="ln_structured"))

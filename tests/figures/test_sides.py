@@ -48,14 +48,11 @@ def test_each_side_shows_what_it_keeps_what_both_prune_and_what_it_prunes_alone(
     assert cells(picture, 1) == [[kept, only_b, kept], [pruned] * 3]
     assert picture._maps[0].image.stripes.tolist() == [[PLAIN, PLAIN, RISING], [PLAIN] * 3]
     assert picture._maps[1].image.stripes.tolist() == [[PLAIN, FALLING, PLAIN], [PLAIN] * 3]
-    texts = [text.get_text() for text in (*picture._titles, *picture._lines)]
+    texts = [(heading.title.get_text(), heading.line.get_text()) for heading in picture._headings]
     assert texts == [
-        "A · One",
-        "B · Other",
-        "L2 norm of the outputs",
-        "66.7 % pruned, 16.7 % by A alone",
-        "66.7 % pruned, 16.7 % by B alone",
-        "A and B agree on 66.7 % of the weights",
+        ("A · One", "66.7 % pruned, 16.7 % by A alone"),
+        ("B · Other", "66.7 % pruned, 16.7 % by B alone"),
+        ("L2 norm of the outputs", "A and B agree on 66.7 % of the weights"),
     ]
 
 

@@ -104,7 +104,7 @@ def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() ->
     assert chart._threshold.get_xdata()[0] == preview.threshold
 
 
-def test_the_words_over_a_narrow_histogram_are_whole_up_to_the_threshold() -> None:
+def test_the_words_over_a_narrow_histogram_are_whole() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(1000, 1000), torch.nn.Linear(1000, 900))
     session = Session(module_source(model))
     pooled = replace(session.first_spec, method="global_unstructured", amount=0.5)
@@ -112,16 +112,16 @@ def test_the_words_over_a_narrow_histogram_are_whole_up_to_the_threshold() -> No
     picture.figure.set_size_inches(8.3, 5.2)
     preview = session.preview(session.resolve(pooled))
     picture.update(preview)
-    name, line = picture._names[2].get_text(), picture._lines[2].get_text()
+    name, line = picture._headings[2].title.get_text(), picture._headings[2].line.get_text()
     assert picture.scores.get_visible()
     assert name == "magnitude |w| in the model"
-    assert line.startswith(f"|w| ≤ {preview.threshold:.3g} · 950,000 of ")
+    assert line == f"|w| ≤ {preview.threshold:.3g} · 950,000 pruned"
 
 
 def test_a_large_threshold_is_written_as_the_axis_writes_it() -> None:
     preview = preview_of(tensor(4, 50), method="ln_structured", amount=1, n=0.5)
     assert 1000 < preview.threshold < 10_000
-    line = drawn(preview)._lines[1].get_text()
+    line = drawn(preview)._headings[1].line.get_text()
     assert line == f"1 of 4 pruned · norm ≤ {preview.threshold:,.0f}"
 
 
@@ -190,7 +190,7 @@ def test_norms_are_divided_by_channel_size_and_so_is_the_threshold() -> None:
     picture = drawn(preview, norms="per_weight")
     assert preview.threshold is not None
     size = preview.mask.numel() // len(preview.norms.now)
-    assert picture._lines[1].get_text().endswith(f"norm / size ≤ {preview.threshold / size:.3g}")
+    assert picture._headings[1].line.get_text().endswith(f"norm / size ≤ {preview.threshold / size:.3g}")
     chart = picture._norms
     assert chart._columns[2].high == pytest.approx(preview.norms.now.numpy() / 20)
     assert chart._threshold.get_ydata()[0] == pytest.approx(preview.threshold / 20)
@@ -306,16 +306,16 @@ def test_what_is_under_the_pointer_is_framed_in_both_pictures_and_read_out() -> 
     assert picture._heat._band.get_visible()
     assert picture._norms._light.get_visible()
     assert picture._heat._band.get_bbox().ymin == pytest.approx(1.5, abs=0.2)
-    above, below, _ = (line.get_text() for line in picture._lines)
+    above, below, _ = (heading.line.get_text() for heading in picture._headings)
     weight = f"{float(preview.tensor.weight[2, 1, 1, 1]):.3g}".replace("-", "−")
     norms = preview.norms.now
     rank = int((norms < norms[2]).sum()) + 1
     state = "kept" if preview.mask[2].all() else "pruned"
     assert above == f"[2, 1, 1, 1] = {weight} · score {float(norms[2]):.3g} · {state}"
-    assert below == f"channel 2 · L2 norm {float(norms[2]):.3g} · rank {rank}/4 · {state}"
+    assert below == f"channel 2 · norm {float(norms[2]):.3g} · rank {rank}/4 · {state}"
     picture.point(None)
     assert not picture._heat._band.get_visible()
-    assert "of 4 pruned" in picture._lines[1].get_text()
+    assert "of 4 pruned" in picture._headings[1].line.get_text()
     assert picture.place_at(picture.heatmap, 9, 9) is None
     assert picture.place_at(picture.bars, -3, 1) is None
 

@@ -87,12 +87,16 @@ class ScoreHistogram:
         where = "in the model" if preview.method.pooled else f"of the {preview.unit_name}"
         return f"{score_name(preview)} {where}"
 
-    def line(self, preview: Preview) -> str:
-        """Return what the step does, in a line: first the threshold, which is told nowhere else."""
-        text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
+    def lines(self, preview: Preview) -> Sequence[str]:
+        """Return what the step does, in a line and in a shorter one.
+
+        First comes the threshold, which is told nowhere else.
+        """
+        texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
         if preview.threshold is None:
-            return text
-        return f"{'norm' if preview.method.norm_scores else '|w|'} ≤ {number(preview.threshold)} · {text}"
+            return texts
+        name = "norm" if preview.method.norm_scores else "|w|"
+        return [f"{name} ≤ {number(preview.threshold)} · {text}" for text in texts]
 
 
 def _pruned(preview: Preview, scores: int) -> int:

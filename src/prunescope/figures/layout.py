@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from prunescope.figures.quicktext import QuickText
+from prunescope.figures.quicktext import QuickText, text_width
 from prunescope.figures.style import Theme
 
 LEFT, RIGHT, TOP, BETWEEN, BOTTOM = 76, 14, 46, 98, 84
@@ -19,8 +21,8 @@ NARROW = 640
 LEGEND_ROW, TOOLBAR = 20, 36
 """Pixels of a row of the legend, and of the strip that ipympl's toolbar needs below a narrow picture."""
 
-BOLD_PIXELS, LETTER_PIXELS = 9.2, 6.9
-"""How wide a letter of a title and of the line below it is, at the most and on the whole."""
+EDGE = 8
+"""Pixels between text and the edge of the figure."""
 
 
 def add_axes(figure: Figure, theme: Theme) -> Axes:
@@ -51,28 +53,58 @@ def place(axes: Axes, left: float, bottom: float, across: float, up: float) -> N
     axes.yaxis.set_label_coords((left - LEFT + 20) / width, 0.5, beside)
 
 
-def title(axes: Axes, theme: Theme) -> Annotation:
-    """Return an empty title over ``axes``."""
-    return axes.annotate(
-        "", (0, 1), xytext=(0, 20), xycoords="axes fraction", textcoords="offset points", color=theme.ink,
-        fontsize=10, fontweight="bold", va="baseline", ha="left", annotation_clip=False,
-    )  # fmt: skip
+class Heading:
+    """A title over axes and a line of text below it, as much of both as there is room for.
 
+    They begin where the axes do, in a narrow figure at its left edge.
 
-def line(axes: Axes, theme: Theme) -> QuickText:
-    """Return an empty line of text between the title and ``axes``."""
-    above = ScaledTranslation(0, 6 / 72, axes.figure.dpi_scale_trans)
-    text = QuickText(0, 1, "", transform=axes.transAxes + above, color=theme.faint, fontsize=9)
-    axes.add_artist(text)
-    text.set_clip_on(False)  # Else it would be cut off at the edge of the axes, which it stands above.
-    return text
+    Args:
+        axes: What they stand over; they are written anew when its place has changed.
+        theme: The colours.
 
+    Attributes:
+        axes: What they stand over.
+        title: The title.
+        line: The line, which may change often.
+    """
 
-def room(axes: Axes, letter: float) -> int:
-    """Return how many letters of ``letter`` pixels each stand over ``axes``, at 100 dots an inch."""
-    return int(axes.bbox.width * 100 / axes.figure.dpi / letter)
+    def __init__(self, axes: Axes, theme: Theme) -> None:
+        self.axes = axes
+        self.title = axes.annotate(
+            "", (0, 1), xytext=(0, 20), xycoords="axes fraction", textcoords="offset points", color=theme.ink,
+            fontsize=10, fontweight="bold", va="baseline", ha="left", annotation_clip=False,
+        )  # fmt: skip
+        above = ScaledTranslation(0, 6 / 72, axes.figure.dpi_scale_trans)
+        self.line = QuickText(0, 1, "", transform=axes.transAxes + above, color=theme.faint, fontsize=9)
+        axes.add_artist(self.line)
+        self.line.set_clip_on(
+            False
+        )  # Else it would be cut off at the edge of the axes, which it stands above.
 
+    def write_title(self, *words: str) -> None:
+        """Write the first of ``words`` that there is room for, or the beginning of the last."""
+        left = self._left()
+        self.title.xy = (left, 1)
+        self.title.set_text(self._fitting(self.title, left, *words))
 
-def beginning(text: str, room: int) -> str:
-    """Return the beginning of ``text`` that fits into ``room`` letters."""
-    return text if len(text) <= room else text[: room - 1] + "…"
+    def write_line(self, *words: str) -> None:
+        """Write the first of ``words`` that there is room for, or the beginning of the last."""
+        left = self._left()
+        self.line.set_x(left)
+        self.line.set_text(self._fitting(self.line, left, *words))
+
+    def _left(self) -> float:
+        """Return where the text begins, as a fraction of the axes' width."""
+        box, figure = self.axes.get_position(), self.axes.get_figure(root=True)
+        assert figure is not None
+        pixels = figure.get_figwidth() * 100
+        return 0.0 if pixels >= NARROW else (EDGE / pixels - box.x0) / box.width
+
+    def _fitting(self, text: Text, left: float, *words: str) -> str:
+        pixels = self.axes.bbox.width * (1 - left) * 100 / self.axes.figure.dpi + EDGE
+        for each in words:
+            if text_width(text, each) <= pixels:
+                return each
+        last = words[-1]
+        end = bisect_right(range(len(last)), pixels, key=lambda end: text_width(text, f"{last[:end]}…"))
+        return f"{last[: end - 1]}…"

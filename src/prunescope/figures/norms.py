@@ -202,15 +202,15 @@ class NormChart:
         """Return what the chart shows."""
         return f"{norm_name(preview.spec.n)} of the {preview.tensor.axis(preview.spec.dim)}"
 
-    def line(self, preview: Preview, view: View) -> str:
-        """Return what the step does, in a line, and the threshold in the unit of the bars."""
+    def lines(self, preview: Preview, view: View) -> Sequence[str]:
+        """Return what the step does in a line and in a shorter one; the threshold as the bars have it."""
         if not preview.method.structured:
-            return "light part: share of its weights pruned"
-        text = f"{preview.pruned_units:,} of {preview.units:,} pruned"
+            return ["light part: share of its weights pruned", "light part: share pruned"]
+        texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
         if preview.threshold is None:
-            return text
+            return texts
         name = "norm" if view.norms == "raw" else "norm / size"
-        return f"{text} · {name} ≤ {number(preview.threshold / _divisor(preview, view))}"
+        return [f"{text} · {name} ≤ {number(preview.threshold / _divisor(preview, view))}" for text in texts]
 
 
 def _log_locator(low: float, high: float) -> Locator:

@@ -19,22 +19,17 @@ from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
 from prunescope.figures.layout import (
     BETWEEN,
-    BOLD_PIXELS,
     BOTTOM,
     LEFT,
     LEGEND_ROW,
-    LETTER_PIXELS,
     NARROW,
     RIGHT,
     TOOLBAR,
     TOP,
+    Heading,
     add_axes,
-    beginning,
     dress_chart,
-    line,
     place,
-    room,
-    title,
 )
 from prunescope.figures.legend import entries, legend_handles
 from prunescope.figures.norms import NormChart
@@ -103,8 +98,7 @@ class PruningFigure:
         self._heat = Heatmap(self.heatmap, self.theme)
         self._norms = NormChart(self.bars, self.theme)
         self._histogram = ScoreHistogram(self.scores, self.theme)
-        self._names = [title(each, self.theme) for each in self.figure.axes]
-        self._lines = [line(each, self.theme) for each in self.figure.axes]
+        self._headings = [Heading(each, self.theme) for each in self.figure.axes]
         for axes in (self.bars, self.scores):
             dress_chart(axes, self.theme)
         self._animate()
@@ -125,7 +119,7 @@ class PruningFigure:
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
         charts = [artist for chart in self._charts for artist in chart.animated]
-        lines = [each for axes, each in zip(self.figure.axes, self._lines, strict=True) if axes.get_visible()]
+        lines = [heading.line for heading in self._headings if heading.axes.get_visible()]
         return [*self._heat.animated, *charts, *lines]
 
     def axes_of(self, artist: Artist) -> Axes:
@@ -290,22 +284,22 @@ class PruningFigure:
     # Words.
 
     def _write_titles(self, preview: Preview) -> None:
-        """Write what is shown over each axes, as far as there is room for it."""
-        tensor = preview.tensor
-        letters = room(self.heatmap, BOLD_PIXELS)
-        full = f"{tensor.name}  ({tensor.layer_type} {tensor.shape_text})"
-        self._names[0].set_text(full if len(full) <= letters else _ending(tensor.name, letters))
-        charts: tuple[NormChart | ScoreHistogram, ...] = self._norms, self._histogram
-        for name, chart in zip(self._names[1:], charts, strict=True):
-            name.set_text(beginning(chart.title(preview), room(chart.axes, BOLD_PIXELS)))
+        """Write over each axes what it shows."""
+        tensor, name = preview.tensor, preview.tensor.name
+        endings = (f"…{name[start:]}" for start in range(1, len(name)))  # Names differ at the end.
+        heatmap, norms, histogram = self._headings
+        heatmap.write_title(f"{name}  ({tensor.layer_type} {tensor.shape_text})", name, *endings)
+        norms.write_title(self._norms.title(preview))
+        histogram.write_title(self._histogram.title(preview))
 
     def _write_lines(self, preview: Preview) -> None:
         view = View() if self._shown is None else self._shown[1]
-        usual = self._mask_line(preview), self._norms.line(preview, view), self._histogram.line(preview)
+        usual = [self._mask_line(preview)], self._norms.lines(preview, view), self._histogram.lines(preview)
         readings = *self.reading(), ""
-        for axes, words, text, reading in zip(self.figure.axes, self._lines, usual, readings, strict=True):
-            words.set_text(beginning(reading or text, room(axes, LETTER_PIXELS)))
-            words.set_color(self.theme.ink if reading else self.theme.faint)
+        for heading, words, reading in zip(self._headings, usual, readings, strict=True):
+            without_hint = reading.partition(" · a click ")[0]
+            heading.write_line(*((reading, without_hint) if reading else words))
+            heading.line.set_color(self.theme.ink if reading else self.theme.faint)
 
     def _mask_line(self, preview: Preview) -> str:
         by_hand = ", and by hand" if preview.spec.by_hand else ""
@@ -335,11 +329,6 @@ class PruningFigure:
         """Return how many rows the legend has; a narrow page needs a further one."""
         count = 4 if self._shown is None else entries(*self._shown[:2])
         return -(-count // max(2, int(self.figure.get_figwidth() * 100 / _ENTRY)))
-
-
-def _ending(text: str, room: int) -> str:
-    """Return the end of ``text`` that fits into ``room`` letters: names differ there."""
-    return text if len(text) <= room else "…" + text[1 - room :]
 
 
 def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[object, ...]:

@@ -59,6 +59,14 @@ class QuickText(Text):
         context.restore()
 
 
+def text_width(text: Text, words: str) -> float:
+    """Return how many pixels wide ``words`` in the font of ``text`` are, at 100 dots an inch."""
+    font = get_font(findfont(text.get_fontproperties()))
+    font.set_size(float(text.get_fontsize()), 100)
+    font.set_text(words, 0.0)
+    return float(font.get_width_height()[0]) / 64
+
+
 @dataclass(frozen=True)
 class _Word:
     """How much a word covers of each pixel; where that begins and the next word does; its pixels below."""

@@ -48,11 +48,10 @@ def channel_reading(preview: Preview, channel: int) -> str:
     norms = preview.norms.now
     norm = float(norms[channel])
     rank = int((norms < norms[channel]).sum() + (norms[:channel] == norms[channel]).sum()) + 1
-    name = norm_name(preview.spec.n)
     state = channel_state(preview, channel)
     by_hand = {*preview.spec.keep_channels, *preview.spec.prune_channels}
     hand = " by hand" if channel in by_hand else ""
-    return f"channel {channel:,} · {name} {number(norm)} · rank {rank:,}/{len(norms):,} · {state}{hand}"
+    return f"channel {channel:,} · norm {number(norm)} · rank {rank:,}/{len(norms):,} · {state}{hand}"
 
 
 def click_reading(preview: Preview, channel: int) -> str:

@@ -22,22 +22,17 @@ from prunescope.figures.agreement import (
 from prunescope.figures.heatmap import Window
 from prunescope.figures.layout import (
     BETWEEN,
-    BOLD_PIXELS,
     BOTTOM,
     LEFT,
     LEGEND_ROW,
-    LETTER_PIXELS,
     NARROW,
     RIGHT,
     TOOLBAR,
     TOP,
+    Heading,
     add_axes,
-    beginning,
     dress_chart,
-    line,
     place,
-    room,
-    title,
 )
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import LIGHT, Theme
@@ -93,8 +88,7 @@ class ComparisonFigure:
         dress_chart(self.bars, theme)
         self._maps = [AgreementMap(axes, theme, side) for axes, side in zip(self.masks, SIDES, strict=True)]
         self._norms = NormPair(self.bars, theme)
-        self._titles = [title(axes, theme) for axes in figure.axes]
-        self._lines = [line(axes, theme) for axes in figure.axes]
+        self._headings = [Heading(axes, theme) for axes in figure.axes]
         for artist in self.animated:
             artist.set_animated(True)
         self._lay_out()
@@ -103,7 +97,7 @@ class ComparisonFigure:
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with the amount, in drawing order."""
         masks = [artist for each in self._maps for artist in each.animated]
-        return [*masks, *self._norms.animated, *self._lines]
+        return [*masks, *self._norms.animated, *(each.line for each in self._headings)]
 
     def axes_of(self, artist: Artist) -> Axes:
         """Return the axes that draw ``artist``."""
@@ -170,8 +164,8 @@ class ComparisonFigure:
         self._norms.fit(seen)
         texts = [f"A · {seen.a.title}", f"B · {seen.b.title}"]
         texts.append(f"{norm_name(seen.n)} of the {seen.tensor.axis(seen.dim)}")
-        for axes, text, words in zip(self.figure.axes, self._titles, texts, strict=True):
-            text.set_text(beginning(words, room(axes, BOLD_PIXELS)))
+        for heading, words in zip(self._headings, texts, strict=True):
+            heading.write_title(words)
         self._draw_legend()
 
     def _draw_legend(self) -> None:
@@ -188,8 +182,8 @@ class ComparisonFigure:
     def _draw_moving(self, seen: Comparison) -> None:
         self._draw_maps(seen)
         self._norms.update(seen)
-        for axes, text, words in zip(self.figure.axes, self._lines, _lines(seen), strict=True):
-            text.set_text(beginning(words, room(axes, LETTER_PIXELS)))
+        for heading, words in zip(self._headings, _lines(seen), strict=True):
+            heading.write_line(words)
 
     def _draw_maps(self, seen: Comparison) -> None:
         layout = layout_of(seen)
