@@ -159,12 +159,12 @@ def test_every_shape_and_dim_can_be_drawn(shape: tuple[int, ...]) -> None:
 def test_text_stays_inside_the_figure() -> None:
     weights = PrunableTensor(
         "encoder.layers.11.attention.self.query.projection.weight",
-        "Linear",
-        torch.ones(4, 4),
-        AXES[:2],
-        torch.eye(4, dtype=torch.bool),
+        "Conv2d",
+        torch.ones(4, 4, 3, 3),
+        AXES,
+        torch.eye(4, dtype=torch.bool)[:, :, None, None].expand(4, 4, 3, 3),
     )
-    for width in (3.0, 4.0, 9.6, 16.0):
+    for width in (2.8, 4.0, 9.6, 16.0):
         picture = PruningFigure(Figure(figsize=(width, 5), dpi=100))
         picture.update(preview_tensor(resolve(PruneSpec("w", "ln_structured", 0.5), weights), weights))
         for artist in picture.animated:
@@ -174,7 +174,8 @@ def test_text_stays_inside_the_figure() -> None:
         edge = picture.figure.bbox.width
         legend = picture.figure.legends[0].get_texts()
         headings = [text for each in picture._headings for text in (each.title, each.line)]
-        for text in (*headings, *legend):
+        labels = [axes.xaxis.label for axes in (picture.heatmap, picture.bars)]
+        for text in (*headings, *labels, *legend):
             box = text.get_window_extent(canvas.get_renderer())
             assert 0 <= box.x0 <= box.x1 <= edge
 

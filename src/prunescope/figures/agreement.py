@@ -17,6 +17,7 @@ from prunescope.analysis import SIDES, Comparison
 from prunescope.figures.cells import MatrixLayout, cell_fractions
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import Window, across_locator, fit_matrix, rgba
+from prunescope.figures.layout import label_across
 from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped, norm_name
 from prunescope.figures.stripes import FALLING, HATCHES, RISING, StripedCells, ink_on
 from prunescope.figures.style import LIGHT, Theme
@@ -149,7 +150,7 @@ class NormPair:
         group = -(-len(seen.norms) // MAX_BARS)
         each = "" if group == 1 else f" (a bar is the mean of {group})"
         name = f"{seen.tensor.axis(seen.dim)}, dim {seen.dim}{each}"
-        axes.set_xlabel(name, color=theme.faint, fontsize=theme.text_size)
+        label_across(axes, name, theme)
         axes.set_ylabel(norm_name(seen.n), color=theme.faint, fontsize=theme.text_size)
 
     def update(self, seen: Comparison) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from prunescope.analysis import Accuracy, ClassEffect, Effect
@@ -98,8 +98,8 @@ def _dress(ax: Axes, names: list[str], theme: Theme) -> None:
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     ax.set_yticks(range(len(names)), [_short(name) for name in names])
     ax.set_ylabel("class", color=theme.faint, fontsize=theme.text_size)
-    ax.set_xlabel("answered right, with 95 % intervals", color=theme.faint, fontsize=theme.text_size)
-    ax.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
+    ax.set_xlabel("share, with 95 % intervals", color=theme.faint, fontsize=theme.text_size)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2.5, 5, 10]))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     ax.tick_params(colors=theme.faint, labelsize=theme.text_size, length=0)
     ax.grid(axis="x", color=theme.grid, linewidth=0.8)

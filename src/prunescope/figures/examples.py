@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.analysis import Effect, Example
 from prunescope.errors import RequestError
+from prunescope.figures.layout import fitting, width_of
 from prunescope.figures.style import Theme, rc_theme
 from prunescope.sources import Inputs
 
@@ -27,7 +27,6 @@ MARKS = {"became wrong": "✗", "became right": "✓", "became wrong in another 
 _MOST_PIXELS = 96
 _SIDE, _LINE = 0.86, 0.22  # Of a picture and of a line of text, in widths of a tile.
 _SHORT = 3  # Letters of two names that stand beside each other under a picture.
-_LETTER = 0.68  # How wide a bold letter is, in sizes of its font.
 
 
 def draw_examples(
@@ -65,7 +64,7 @@ def draw_examples(
     ax.set_ylim(height, 0)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    room = _room(ax, columns, theme)
+    room = 0.94 * width_of(ax) / columns
     for place, example in enumerate(examples):
         row, column = divmod(place, columns)
         left, top = column + (1 - _SIDE) / 2, row * _tile_height(examples) + (1 - _SIDE) / 2
@@ -86,12 +85,6 @@ def _tile_height(examples: Sequence[Example]) -> float:
 def _stacked(examples: Sequence[Example]) -> bool:
     """Return whether the names are too long to stand beside each other."""
     return any(len(name) > _SHORT for each in examples for name in (each.before, each.after, each.target))
-
-
-def _room(ax: Axes, columns: int, theme: Theme) -> int:
-    """Return how many bold letters fit under a picture."""
-    points = 0.94 * ax.bbox.width / ax.figure.dpi * 72 / columns
-    return max(3, int(points / (_LETTER * FontProperties(size=theme.text_size).get_size_in_points())))
 
 
 def _draw_picture(
@@ -125,17 +118,16 @@ def _lines(example: Example, stacked: bool) -> list[str]:
     return [*answers, number if answered else truth]
 
 
-def _write(ax: Axes, left: float, top: float, lines: list[str], room: int, theme: Theme) -> None:
+def _write(ax: Axes, left: float, top: float, lines: list[str], room: float, theme: Theme) -> None:
     changed = lines[0][:1] in MARKS.values()
     for place, line in enumerate(lines):
         answer = line is not lines[-1]
-        fits = room if answer else room * 5 // 4  # What is not bold is narrower.
-        ax.text(
-            left + _SIDE / 2, top + _SIDE + 0.05 + place * _LINE,
-            line if len(line) <= fits else line[: fits - 1] + "…",
+        text = ax.text(
+            left + _SIDE / 2, top + _SIDE + 0.05 + place * _LINE, "",
             color=theme.ink if answer else theme.faint, ha="center", va="top", fontsize=theme.text_size,
             fontweight="bold" if answer and changed else "normal",
         )  # fmt: skip
+        text.set_text(fitting(text, room, line))
 
 
 def _look(inputs: Inputs, index: int) -> NDArray[np.float32] | None:

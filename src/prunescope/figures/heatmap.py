@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prunescope.figures.cellimage import CellImage
 from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_extremes, cell_fractions
+from prunescope.figures.layout import label_across
 from prunescope.figures.quicktext import QuickText
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
@@ -236,7 +237,7 @@ def fit_matrix(axes: Axes, tensor: PrunableTensor, layout: MatrixLayout, theme: 
     rows, columns = layout.size
     axes.set_xlim(-0.5, columns / layout.column_width - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
-    axes.set_xlabel(_across_label(tensor, layout), color=theme.faint, fontsize=theme.text_size)
+    label_across(axes, _across_label(tensor, layout), theme)
     down = "" if layout.rows is None else tensor.axis(layout.rows)
     axes.set_ylabel(down, color=theme.faint, fontsize=theme.text_size)
     axes.xaxis.set_major_locator(across_locator(axes))

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from prunescope.figures.columns import Columns
+from prunescope.figures.layout import label_across
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
@@ -58,7 +59,7 @@ class ScoreHistogram:
             self.axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
             self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         theme = self.theme
-        self.axes.set_xlabel(score_name(preview), color=theme.faint, fontsize=theme.text_size)
+        label_across(self.axes, score_name(preview), theme)
         self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:

@@ -53,6 +53,28 @@ def place(axes: Axes, left: float, bottom: float, across: float, up: float) -> N
     axes.yaxis.set_label_coords((left - LEFT + 20) / width, 0.5, beside)
 
 
+def label_across(axes: Axes, words: str, theme: Theme) -> None:
+    """Write ``words`` under ``axes``: in the middle, or as far left as it takes to end where the axes do."""
+    axes.set_xlabel(words, color=theme.faint, fontsize=theme.text_size)
+    if text_width(axes.xaxis.label, words) > width_of(axes):
+        axes.set_xlabel(words, loc="right")
+
+
+def width_of(axes: Axes) -> float:
+    """Return how many pixels wide ``axes`` are, at 100 dots an inch."""
+    return float(axes.bbox.width * 100 / axes.figure.dpi)
+
+
+def fitting(text: Text, pixels: float, *words: str) -> str:
+    """Return the first of ``words`` that ``text`` shows in so many pixels, or the beginning of the last."""
+    for each in words:
+        if text_width(text, each) <= pixels:
+            return each
+    last = words[-1]
+    end = bisect_right(range(len(last)), pixels, key=lambda end: text_width(text, f"{last[:end]}…"))
+    return f"{last[: max(0, end - 1)]}…"
+
+
 class Heading:
     """A title over axes and a line of text below it, as much of both as there is room for.
 
@@ -85,13 +107,13 @@ class Heading:
         """Write the first of ``words`` that there is room for, or the beginning of the last."""
         left = self._left()
         self.title.xy = (left, 1)
-        self.title.set_text(self._fitting(self.title, left, *words))
+        self.title.set_text(fitting(self.title, self._room(left), *words))
 
     def write_line(self, *words: str) -> None:
         """Write the first of ``words`` that there is room for, or the beginning of the last."""
         left = self._left()
         self.line.set_x(left)
-        self.line.set_text(self._fitting(self.line, left, *words))
+        self.line.set_text(fitting(self.line, self._room(left), *words))
 
     def _left(self) -> float:
         """Return where the text begins, as a fraction of the axes' width."""
@@ -100,11 +122,5 @@ class Heading:
         pixels = figure.get_figwidth() * 100
         return 0.0 if pixels >= NARROW else (EDGE / pixels - box.x0) / box.width
 
-    def _fitting(self, text: Text, left: float, *words: str) -> str:
-        pixels = self.axes.bbox.width * (1 - left) * 100 / self.axes.figure.dpi + EDGE
-        for each in words:
-            if text_width(text, each) <= pixels:
-                return each
-        last = words[-1]
-        end = bisect_right(range(len(last)), pixels, key=lambda end: text_width(text, f"{last[:end]}…"))
-        return f"{last[: end - 1]}…"
+    def _room(self, left: float) -> float:
+        return width_of(self.axes) * (1 - left) + EDGE

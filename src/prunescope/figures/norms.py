@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import across_locator, frame, halo
+from prunescope.figures.layout import label_across
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.percent import number
@@ -100,11 +101,7 @@ class NormChart:
         each = "" if group == 1 else f" (a bar is the mean of {group})"
         order = ", smallest norm first" if view.order == "norm" else ""
         theme = self.theme
-        self.axes.set_xlabel(
-            f"{tensor.axis(spec.dim)}, dim {spec.dim}{order}{each}",
-            color=theme.faint,
-            fontsize=theme.text_size,
-        )
+        label_across(self.axes, f"{tensor.axis(spec.dim)}, dim {spec.dim}{order}{each}", theme)
         divided = " / size" if view.norms == "per_weight" else ""
         self.axes.set_ylabel(norm_name(spec.n) + divided, color=theme.faint, fontsize=theme.text_size)
 
