@@ -292,11 +292,32 @@ def test_unused_controls_are_disabled(dashboard: Dashboard) -> None:
 def test_nothing_is_wider_than_the_page(voila_url: str, open_page: OpenPage, width: int) -> None:
     page = open_page(width=width)
     page.goto(voila_url)
-    Dashboard(page).wait_for("of 599)")
-    hosts.wait_until(page, lambda: abs(hosts.canvas_pixels(page).shape[1] - canvas_room(page)) <= 8)
+    wait_for_whole_picture(page)
     assert hosts.overflow(page) == 0
     assert hosts.canvas_pixels(page).shape[1] <= width
 
 
-def canvas_room(page: Page) -> int:
-    return int(page.locator(".ps-picture").bounding_box()["width"])
+def wait_for_whole_picture(page: Page) -> None:
+    """Wait until the numbers are there, and a picture as wide as its place."""
+    Dashboard(page).wait_for("of 599)")
+    room = "document.querySelector('.ps-ruler').clientWidth"
+    hosts.wait_until(page, lambda: abs(hosts.canvas_pixels(page).shape[1] - page.evaluate(room)) <= 8)
+
+
+@pytest.mark.parametrize(("width", "where"), [(1400, "beside"), (800, "below"), (420, "below")])
+def test_what_is_chosen_stands_by_the_picture(
+    voila_url: str, open_page: OpenPage, width: int, where: str
+) -> None:
+    page = open_page(width=width)
+    page.goto(voila_url)
+    wait_for_whole_picture(page)
+    picture = page.locator(".ps-canvas").bounding_box()
+    chosen = [page.get_by_label(name, exact=True).bounding_box() for name in ("Layer", "Method", "Dim")]
+    tabs = page.get_by_role("tab", name="Steps").bounding_box()
+    bottom = picture["y"] + picture["height"]
+    for box in chosen:
+        if where == "beside":
+            assert box["x"] + box["width"] < picture["x"]
+            assert box["y"] < bottom
+        else:
+            assert bottom <= box["y"] < tabs["y"]
