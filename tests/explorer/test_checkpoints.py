@@ -260,6 +260,17 @@ def test_the_dashboard_opens_the_file_it_is_told(tmp_path: Path, monkeypatch: py
     explorer.close()
 
 
+def test_a_file_of_the_folder_that_is_opened_is_offered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OPEN_VARIABLE, str(safetensors_file(tmp_path, name="one")))
+    safetensors_file(tmp_path, name="two")
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    explorer = dashboard()
+    assert [title for title, _ in explorer._controls.model.options] == ["one.safetensors", "two.safetensors"]
+    explorer.close()
+
+
 def test_the_dashboard_offers_a_folder_and_nothing_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,7 @@ def _served() -> Explorer:
     if path:  # Its key goes into links, which need not tell where the file lies.
         name = Path(path).resolve().name
         first = {name: Entry(name, partial(checkpoint_source, path))}
-    models = {**first, **(_offered(Path(folder)) if folder else {})}
+    models = {**first, **(_offered(Path(folder), besides=path) if folder else {})}
     explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)
     uploads, limit = os.environ.get(UPLOADS_VARIABLE), int(os.environ.get(MAX_UPLOAD_VARIABLE, "0"))
     if uploads and limit:
@@ -126,9 +126,10 @@ def _served() -> Explorer:
     return explorer
 
 
-def _offered(folder: Path) -> dict[str, Entry]:
-    """Return an entry for each checkpoint in ``folder``, which no link leads out of."""
+def _offered(folder: Path, besides: str | None) -> dict[str, Entry]:
+    """Return an entry for each checkpoint in ``folder``, which no link leads out of, but ``besides``."""
     return {
         f"models/{path.name}": Entry(path.name, partial(checkpoint_source, path, within=folder))
         for path in offered(folder)
+        if not (besides and path.samefile(besides))
     }
