@@ -209,6 +209,26 @@ def test_what_a_page_does_not_take_is_refused_with_the_way_to_get_it(tmp_path: P
     again.close()
 
 
+def test_the_page_offers_what_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    safetensors_file(tmp_path)
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    explorer = dashboard()
+    offered = explorer._taking.what
+    every = ("state_dict", "masks", "plan", "torch", "prunescope")
+    assert tuple(key for _, key in offered.options) == every
+    offered.value = "torch"
+    explorer.apply()
+    assert "prune.ln_structured(" in explorer._taking._text.value
+    assert explorer.request(model="models/m.safetensors") is None
+    assert tuple(key for _, key in offered.options) == every[:3]
+    assert offered.value == "state_dict"
+    assert explorer._taking._text.value.startswith("<p>Apply a step first")
+    explorer.amount = 0.5
+    explorer.apply()
+    assert explorer._taking._text.value == ""
+    explorer.close()
+
+
 def test_code_needs_a_module(tmp_path: Path) -> None:
     session = stepped(Session(checkpoint_source(safetensors_file(tmp_path))))
     with pytest.raises(

@@ -41,7 +41,7 @@ from prunescope.hand import KEPT
 from prunescope.preview import Preview, shortest_fraction
 from prunescope.sources import SUFFIXES, checkpoint_source
 from prunescope.spec import BY_HAND
-from prunescope.takeaway import FILES, file_name
+from prunescope.takeaway import FILES, file_name, files_of
 
 
 class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
@@ -281,7 +281,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         self._steps.render(snapshot)
         self._costs.render(snapshot)
         self._effect.render(snapshot)
-        self._taking.render(snapshot)
+        self._taking.render(snapshot, files_of(self._session))
         self._plans_panel.render(snapshot)
         self._page.query = self.query if self._addressed else ""
         note = self._session.source.note

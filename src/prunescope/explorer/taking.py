@@ -44,6 +44,7 @@ class TakingPanel:
         self._bring = bring
         self._lock = lock
         self._place: object = None
+        self._files = tuple(FILES)
         titles = [(file.title, key) for key, file in FILES.items()]
         self.what = widgets.Dropdown(description="File", options=titles, layout={"width": "auto"})
         self.save = widgets.Button(description="Download", button_style="primary")
@@ -56,9 +57,12 @@ class TakingPanel:
         self.save.on_click(lambda _button: self._save())
         self.upload.observe(self._read, names="value")
 
-    def render(self, snapshot: Snapshot) -> None:
-        """Show what belongs to the steps of ``snapshot``; nothing is made before there is a step."""
+    def render(self, snapshot: Snapshot, files: tuple[str, ...]) -> None:
+        """Offer ``files`` of the steps of ``snapshot``; nothing is made before there is a step."""
         history = snapshot.history
+        if self._files != files:
+            self._files, self._place = files, None
+            self.what.options = [(FILES[key].title, key) for key in files]
         self.what.disabled = self.save.disabled = not history.done
         self._say(snapshot.message("plan") or snapshot.message("what"))
         if self._place != history.done:

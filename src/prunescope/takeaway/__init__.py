@@ -1,7 +1,7 @@
 """Taking the result home: the pruned model, its masks, the plan as JSON, and code that does it again."""
 
 from prunescope.takeaway.code import code
-from prunescope.takeaway.files import FILES, Saved, file_name, save, write_atomically
+from prunescope.takeaway.files import FILES, Saved, file_name, files_of, save, write_atomically
 from prunescope.takeaway.model import pruned_model, sparse_state
 from prunescope.takeaway.plan import load_plan, plan
 
@@ -10,6 +10,7 @@ __all__ = [
     "Saved",
     "code",
     "file_name",
+    "files_of",
     "load_plan",
     "plan",
     "pruned_model",

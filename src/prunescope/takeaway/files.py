@@ -96,6 +96,12 @@ FILES: Mapping[str, Saved] = {
 """The files that can be taken home, in the order they are offered."""
 
 
+def files_of(session: Session) -> tuple[str, ...]:
+    """Return those of `FILES` that can be made: code calls a network, which a checkpoint has not."""
+    code = ("torch", "prunescope") if isinstance(session.source.model, Checkpoint) else ()
+    return tuple(key for key in FILES if key not in code)
+
+
 def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write one of `FILES` and return its path.
 
