@@ -99,9 +99,8 @@ class Heading:
         above = ScaledTranslation(0, 6 / 72, axes.figure.dpi_scale_trans)
         self.line = QuickText(0, 1, "", transform=axes.transAxes + above, color=theme.faint, fontsize=9)
         axes.add_artist(self.line)
-        self.line.set_clip_on(
-            False
-        )  # Else it would be cut off at the edge of the axes, which it stands above.
+        # Else it would be cut off at the edge of the axes, which it stands above.
+        self.line.set_clip_on(False)
 
     def write_title(self, *words: str) -> None:
         """Write the first of ``words`` that there is room for, or the beginning of the last."""
