@@ -29,6 +29,14 @@ class WithoutKeys(logging.Filter):
         return True
 
 
+def worth_saying(record: logging.LogRecord) -> bool:
+    """Return False for what pyzmq notices where a session has just ended.
+
+    It warns of each message that a kernel had still sent, and that nobody waits for any more.
+    """
+    return record.module != "zmqstream" or record.levelno > logging.WARNING
+
+
 def log_to_stderr() -> None:
     """Write what the server has to say of its sessions, and what was refused, to stderr."""
     handler = logging.StreamHandler()
@@ -36,6 +44,7 @@ def log_to_stderr() -> None:
     for name in ("prunescope.serving", "tornado.access", "tornado.general", "tornado.application"):
         log = logging.getLogger(name)
         log.addHandler(handler)
+        log.addFilter(worth_saying)
         log.addFilter(WithoutKeys())
         log.setLevel(logging.INFO if name == "prunescope.serving" else logging.WARNING)
         log.propagate = False
