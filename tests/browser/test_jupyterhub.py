@@ -8,6 +8,7 @@ import subprocess
 import sysconfig
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,9 @@ def hub(tmp_path: Path) -> Iterator[str]:
     children = started.children(recursive=True)
     process.terminate()
     process.wait(60)
-    psutil.wait_procs(children, timeout=10)
-    for child in children:
-        if child.is_running():
+    _, left = psutil.wait_procs(children, timeout=10)
+    for child in left:
+        with suppress(psutil.NoSuchProcess):
             child.kill()
 
 

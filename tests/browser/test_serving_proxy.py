@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import OpenPage
-from hosts import Server, record_requests, wait_until
-from test_serving_sessions import SLIDER, ended, process_of
+from hosts import Server, lives, record_requests, wait_until
+from test_serving_sessions import AT_ONCE_S, SLIDER, process_of
 
 README = Path(__file__).parents[2] / "README.md"
 FRAME = """
@@ -91,4 +91,4 @@ def test_behind_nginx_with_tls(serve_cells: Callable[..., Server], open_page: Op
     assert failed == []
     page.close(run_before_unload=True)
     watcher = open_page()
-    wait_until(watcher, lambda: ended(kernel), timeout=10)
+    wait_until(watcher, lambda: not lives(kernel), timeout=AT_ONCE_S)

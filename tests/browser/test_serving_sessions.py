@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import OpenPage
-from hosts import Server, prunescope_command, served, wait_until
+from hosts import Server, lives, prunescope_command, served, wait_until
 from playwright.sync_api import Route
 
 SLIDER = """
@@ -25,6 +25,9 @@ said = ipywidgets.HTML("nothing yet")
 amount.observe(lambda change: setattr(said, "value", f"amount is {change.new}"), "value")
 ipywidgets.VBox([ipywidgets.HTML(f"process {os.getpid()}"), amount, said])
 """
+
+AT_ONCE_S = 30.0
+"""Half of what a session outlives a lost network: what ends sooner was ended for another reason."""
 
 ServeCells = Callable[..., Server]
 
@@ -42,10 +45,6 @@ def process_of(page) -> psutil.Process:
     return psutil.Process(int(page.get_by_text("process ").inner_text().split()[1]))
 
 
-def ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
 def sessions(server: Server) -> int:
     with urllib.request.urlopen(server.url + "health") as answer:
         return json.load(answer)["sessions"]
@@ -57,7 +56,7 @@ def test_closed_tab_frees_its_kernel(serve_cells: ServeCells, open_page: OpenPag
     leaves, kernel = visit(open_page, server)
     assert sessions(server) == 2
     leaves.close(run_before_unload=True)
-    wait_until(stays, lambda: ended(kernel), timeout=5)
+    wait_until(stays, lambda: not lives(kernel), timeout=AT_ONCE_S)
     assert sessions(server) == 1
     stays.get_by_role("slider").press("ArrowRight")
     stays.get_by_text("amount is 2").wait_for()
@@ -70,16 +69,16 @@ def test_reloaded_or_left_page_frees_its_kernel(goes: str, serve_cells: ServeCel
     page, kernel = visit(open_page, server)
     assert "No such comm" not in server.log.read_text()  # ipykernel prints it at each page.
     page.reload() if goes == "reload" else page.goto("about:blank")
-    wait_until(page, lambda: ended(kernel), timeout=5)
+    wait_until(page, lambda: not lives(kernel), timeout=AT_ONCE_S)
     wait_until(page, lambda: sessions(server) == (1 if goes == "reload" else 0))
 
 
 def test_crashed_tab_frees_its_kernel_within_the_idle_limit(serve_cells: ServeCells, open_page) -> None:
-    server = serve_cells([SLIDER], idle_timeout=3)
+    server = serve_cells([SLIDER], idle_timeout=6)
     page, kernel = visit(open_page, server)
     crash(page)
     watcher = open_page()
-    wait_until(watcher, lambda: ended(kernel), timeout=10)
+    wait_until(watcher, lambda: not lives(kernel), timeout=AT_ONCE_S)
 
 
 def crash(page) -> None:
@@ -92,10 +91,10 @@ def crash(page) -> None:
 
 
 def test_idle_page_says_so_and_starts_again(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER], idle_timeout=2)
+    server = serve_cells([SLIDER], idle_timeout=6)
     page, kernel = visit(open_page, server)
     page.get_by_role("alert").get_by_text("had not been used for a while").wait_for()
-    assert ended(kernel)
+    wait_until(page, lambda: not lives(kernel))
     page.get_by_role("button", name="Start again").click()
     assert process_of(page).pid != kernel.pid
     assert page.get_by_role("alert").count() == 0
