@@ -68,6 +68,6 @@ def upload_and_kill(page: Page, server: hosts.Server, folder: Path, open_page: O
     says(other, "30 % of 32 output features")
     kernel.kill()
     hosts.wait_until(page, lambda: not kept.exists())
-    says(page, "This session's process on the server was stopped")
+    page.get_by_role("alert").get_by_text("This session's process on the server was stopped").wait_for()
     other.get_by_label("Model", exact=True).select_option(label="markup.safetensors")
     says(other, "30 % of 4 output features")

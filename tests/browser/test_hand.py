@@ -9,7 +9,7 @@ import hosts
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, WebSocket
 from test_dashboard import Dashboard
 
 from prunescope.figures import DARK, LIGHT, Theme
@@ -58,20 +58,27 @@ def pruned(hand: Hand) -> int:
 
 
 class Sent:
-    """What a page sends: how many messages without content, and when the last message of any kind."""
+    """What a page sends: how many messages without content; and when it last sent or heard anything."""
 
     def __init__(self, page: Page) -> None:
         self.empty = 0
         self._last = time.monotonic()
-        page.on("websocket", lambda socket: socket.on("framesent", self._record))
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framesent", self._record)
+        socket.on("framereceived", self._notice)
 
     def _record(self, payload: str | bytes) -> None:
         text = payload if isinstance(payload, str) else payload.decode(errors="replace")
         self.empty += '"method":"custom","content":{}' in text
+        self._notice()
+
+    def _notice(self, _: object = None) -> None:
         self._last = time.monotonic()
 
     def rests(self) -> bool:
-        return time.monotonic() > self._last + 0.2
+        return time.monotonic() > self._last + 0.5
 
 
 REPEAT = """(picture, key) => {
@@ -97,6 +104,7 @@ def hold_keys(hand: Hand, sent: Sent) -> None:
     hosts.wait_until(hand.page, lambda: pruned(hand) == end + 1)
     hand.page.keyboard.press("ArrowLeft")
     hosts.wait_until(hand.page, lambda: pruned(hand) == end)  # What came unanswered left nothing over.
+    hand.shown.wait_for(f"Pruned {end} (")  # Sent after the controls, which would take what is typed back.
 
     for field in (".ps-amount .noUi-handle:visible", ".ps-amount input:visible"):
         hand.shown.type("Amount", "0.5")

@@ -101,6 +101,7 @@ def test_page_says_that_it_is_loading(serve_cells: ServeCells, page) -> None:
     page.goto(server.url, wait_until="commit")
     page.get_by_role("status").get_by_text("Opening the explorer").wait_for()
     (kernel,) = server.kernels()
+    wait_until(page, lambda: kernel.cwd() != kernel.parent().cwd())  # A fork begins where its parent is.
     open(f"{kernel.cwd()}/go", "w").close()
     page.get_by_role("slider").wait_for()
     assert page.get_by_text("Opening the explorer").count() == 0

@@ -74,7 +74,7 @@ def test_reloaded_or_left_page_frees_its_kernel(goes: str, serve_cells: ServeCel
 
 
 def test_crashed_tab_frees_its_kernel_within_the_idle_limit(serve_cells: ServeCells, open_page) -> None:
-    server = serve_cells([SLIDER], idle_timeout=6)
+    server = serve_cells([SLIDER], idle_timeout=12)
     page, kernel = visit(open_page, server)
     crash(page)
     watcher = open_page()
@@ -91,7 +91,7 @@ def crash(page) -> None:
 
 
 def test_idle_page_says_so_and_starts_again(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER], idle_timeout=6)
+    server = serve_cells([SLIDER], idle_timeout=12)
     page, kernel = visit(open_page, server)
     page.get_by_role("alert").get_by_text("had not been used for a while").wait_for()
     wait_until(page, lambda: not lives(kernel))
@@ -123,7 +123,8 @@ def test_a_kernel_that_dies_before_it_is_reached_is_told(
 
     def kill(route: Route) -> None:
         for kernel in server.kernels():
-            kernel.kill()
+            with suppress(psutil.NoSuchProcess):
+                kernel.kill()
         route.continue_()
 
     page.route(early, kill)
@@ -190,17 +191,19 @@ class Cable:
     def cut(self, whole: bool = False) -> None:
         """Break every connection there is; no other comes, unless the cable is ``whole`` at once."""
         self.whole = whole
-        for piece in self._pieces:
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
             with suppress(OSError):
                 piece.shutdown(socket.SHUT_RDWR)
             piece.close()
-        self._pieces.clear()
 
     def mend(self) -> None:
         self.whole = self.answers = True
 
     def close(self) -> None:
         self.cut()
+        with suppress(OSError):
+            self._listens.shutdown(socket.SHUT_RDWR)  # Closing it lets one more in.
         self._listens.close()
 
 
@@ -209,6 +212,14 @@ def cable() -> Iterator[Callable[[Server], Cable]]:
     with ExitStack() as laid:
         yield lambda server: laid.enter_context(closing(Cable(server)))
 
+
+CONFIRMED = """async () => {
+    const manager = window.jupyterapp.widgetManager;
+    const ids = [...manager.registeredModels].filter(id => manager.has_model(id));
+    const models = await Promise.all(ids.map(id => manager.get_model(id)));
+    return models.length > 0 && models.every(model => !(model._pending_msgs > 0));
+}"""
+"""Whether the kernel has confirmed all that the page's widgets have sent; what follows waits for that."""
 
 HEARD = """
 heard = open("heard", "w", buffering=1)
@@ -225,6 +236,7 @@ def test_lost_connection_is_said_and_found_again(serve_cells: ServeCells, open_p
     page.goto(to_server.url)
     kernel = process_of(page)
     heard = Path(kernel.cwd(), "heard")
+    wait_until(page, CONFIRMED)
     to_server.answers = False
     page.get_by_role("slider").press("ArrowRight")
     wait_until(page, lambda: heard.read_text() == "1\n2\n")
