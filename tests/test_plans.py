@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -84,6 +84,7 @@ def test_what_is_not_there_and_what_is_too_much() -> None:
         plans.keep("one more", THREE)
 
 
+@settings(deadline=None)
 @given(names=st.lists(st.text(max_size=LONGEST_NAME + 5) | st.sampled_from(list(METHODS)), max_size=6))
 def test_any_name_is_kept_once_or_refused(names: list[str]) -> None:
     plans = Plans()

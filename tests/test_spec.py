@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunescope.errors import RequestError
@@ -32,6 +32,7 @@ specs = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(specs)
 def test_json_round_trip_keeps_everything_and_the_type_of_amount(spec: PruneSpec) -> None:
     again = PruneSpec.from_json(spec.to_json())
@@ -123,6 +124,7 @@ def test_a_count_that_fits_stays() -> None:
     assert resolved.notes == {}
 
 
+@settings(deadline=None)
 @given(specs)
 def test_resolving_again_changes_nothing(spec: PruneSpec) -> None:
     once = resolve(spec, CONV, asked=())

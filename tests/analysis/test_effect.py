@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunescope.analysis import Accuracy, Effect
@@ -52,6 +52,7 @@ def test_names_that_are_the_same_are_still_two_classes() -> None:
     assert effect_of([0], [0], [1], ("cat", "cat")).examples(1)[0].changed
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=60))
 def test_counts_and_order_hold_for_any_answers(rows: list[tuple[int, int, int]]) -> None:
     effect = effect_of(*(list(column) for column in zip(*rows, strict=True)))

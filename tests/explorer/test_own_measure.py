@@ -235,6 +235,7 @@ def test_one_that_hangs_without_an_event_loop(gate: Gate, monkeypatch: pytest.Mo
     try:
         explorer.amount = 2
         assert "has not answered for 0.1 s" in explorer.snapshot.evaluation_problem
+        assert gate.entered.wait(20)
         assert gate.calls == [0]
     finally:
         explorer.close()

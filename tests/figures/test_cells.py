@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -32,6 +32,7 @@ def test_a_vector_is_one_row() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))),
     st.integers(1, 50),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ PREHEATED = {"VOILA_PREHEAT": "True"}
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
     """The kernels that were started, of which none really is; one is there."""
     started: list[str] = []
 
@@ -24,6 +25,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(AsyncMappingKernelManager, "start_kernel", start)
     monkeypatch.setattr(Kernels, "__len__", lambda self: 1)
+    monkeypatch.chdir(tmp_path)  # Where they keep what is uploaded.
     return started
 
 
@@ -42,7 +44,7 @@ def test_a_page_loads_before_the_next_kernel_is_made_ready(started: list[str], m
         await task
         assert started == ["another"]
 
-    monkeypatch.setattr(kernels, "LOADING_S", 0.01)
+    monkeypatch.setattr(kernels, "LOADING_S", 0.5)
     asyncio.run(scene())
 
 
@@ -60,6 +62,23 @@ def test_a_visitor_who_waits_is_not_kept_waiting(started: list[str], monkeypatch
         assert await soon(asyncio.ensure_future(those.start_kernel(env={})))
         assert len(started) == 3
         later.cancel()
+
+    monkeypatch.setattr(kernels, "LOADING_S", 1000)
+    asyncio.run(scene())
+
+
+def test_one_that_dies_while_it_is_made_ready_is_nobodys(started: list[str], monkeypatch) -> None:
+    async def scene() -> None:
+        those: Any = Kernels()
+
+        async def make_ready() -> dict[str, str]:
+            return {"kernel_id": await those.start_kernel(env=PREHEATED)}
+
+        those.notebook_path = "page"
+        those._pools = {"page": [asyncio.ensure_future(make_ready())]}
+        await those.forget_dead()
+        assert started == ["another"]
+        assert those._pools == {"page": []}
 
     monkeypatch.setattr(kernels, "LOADING_S", 1000)
     asyncio.run(scene())

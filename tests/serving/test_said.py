@@ -161,7 +161,9 @@ async def look_around(url: str) -> None:
         answer = await client.fetch(f"{base}{path}?{token}", raise_error=False, follow_redirects=False)
         assert answer.code in (403, 404, 405), path
     # The template stays ours whatever the address asks for.
-    answer = await client.fetch(f"{url}&template=classic&voila-template=classic&voila-theme=dark")
+    answer = await client.fetch(
+        f"{url}&template=classic&voila-template=classic&voila-theme=dark", request_timeout=60
+    )
     page = answer.body.decode()
     assert "Opening the explorer" in page
     assert "from prunescope" not in page

@@ -77,6 +77,9 @@ class Kernels(AsyncMappingKernelManager):
     async def forget_dead(self) -> None:
         """Have no visitor given a kernel that was made ready and has died, or has never come up."""
         pool = getattr(self, "_pools", {}).get(getattr(self, "notebook_path", None), [])
+        if pool:  # The first is what the visitor will be given, who would wait for it anyway.
+            with self.awaited():
+                await asyncio.wait(pool[:1])
         for coming in tuple(pool):
             if coming.done() and (coming.exception() or not await self._lives(coming.result()["kernel_id"])):
                 pool.remove(coming)
