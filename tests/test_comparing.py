@@ -11,14 +11,14 @@ from torch import nn
 
 from prunescope.analysis import Comparison
 from prunescope.comparing import Choice, Comparing, chosen, compare, counterpart, measured
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import rank_tensor
+from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.core.tensor import PrunableTensor
 from prunescope.costs import compressed_sizes, flops
-from prunescope.errors import RequestError
-from prunescope.preview import rank_tensor
 from prunescope.prune import Ranking
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
-from prunescope.spec import METHODS, PruneSpec
-from prunescope.tensor import PrunableTensor
 
 
 def network() -> nn.Sequential:

@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from torch import nn
 
 from prunescope.analysis import Accuracy
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.costs import silencing
-from prunescope.errors import RequestError
 from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
-from prunescope.spec import METHODS, PruneSpec
 from prunescope.takeaway import code, load_plan, plan, pruned_model
 
 

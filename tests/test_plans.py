@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.history import History
 from prunescope.plans import LONGEST_NAME, MOST_PLANS, Plans
 from prunescope.session import Session
 from prunescope.sources import module_source
-from prunescope.spec import METHODS, PruneSpec
 
 
 def history(steps: int) -> History:

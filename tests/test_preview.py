@@ -5,10 +5,10 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import nn
 
-from prunescope.preview import Preview, preview_tensor
+from prunescope.core.preview import Preview, preview_tensor
+from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor
 from prunescope.sources import prunable_tensors
-from prunescope.spec import PruneSpec, resolve
-from prunescope.tensor import PrunableTensor
 
 
 def preview_of(module: nn.Module, spec: PruneSpec) -> Preview:

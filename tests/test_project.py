@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prunescope.percent import percent
+from prunescope.core.text import percent
 from prunescope.sources.demos import DEMOS
 
 ROOT = Path(__file__).resolve().parents[1]

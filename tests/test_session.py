@@ -11,11 +11,11 @@ import torch.nn.utils.prune as oracle
 from torch import Tensor, nn
 
 from prunescope.analysis import Accuracy
-from prunescope.errors import RequestError
-from prunescope.preview import Preview
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
+from prunescope.core.spec import PruneSpec
 from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
-from prunescope.spec import PruneSpec
 
 
 class Noisy(nn.Module):

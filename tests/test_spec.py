@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunescope.errors import RequestError
-from prunescope.spec import METHODS, PruneSpec, parse_norm, resolve
-from prunescope.tensor import PrunableTensor
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS, PruneSpec, parse_norm, resolve
+from prunescope.core.tensor import PrunableTensor
 
 CONV = PrunableTensor(
     "conv.weight",

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunescope.tensor import PrunableTensor, axis_names
+from prunescope.core.tensor import PrunableTensor, axis_names
 
 KERNEL = ("kernel rows", "kernel columns")
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from prunescope.core.environment import DEFAULT_MAX_UPLOAD, MAX_UPLOAD_VARIABLE
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.jupyterhub import Place
 from prunescope.serving.notebook import dashboard_notebook
 from prunescope.serving.options import Options
-from prunescope.uploads import DEFAULT_MAX_UPLOAD, MAX_UPLOAD_VARIABLE
 
 DEFAULT_IP = "127.0.0.1"
 DEFAULT_PORT = 8866
@@ -75,7 +75,7 @@ def _offer(checkpoint: str | None, folder: str | None) -> str:
     if checkpoint is None and folder is None:
         return ""
     # Like Voilà, torch takes a while to import.
-    from prunescope.errors import RequestError
+    from prunescope.core.errors import RequestError
     from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, offered
 
     try:

@@ -9,13 +9,13 @@ from typing import Any
 from torch import nn
 
 from prunescope.analysis import SIDES, Comparison, Side, cut_out
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview, mask_so_far, shortest_fraction
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
 from prunescope.costs import compressed_sizes, flops
-from prunescope.errors import RequestError
 from prunescope.history import History, Variant, call_text
-from prunescope.preview import Preview, mask_so_far, shortest_fraction
 from prunescope.prune import Norm
 from prunescope.session import Session
-from prunescope.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
 
 GIVEN = "The model as it was given"
 """What the state without any step is called."""

@@ -24,9 +24,9 @@ from prunescope.analysis import (
     permanent_file,
     state_of,
 )
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.history import Step, Variant
-from prunescope.preview import Preview
 from prunescope.session import Session
 from prunescope.silence import Silence
 from prunescope.sources import Checkpoint, file_size

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from prunescope.percent import percent
-from prunescope.preview import Preview
+from prunescope.core.preview import Preview
+from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.core.tensor import PrunableTensor
+from prunescope.core.text import percent
 from prunescope.silence import Silence, keep_all_but
-from prunescope.spec import METHODS, PruneSpec
-from prunescope.tensor import PrunableTensor
 
 
 @dataclass(frozen=True, eq=False)

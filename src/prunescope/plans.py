@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS
 from prunescope.history import History
-from prunescope.spec import METHODS
 
 MOST_PLANS = 50
 """Plans that are kept at the most: their masks stay in memory."""
@@ -28,7 +28,7 @@ class Plans(Mapping[str, History]):
         ['first']
         >>> Plans()["gentle"]
         Traceback (most recent call last):
-        prunescope.errors.RequestError: `plans` has none named 'gentle': there are none yet.
+        prunescope.core.errors.RequestError: `plans` has none named 'gentle': there are none yet.
     """
 
     histories: Mapping[str, History] = field(default_factory=dict)

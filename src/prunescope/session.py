@@ -15,10 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from prunescope.analysis import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
-from prunescope.errors import RequestError
-from prunescope.history import History, Step, Variant
-from prunescope.plans import Plans
-from prunescope.preview import (
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import (
     ChannelNorms,
     Preview,
     count_true,
@@ -27,12 +25,14 @@ from prunescope.preview import (
     rank_together,
     tensor_norms,
 )
+from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
+from prunescope.core.tensor import PrunableTensor
+from prunescope.history import History, Step, Variant
+from prunescope.plans import Plans
 from prunescope.prune import Ranking
 from prunescope.prune.product import where_kept
 from prunescope.silence import Silence
 from prunescope.sources import Source
-from prunescope.spec import METHODS, PruneSpec, Resolved, resolve
-from prunescope.tensor import PrunableTensor
 
 
 class Session:
@@ -147,7 +147,7 @@ class Session:
     def resolve(
         self, wanted: PruneSpec, asked: frozenset[str] = frozenset(), previous_units: int | None = None
     ) -> Resolved:
-        """Return what the model allows of ``wanted``; see `prunescope.spec.resolve`."""
+        """Return what the model allows of ``wanted``; see `prunescope.core.spec.resolve`."""
         tensor = self.tensor(wanted.layer)
         wanted = replace(wanted, layer=tensor.name)
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunescope.errors import RequestError
-from prunescope.tensor import PrunableTensor
+from prunescope.core.errors import RequestError
+from prunescope.core.tensor import PrunableTensor
 
 METHOD = "silence"
 """What such a step is called in a plan and in a link, where others name their method."""

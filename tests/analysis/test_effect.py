@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from prunescope.analysis import Accuracy, Effect
 from prunescope.analysis.effect import CHANGES, FATES
+from prunescope.core.spec import PruneSpec
 from prunescope.session import Session
 from prunescope.sources import demo_source
-from prunescope.spec import PruneSpec
 
 
 def effect_of(targets: list[int], was: list[int], now: list[int], names: tuple[str, ...] = ()) -> Effect:

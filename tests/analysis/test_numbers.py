@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunescope.analysis import Numbers, evaluated
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 MODEL = nn.Linear(2, 2)
 

@@ -26,9 +26,9 @@ from pathlib import Path
 import torch
 
 from prunescope import Explorer, explore
+from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import View
 from prunescope.sources import checkpoint_source
-from prunescope.tensor import PrunableTensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sources"))
 

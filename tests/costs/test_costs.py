@@ -14,8 +14,8 @@ import torch.nn.utils.prune as oracle
 from torch import nn
 
 from prunescope.analysis import Cut, copy_of
+from prunescope.core.errors import RequestError
 from prunescope.costs import FileSizes, compressed_sizes, file_sizes, flops, measure, nonzero
-from prunescope.errors import RequestError
 from prunescope.session import Session
 from prunescope.sources import Entry, Source, checkpoint_source, demo_source, file_parts, module_source
 from prunescope.takeaway import FILES, pruned_model, save, sparse_state

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunescope import Explorer, explore, prune
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer.link import from_query
 from prunescope.figures import View
 

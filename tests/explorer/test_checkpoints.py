@@ -11,7 +11,7 @@ from checkpoint_files import hub_folder, network, safetensors_file, sparse_safet
 from safetensors.torch import load_file
 
 from prunescope import Explorer, explore, prune
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.layers import LIST_LIMIT, MATCH_LIMIT
 from prunescope.figures import View

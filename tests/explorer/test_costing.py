@@ -11,7 +11,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.analysis import Costs
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer import costing
 
 

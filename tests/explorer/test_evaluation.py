@@ -8,8 +8,8 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.analysis import Accuracy
+from prunescope.core.preview import Preview
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.preview import Preview
 
 
 def explored() -> Explorer:

@@ -15,7 +15,7 @@ import voila.utils
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard, dashboard_when_visited, entry
 from prunescope.explorer.explorer import Explorer as Implementation
 from prunescope.figures import View

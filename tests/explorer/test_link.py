@@ -13,7 +13,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.comparing import Choice, Comparing
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.link import CONTROLS, from_query
 from prunescope.figures import View

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from prunescope import Explorer, explore
+from prunescope.core.preview import Preview
 from prunescope.explorer import state
 from prunescope.figures import View
-from prunescope.preview import Preview
 
 SIDE = 256
 LAYER = SIDE * SIDE * 4

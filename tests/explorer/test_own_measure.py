@@ -16,7 +16,7 @@ from torch import nn
 from prunescope import Explorer, explore
 from prunescope.analysis import Numbers
 from prunescope.comparing import Choice, Comparing
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer import calling
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.session import Session

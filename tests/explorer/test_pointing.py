@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.figures import DARK, View
-from prunescope.preview import Preview
 
 
 @pytest.fixture

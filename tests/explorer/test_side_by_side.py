@@ -12,7 +12,7 @@ from torch import nn
 from prunescope import Explorer, explore
 from prunescope.analysis import Comparison
 from prunescope.comparing import GIVEN, Choice, Comparing
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.figures import DARK
 
 

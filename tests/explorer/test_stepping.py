@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from checkpoint_files import Payload, safetensors_file, torch_file
 
 from prunescope import Explorer
+from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.explorer import dashboard
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.upload import Upload
-from prunescope.uploads import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview, preview_tensor
+from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import draw_heatmap, draw_histogram, draw_norms
-from prunescope.preview import Preview, preview_tensor
-from prunescope.spec import PruneSpec, resolve
-from prunescope.tensor import PrunableTensor
 
 BEGINNINGS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 

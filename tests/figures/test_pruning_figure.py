@@ -6,16 +6,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import nn
 
+from prunescope.core.preview import Preview, preview_tensor
+from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import PruningFigure, View
 from prunescope.figures.norms import MAX_BARS, norm_name
 from prunescope.figures.pruning import Place
 from prunescope.figures.reading import channel_reading
 from prunescope.figures.style import EARLIER, KEPT, PRUNED
-from prunescope.preview import Preview, preview_tensor
 from prunescope.session import Session
 from prunescope.sources import module_source
-from prunescope.spec import PruneSpec, resolve
-from prunescope.tensor import PrunableTensor
 
 AXES = ("output channels", "input channels", "kernel rows", "kernel columns")
 

@@ -9,14 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview, preview_tensor
+from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import DARK, VIEW_CHOICES, PruningFigure, View, sentence
 from prunescope.figures.style import LIGHT
-from prunescope.preview import Preview, preview_tensor
 from prunescope.session import Session
 from prunescope.sources import module_source
-from prunescope.spec import PruneSpec, resolve
-from prunescope.tensor import PrunableTensor
 
 
 def tensor(*shape: int, mask: torch.Tensor | None = None) -> PrunableTensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons import all_but, ask_choice, ask_number, grid, predict_channels, predict_mask, table
 from prunescope.lessons.feedback import read_number
 

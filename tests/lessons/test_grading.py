@@ -8,7 +8,7 @@ import torch.nn.utils.prune as oracle
 from torch import Tensor, nn
 
 import prunescope.prune as prune
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons.feedback import ChoiceQuestion, NumberQuestion
 from prunescope.lessons.prediction import ChannelQuestion, MaskQuestion, preview_layer
 

@@ -17,7 +17,7 @@ from checkpoint_files import (
 from safetensors.torch import save_file
 from torch import nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint import offered, open_checkpoint
 
 NAMES = [

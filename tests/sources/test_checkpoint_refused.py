@@ -27,7 +27,7 @@ from checkpoint_files import (
 )
 from torch import nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
 
 FUZZED_FILES = 3000

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from prunescope import prune
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint import open_checkpoint, save_pruned
 
 

@@ -4,7 +4,7 @@ import torch.nn.utils.prune as oracle
 from torch import nn
 
 import prunescope.prune as prune
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources import Source, find_tensor, fingerprint, module_source, prunable_tensors, read_again
 
 

@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from prunescope import explore, prune
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import PruneSpec
 from prunescope.session import Session
 from prunescope.sources import module_source
 from prunescope.sources.module import not_prunable
-from prunescope.spec import PruneSpec
 from prunescope.takeaway import pruned_model
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from prunescope.core.spec import PruneSpec
 from prunescope.session import Session
 from prunescope.sources import checkpoint_source
-from prunescope.spec import PruneSpec
 from prunescope.takeaway import save
 
 transformers = pytest.importorskip("transformers")

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from prunescope import prune
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS
 from prunescope.costs import silencing
-from prunescope.errors import RequestError
 from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
-from prunescope.spec import METHODS
 from prunescope.takeaway import code, load_plan, plan, pruned_model, save
 
 STEPS = {

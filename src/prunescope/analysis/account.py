@@ -9,7 +9,7 @@ from html import escape
 from prunescope.analysis.cutting import Cut
 from prunescope.analysis.emission import Emission
 from prunescope.analysis.flops import Flops
-from prunescope.percent import percent
+from prunescope.core.text import percent
 
 _HELPS = (
     "What does help: compressing the file after <code>remove</code>; kernels made for sparse matrices; and "

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from prunescope.analysis.randomness import untouched_randomness
-from prunescope.errors import RequestError
-from prunescope.percent import percent
+from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
 from prunescope.prune.product import where_kept
 from prunescope.sources import Inputs
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from prunescope.analysis.account import bytes_text
 from prunescope.analysis.accuracy import Accuracy
 from prunescope.analysis.numbers import Numbers, number
-from prunescope.percent import percent
-from prunescope.preview import count_true, kept_of_channels
+from prunescope.core.preview import count_true, kept_of_channels
+from prunescope.core.tensor import PrunableTensor
+from prunescope.core.text import percent
 from prunescope.prune import Norm
-from prunescope.tensor import PrunableTensor
 
 SIDES = ("a", "b")
 """The sides of a comparison, by attribute."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from prunescope.analysis.accuracy import Accuracy, Twin
 from prunescope.analysis.numbers import Numbers
-from prunescope.preview import Preview
+from prunescope.core.preview import Preview
 
 Measure = TypeVar("Measure", Accuracy, Numbers)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 Evaluate = Callable[[nn.Module], object]
 """Takes a model, and returns a number or a dict of numbers."""

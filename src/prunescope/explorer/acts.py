@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
+from prunescope.core.spec import PruneSpec
 from prunescope.costs import silencing
-from prunescope.errors import RequestError
-from prunescope.preview import Preview
 from prunescope.session import Session
 from prunescope.silence import Silence
-from prunescope.spec import PruneSpec
 from prunescope.takeaway import load_plan
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]

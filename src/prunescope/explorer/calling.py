@@ -17,7 +17,7 @@ from threading import Thread
 from IPython import get_ipython
 
 from prunescope.analysis import Numbers, Randomness
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.session import Question
 
 _log = logging.getLogger("prunescope")

@@ -8,12 +8,12 @@ from typing import Any
 
 from prunescope.analysis import Costs, name_of
 from prunescope.comparing import Comparing, chosen, compare
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import View
 from prunescope.session import Session
 from prunescope.sources import Source
-from prunescope.spec import PruneSpec, Resolved
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from prunescope.analysis import Comparison
 from prunescope.comparing import GIVEN, Choice, Comparing
+from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas import DPI, PictureCanvas
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import LIGHT, ComparisonFigure, Theme
-from prunescope.spec import METHODS
 
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""

@@ -14,11 +14,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from prunescope.core.channels import channels_text
+from prunescope.core.spec import BY_HAND, METHODS
+from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.layers import LayerChoice
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.hand import channels_text
-from prunescope.spec import BY_HAND, METHODS
-from prunescope.tensor import PrunableTensor
 
 NORMS: Sequence[tuple[str, object]] = (
     ("1 · sum of |w|", 1),

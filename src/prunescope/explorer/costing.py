@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from prunescope.analysis import Costs
+from prunescope.core.preview import Preview
 from prunescope.costs import measure
 from prunescope.explorer.latest import Latest
-from prunescope.preview import Preview
 from prunescope.session import Session
 
 REST_SECONDS = 0.25

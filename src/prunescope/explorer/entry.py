@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.errors import RequestError
+from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
+from prunescope.core.errors import RequestError
 from prunescope.explorer.catalogue import Catalogue, Entry
 from prunescope.explorer.explorer import Explorer
 from prunescope.sources import (
@@ -23,7 +24,6 @@ from prunescope.sources import (
     offered,
 )
 from prunescope.sources.demos import DEMOS
-from prunescope.uploads import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 
 
 def explore(

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from prunescope.analysis import Accuracy, Effect, Numbers
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.latest import Latest
-from prunescope.preview import Preview
 from prunescope.session import Session
 
 REST_SECONDS = 0.05

@@ -14,7 +14,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from prunescope.errors import RequestError
+from prunescope.core.channels import KEPT
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview, shortest_fraction
+from prunescope.core.spec import BY_HAND
 from prunescope.explorer import acts
 from prunescope.explorer.attributes import Attributes
 from prunescope.explorer.canvas import LiveCanvas
@@ -37,10 +40,7 @@ from prunescope.explorer.taking import TakingPanel
 from prunescope.explorer.upload import Upload
 from prunescope.explorer.views import LargestWeight, ViewControls
 from prunescope.figures import DARK, LIGHT, View
-from prunescope.hand import KEPT
-from prunescope.preview import Preview, shortest_fraction
 from prunescope.sources import SUFFIXES, checkpoint_source
-from prunescope.spec import BY_HAND
 from prunescope.takeaway import FILES, file_name, files_of
 
 

@@ -12,7 +12,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.tensor import PrunableTensor
+from prunescope.core.tensor import PrunableTensor
 
 LIST_LIMIT = 60
 """With more tensors than this, groups and the search are shown."""

@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from prunescope.comparing import Choice, Comparing
-from prunescope.errors import RequestError
+from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import VIEW_CHOICES, View
-from prunescope.hand import channels_text, parse_channels
 from prunescope.history import History
 from prunescope.silence import Silence
-from prunescope.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
 from prunescope.takeaway.plan import spec_of, step_values
 
 CONTROLS = ("model", *FIELDS, "steps")

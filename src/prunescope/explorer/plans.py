@@ -9,7 +9,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer.snapshot import Snapshot
 
 BUTTONS = {

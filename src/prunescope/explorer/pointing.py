@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from matplotlib.backend_bases import Event, KeyEvent, MouseEvent
 
+from prunescope.core.preview import Preview
 from prunescope.explorer.canvas import LiveCanvas
 from prunescope.figures import Place
-from prunescope.preview import Preview
 
 _STEPS = {"left": -1, "down": -1, "right": 1, "up": 1}
 _LEAPS = {"pagedown": -1, "pageup": 1}

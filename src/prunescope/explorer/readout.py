@@ -7,8 +7,8 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.analysis import number
+from prunescope.core.text import percent
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.percent import percent
 
 
 def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+from prunescope.core.preview import Preview
 from prunescope.figures import sentence
-from prunescope.preview import Preview
 
 _HERE = Path(__file__).parent
 

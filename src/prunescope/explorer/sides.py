@@ -8,13 +8,13 @@ from functools import partial
 
 from prunescope.analysis import SIDES, Comparison, Numbers
 from prunescope.comparing import measured
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.costing import LARGEST
 from prunescope.explorer.evaluation import REST_SECONDS
 from prunescope.explorer.latest import Latest
 from prunescope.history import Variant
-from prunescope.preview import Preview
 from prunescope.session import Session
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from prunescope.analysis import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.comparing import Comparing
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.figures import View
 from prunescope.history import History, Step
 from prunescope.plans import Plans
-from prunescope.preview import Preview, shortest_fraction
 
 
 @dataclass(frozen=True, eq=False)

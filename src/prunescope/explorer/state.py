@@ -16,7 +16,9 @@ from typing import Any
 import traitlets
 
 from prunescope.analysis import Comparison, Costs
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
+from prunescope.core.spec import FIELDS, PruneSpec
 from prunescope.explorer import acts
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.catalogue import Catalogue
@@ -27,10 +29,8 @@ from prunescope.explorer.memory import LARGE, give_back
 from prunescope.explorer.sides import LiveSides
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.plans import Plans
-from prunescope.preview import Preview
 from prunescope.session import Session
 from prunescope.silence import Silence
-from prunescope.spec import FIELDS, PruneSpec
 from prunescope.takeaway.plan import carry_out_specs
 
 _log = logging.getLogger("prunescope")

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import anywidget
 import traitlets
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 _HERE = Path(__file__).parent
 _NAME_LENGTH = 120

@@ -10,9 +10,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.prune import channel_norms
-from prunescope.tensor import PrunableTensor
 
 _NAMES = {
     "heatmap": "Heatmap",

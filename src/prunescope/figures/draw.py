@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunescope.analysis import Comparison
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.figures.agreement import AgreementMap, NormPair, agreement_handles
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
@@ -15,7 +16,6 @@ from prunescope.figures.legend import legend_handles, state_handles
 from prunescope.figures.norms import NormChart, norm_name
 from prunescope.figures.style import rc_theme
 from prunescope.figures.view import View
-from prunescope.preview import Preview
 
 
 def draw_heatmap(
@@ -40,9 +40,9 @@ def draw_heatmap(
 
     Example:
         >>> import torch
-        >>> from prunescope.preview import preview_tensor
-        >>> from prunescope.spec import PruneSpec, resolve
-        >>> from prunescope.tensor import PrunableTensor
+        >>> from prunescope.core.preview import preview_tensor
+        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.tensor import PrunableTensor
         >>> tensor = PrunableTensor("w", "Linear", torch.eye(3), ("outputs", "inputs"))
         >>> ax = draw_heatmap(preview_tensor(resolve(PruneSpec("w"), tensor), tensor), show="weights")
         >>> ax.get_title(), ax.get_xlabel()

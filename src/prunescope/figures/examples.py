@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.analysis import Effect, Example
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.figures.layout import fitting, width_of
 from prunescope.figures.style import Theme, rc_theme
 from prunescope.sources import Inputs

@@ -16,16 +16,16 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from prunescope.core.preview import Preview
+from prunescope.core.tensor import PrunableTensor
 from prunescope.figures.cellimage import CellImage
 from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_extremes, cell_fractions
 from prunescope.figures.layout import label_across
 from prunescope.figures.quicktext import QuickText
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.preview import Preview
 from prunescope.prune import channel_norms
 from prunescope.prune.blocks import memory_of, widened_into
-from prunescope.tensor import PrunableTensor
 
 MAX_NUMBERS = 12
 """Rows and columns of single weights in sight in which their numbers are written, at the most."""

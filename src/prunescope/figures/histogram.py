@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from prunescope.core.preview import Preview, count_true
+from prunescope.core.text import number
 from prunescope.figures.columns import Columns
 from prunescope.figures.layout import label_across
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.percent import number
-from prunescope.preview import Preview, count_true
 
 BINS = 128
 """Bins of many scores; few have fewer."""

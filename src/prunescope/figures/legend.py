@@ -8,11 +8,11 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from prunescope.core.preview import Preview
 from prunescope.figures.heatmap import colour_limits
 from prunescope.figures.norms import by_hand_mark
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.preview import Preview
 
 
 def state_handles(

@@ -14,13 +14,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from prunescope.core.preview import Preview
+from prunescope.core.text import number
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import across_locator, frame, halo
 from prunescope.figures.layout import label_across
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.percent import number
-from prunescope.preview import Preview
 from prunescope.prune import Norm, channel_norms
 
 MAX_BARS = 512

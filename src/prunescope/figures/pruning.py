@@ -2,7 +2,7 @@
 
 Everything that depends on ``amount`` alone is an *animated* artist, updated in place: a canvas that can blit
 draws the rest once (`PruningFigure.update` tells when it must) and then only those artists, step by step.
-Computing stays in `prunescope.preview`; here numbers only become artists.
+Computing stays in `prunescope.core.preview`; here numbers only become artists.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backend_tools import Cursors
 from matplotlib.figure import Figure
 
+from prunescope.core.preview import Preview
+from prunescope.core.text import number, percent
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
 from prunescope.figures.layout import (
@@ -36,8 +38,6 @@ from prunescope.figures.norms import NormChart
 from prunescope.figures.reading import channel_reading, click_reading, weight_reading
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.percent import number, percent
-from prunescope.preview import Preview
 
 _HEATMAP, _NORMS = 0.575, 0.6
 """The heatmap's share of the height of all axes, and the norms' of the width that two charts share."""
@@ -71,9 +71,9 @@ class PruningFigure:
 
     Example:
         >>> import torch
-        >>> from prunescope.preview import preview_tensor
-        >>> from prunescope.spec import PruneSpec, resolve
-        >>> from prunescope.tensor import PrunableTensor
+        >>> from prunescope.core.preview import preview_tensor
+        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.tensor import PrunableTensor
         >>> tensor = PrunableTensor("fc.weight", "Linear", torch.eye(3), ("outputs", "inputs"))
         >>> spec = PruneSpec("fc.weight", "ln_structured", amount=0.5)
         >>> picture = PruningFigure()

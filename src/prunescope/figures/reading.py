@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prunescope.core.channels import IN_PART, KEPT, PRUNED
+from prunescope.core.preview import Preview
+from prunescope.core.text import number, percent
 from prunescope.figures.norms import norm_name
-from prunescope.hand import IN_PART, KEPT, PRUNED
-from prunescope.percent import number, percent
-from prunescope.preview import Preview
 
 
 def sentence(preview: Preview) -> str:
@@ -15,9 +15,9 @@ def sentence(preview: Preview) -> str:
 
     Example:
         >>> import torch
-        >>> from prunescope.preview import preview_tensor
-        >>> from prunescope.spec import PruneSpec, resolve
-        >>> from prunescope.tensor import PrunableTensor
+        >>> from prunescope.core.preview import preview_tensor
+        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.tensor import PrunableTensor
         >>> weight = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
         >>> tensor = PrunableTensor("w", "Linear", weight, ("outputs", "inputs"))
         >>> spec = PruneSpec("w", "ln_structured", amount=1)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunescope.analysis import SIDES, Comparison
+from prunescope.core.text import percent
 from prunescope.figures.agreement import (
     AgreementMap,
     NormPair,
@@ -36,7 +37,6 @@ from prunescope.figures.layout import (
 )
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import LIGHT, Theme
-from prunescope.percent import percent
 
 _MASKS = 0.5
 """The part of the height that the masks have, side by side."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prunescope.errors import RequestError
-from prunescope.preview import Preview
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 
 VIEW_CHOICES: Mapping[str, Mapping[str, str]] = {
     "heatmap": {"mask": "mask", "weights": "weights", "scores": "scores"},
@@ -47,7 +47,7 @@ class View:
         'weights'
         >>> View(scale="cubic")
         Traceback (most recent call last):
-        prunescope.errors.RequestError: `scale` of a view must be one of linear, log, got 'cubic'.
+        prunescope.core.errors.RequestError: `scale` of a view must be one of linear, log, got 'cubic'.
     """
 
     heatmap: str = "mask"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 import torch
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons.writing import shortened
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import ipywidgets as widgets
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons.answers import as_channels
 from prunescope.lessons.cells import SIGNS, legend, matrix_of, surveyable
 from prunescope.lessons.feedback import Feedback

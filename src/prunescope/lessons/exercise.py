@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import ipywidgets as widgets
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.writing import as_html, shortened
 
@@ -51,7 +51,7 @@ class Texts:
     Example:
         >>> Texts("Which?", hints="By size.")
         Traceback (most recent call last):
-        prunescope.errors.RequestError: `hints` must be a list of sentences, got 'By size.'.
+        prunescope.core.errors.RequestError: `hints` must be a list of sentences, got 'By size.'.
     """
 
     question: str

@@ -26,7 +26,7 @@ def predict_mask(
         layer: A layer of at most 144 weights; what it carries of earlier pruning cannot go again.
         hints: Sentences given one by one, on request.
         why: What is said once it is solved.
-        **spec: Fields of `prunescope.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
+        **spec: Fields of `prunescope.core.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
 
     Raises:
         TypeError: An unknown keyword.
@@ -60,7 +60,7 @@ def predict_channels(
         dims: The dims to choose from; the right one among them.
         hints: Sentences given one by one, on request.
         why: What is said once it is solved.
-        **spec: Fields of `prunescope.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
+        **spec: Fields of `prunescope.core.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
 
     Raises:
         TypeError: An unknown keyword.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from numbers import Real
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons.writing import shortened
 
 LONGEST_ANSWER = 40

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.lessons.feedback import ChoiceQuestion, Feedback, NumberQuestion
 from prunescope.lessons.writing import shortened, signed
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from prunescope import prune
+from prunescope.core.preview import Preview, preview_tensor
+from prunescope.core.spec import resolve
 from prunescope.lessons.writing import signed
-from prunescope.preview import Preview, preview_tensor
 from prunescope.prune import units_to_prune
-from prunescope.spec import resolve
 
 _OTHER_NORMS = (1, 2, math.inf, -math.inf)
 

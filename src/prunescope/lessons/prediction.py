@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview, preview_tensor
+from prunescope.core.spec import PruneSpec, resolve
 from prunescope.lessons.answers import as_channels, as_mask
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.mistakes import plausible_mistakes
 from prunescope.lessons.writing import shortened
-from prunescope.preview import Preview, preview_tensor
 from prunescope.sources import find_tensor, prunable_tensors
-from prunescope.spec import PruneSpec, resolve
 
 
 def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
@@ -23,7 +23,7 @@ def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
 
     Args:
         layer: A layer with a weight; what it carries of earlier pruning counts.
-        **spec: Fields of `prunescope.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
+        **spec: Fields of `prunescope.core.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
 
     Raises:
         TypeError: An unknown keyword.

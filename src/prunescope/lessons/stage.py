@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.explorer.link import HIDEABLE
 from prunescope.lessons.writing import shortened
 

@@ -15,8 +15,8 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.ioloop import IOLoop
 from voila.utils import ENV_VARIABLE
 
+from prunescope.core.environment import UPLOADS_VARIABLE
 from prunescope.serving.forked import SECRET, Forks, can_fork
-from prunescope.uploads import UPLOADS_VARIABLE
 
 LOADING_S = 3.0
 """How long a page that has just been asked for has the processor to itself, if nobody else comes."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.tensor import PrunableTensor, axis_names
 from prunescope.prune.product import address
-from prunescope.tensor import PrunableTensor, axis_names
 
 
 def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:

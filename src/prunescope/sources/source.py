@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from prunescope.errors import RequestError
-from prunescope.percent import percent
+from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
 from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.demos import DATA_CREDIT, DEMOS
 from prunescope.sources.weights import ModuleWeights, Weights

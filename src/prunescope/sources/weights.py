@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from prunescope.core.tensor import PrunableTensor
 from prunescope.prune.product import address
 from prunescope.sources.module import (
     find_tensor,
@@ -16,7 +17,6 @@ from prunescope.sources.module import (
     read_again,
     version,
 )
-from prunescope.tensor import PrunableTensor
 
 
 class Weights(Protocol):

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from prunescope.analysis import copy_of
+from prunescope.core.spec import METHODS
 from prunescope.history import Step
 from prunescope.session import Session
 from prunescope.silence import Silence
-from prunescope.spec import METHODS
 from prunescope.takeaway.model import place
 
 ENGINES = {"torch": "torch.nn.utils.prune", "prunescope": "prunescope.prune"}

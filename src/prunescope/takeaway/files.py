@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.session import Session
 from prunescope.sources import PICKLED, Checkpoint, save_pruned
 from prunescope.takeaway.code import code

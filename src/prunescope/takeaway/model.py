@@ -9,11 +9,11 @@ from torch import Generator, Tensor, nn
 
 from prunescope import prune
 from prunescope.analysis import copy_of, permanent_file, state_of
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS
 from prunescope.history import Step
 from prunescope.session import Session
 from prunescope.silence import Silence
-from prunescope.spec import METHODS
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import BY_HAND, METHODS, PruneSpec
 from prunescope.history import History, Step
 from prunescope.session import Session
 from prunescope.silence import METHOD, Silence
-from prunescope.spec import BY_HAND, METHODS, PruneSpec
 
 FORMAT = "prunescope-plan"
 VERSION = 1

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
+from prunescope.core.tensor import PrunableTensor
 from prunescope.sources.checkpoint.kinds import likely_kind
 from prunescope.sources.checkpoint.layout import Layout, open_files
 from prunescope.sources.checkpoint.numbers import Reading, as_numbers, reading, spread
 from prunescope.sources.checkpoint.safetensors_file import DTYPES
 from prunescope.sources.checkpoint.stored import StoredTensor, TensorFile, Zeroes, refused
 from prunescope.sources.checkpoint.stream import Entry
-from prunescope.tensor import PrunableTensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +277,7 @@ def open_checkpoint(path: str | PathLike[str], *, within: Path | None = None) ->
     Example:
         >>> open_checkpoint("nowhere.pt")
         Traceback (most recent call last):
-        prunescope.errors.RequestError: `model` nowhere.pt cannot be opened: No such file or directory.
+        prunescope.core.errors.RequestError: `model` nowhere.pt cannot be opened: No such file or directory.
     """
     where = Path(path).expanduser()
     return Checkpoint(where, open_files(where, within))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prunescope.tensor import KERNEL, recurrent_axis_names
+from prunescope.core.tensor import KERNEL, recurrent_axis_names
 
 _EMBEDDING = re.compile(r"(^|[._])(\w*embed\w*|emb|wte|wpe|token_type|vocab\w*)([._]|$)", re.IGNORECASE)
 _POSITION = re.compile(r"(^|[._])(pos|position|wpe)", re.IGNORECASE)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint.safetensors_file import SafetensorsFile
 from prunescope.sources.checkpoint.stored import TensorFile, refused, unreadable
 from prunescope.sources.checkpoint.torch_file import TorchFile

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 import torch
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint.safetensors_file import copy_bytes
 from prunescope.sources.checkpoint.stored import (
     Affine,

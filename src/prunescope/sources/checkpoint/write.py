@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint.checkpoint import Checkpoint
 from prunescope.sources.checkpoint.stored import TensorFile, Zeroes
 

@@ -8,7 +8,7 @@ from numbers import Integral
 
 from torch import Tensor
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 MOST = 100_000
 """Channels that can be named at a time; a link may say anything."""

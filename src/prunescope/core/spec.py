@@ -16,10 +16,10 @@ from numbers import Integral, Real
 import torch
 
 from prunescope import prune
-from prunescope.errors import RequestError
-from prunescope.hand import channels_text, parse_channels
+from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.errors import RequestError
+from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Norm, units_to_prune, validate_dim, validate_norm
-from prunescope.tensor import PrunableTensor
 
 SEED_LIMIT = 2**53
 """Seeds are whole numbers below this: every one of them survives a trip through the browser."""
@@ -231,7 +231,7 @@ def resolve(
         4
         >>> resolve(PruneSpec("fc.weight", "ln_structured", dim=7), tensor)
         Traceback (most recent call last):
-        prunescope.errors.RequestError: `dim` must be between -2 and 1 for a tensor of shape (4, 2), got 7.
+        prunescope.core.errors.RequestError: `dim` must be between -2 and 1 for a tensor of shape (4, 2), got 7.
     """
     notes: dict[str, str] = {}
     method = _method(wanted, tensor, asked)

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.hand import state_of, turned, with_hand
+from prunescope.core.channels import state_of, turned, with_hand
+from prunescope.core.spec import METHODS, Method, PruneSpec, Resolved, unit_name
+from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Ranking, channel_norms, units_to_prune
 from prunescope.prune.scores import is_float8, widened
 from prunescope.prune.unheld import NarrowScores
-from prunescope.spec import METHODS, Method, PruneSpec, Resolved, unit_name
-from prunescope.tensor import PrunableTensor
 
 AT_ONCE = 1 << 20
 """Weights that are looked at at a time. A tensor of more, read from a file, has its scores held nowhere."""
@@ -82,7 +82,7 @@ class Preview:
         return units_to_prune(self.spec.amount, self.units)
 
     def state(self, channel: int, *, by_method: bool = False) -> str | None:
-        """Return what becomes of ``channel``; see `prunescope.hand.state_of`.
+        """Return what becomes of ``channel``; see `prunescope.core.channels.state_of`.
 
         Args:
             channel: Its number along ``spec.dim``.
@@ -193,7 +193,7 @@ def make_preview(
     """Return what ``resolved`` does to ``tensor``, by selection from a ranking made before.
 
     Args:
-        resolved: What `prunescope.spec.resolve` returned for ``tensor``.
+        resolved: What `prunescope.core.spec.resolve` returned for ``tensor``.
         tensor: The tensor.
         ranking: Its units in the order the method prunes them.
         norms: Its channel norms along ``resolved.spec.dim``.
@@ -255,7 +255,7 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
     """Return what ``resolved`` does to ``tensor``, scored and ranked afresh.
 
     Example:
-        >>> from prunescope.spec import resolve
+        >>> from prunescope.core.spec import resolve
         >>> weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
         >>> tensor = PrunableTensor("w", "Linear", weight, ("outputs", "inputs"))
         >>> preview_tensor(resolve(PruneSpec("w", amount=0.5), tensor), tensor).mask

@@ -1,0 +1,1 @@
+"""What every room speaks of: what is asked, tensors, previews, errors, and how numbers are written."""
