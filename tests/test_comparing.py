@@ -17,7 +17,7 @@ from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.costs import compressed_sizes, flops
 from prunescope.prune import Ranking
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import demo_source, module_source
 
 
@@ -192,7 +192,7 @@ def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) 
         ranked.append(spec.method)
         return rank_tensor(spec, tensor)
 
-    monkeypatch.setattr("prunescope.session.rank_tensor", counted)
+    monkeypatch.setattr("prunescope.session.session.rank_tensor", counted)
     for amount in (0.1, 0.2, 0.3):
         preview = shown(explored, amount=amount)
         compare(explored, preview, chosen(explored, Choice(method="random_unstructured"), preview, 2))

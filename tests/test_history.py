@@ -14,7 +14,7 @@ from prunescope.analysis import Accuracy
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.costs import silencing
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import Source, demo_source, module_source
 from prunescope.takeaway import code, load_plan, plan, pruned_model
 

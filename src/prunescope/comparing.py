@@ -13,9 +13,9 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, mask_so_far, shortest_fraction
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
 from prunescope.costs import compressed_sizes, flops
-from prunescope.history import History, Variant, call_text
 from prunescope.prune import Norm
-from prunescope.session import Session
+from prunescope.session.history import History, Variant, call_text
+from prunescope.session.session import Session
 
 GIVEN = "The model as it was given"
 """What the state without any step is called."""

@@ -26,9 +26,9 @@ from prunescope.analysis import (
 )
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.history import Step, Variant
-from prunescope.session import Session
-from prunescope.silence import Silence
+from prunescope.session.history import Step, Variant
+from prunescope.session.residuals import Silence
+from prunescope.session.session import Session
 from prunescope.sources import Checkpoint, file_size
 
 

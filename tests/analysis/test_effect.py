@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prunescope.analysis import Accuracy, Effect
 from prunescope.analysis.effect import CHANGES, FATES
 from prunescope.core.spec import PruneSpec
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import demo_source
 
 

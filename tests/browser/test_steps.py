@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from test_hand import serious
 
 from prunescope.costs import measure, silencing
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
 from prunescope.takeaway import load_plan

@@ -19,7 +19,7 @@ from prunescope.comparing import Choice, Comparing
 from prunescope.core.errors import RequestError
 from prunescope.explorer import calling
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import module_source
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prunescope.core.spec import PruneSpec
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import checkpoint_source
 from prunescope.takeaway import save
 

@@ -34,7 +34,7 @@ class Side:
         what: How it came about, such as ``"random_unstructured(amount=0.3, seed=0)"`` or ``"2 steps"``.
         mask: Boolean mask of the layer, True where kept.
         model_sparsity: Fraction of all the model's parameters that is pruned, in [0, 1].
-        variant: The `prunescope.history.Variant` that it is, to be measured.
+        variant: The `prunescope.session.history.Variant` that it is, to be measured.
         accuracy: Held-out accuracy, or None where it is not measured (yet).
         numbers: What the person's own measure says; None likewise.
         file: Bytes of the model's file, made permanent and compressed; None likewise.

@@ -9,8 +9,8 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.costs import silencing
-from prunescope.session import Session
-from prunescope.silence import Silence
+from prunescope.session.residuals import Silence
+from prunescope.session.session import Session
 from prunescope.takeaway import load_plan
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]

@@ -17,8 +17,8 @@ from prunescope.explorer import acts
 from prunescope.explorer.sides import measured_now, numbers_now
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
-from prunescope.history import History
 from prunescope.prune import Norm
+from prunescope.session.history import History
 from prunescope.takeaway import code, plan, pruned_model, save
 
 

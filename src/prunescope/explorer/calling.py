@@ -18,7 +18,7 @@ from IPython import get_ipython
 
 from prunescope.analysis import Numbers, Randomness
 from prunescope.core.errors import RequestError
-from prunescope.session import Question
+from prunescope.session.session import Question
 
 _log = logging.getLogger("prunescope")
 

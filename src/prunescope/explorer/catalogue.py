@@ -12,7 +12,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import View
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import Source
 
 

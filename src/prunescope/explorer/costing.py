@@ -9,7 +9,7 @@ from prunescope.analysis import Costs
 from prunescope.core.preview import Preview
 from prunescope.costs import measure
 from prunescope.explorer.latest import Latest
-from prunescope.session import Session
+from prunescope.session.session import Session
 
 REST_SECONDS = 0.25
 """How long the controls must rest before costs are measured: accuracy goes first."""

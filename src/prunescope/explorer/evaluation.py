@@ -18,7 +18,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.latest import Latest
-from prunescope.session import Session
+from prunescope.session.session import Session
 
 REST_SECONDS = 0.05
 """How long the controls must rest before an evaluation starts: longer than a step of a drag."""

@@ -19,8 +19,8 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import VIEW_CHOICES, View
-from prunescope.history import History
-from prunescope.silence import Silence
+from prunescope.session.history import History
+from prunescope.session.residuals import Silence
 from prunescope.takeaway.plan import spec_of, step_values
 
 CONTROLS = ("model", *FIELDS, "steps")

@@ -14,8 +14,8 @@ from prunescope.explorer.calling import Calls
 from prunescope.explorer.costing import LARGEST
 from prunescope.explorer.evaluation import REST_SECONDS
 from prunescope.explorer.latest import Latest
-from prunescope.history import Variant
-from prunescope.session import Session
+from prunescope.session.history import Variant
+from prunescope.session.session import Session
 
 
 class LiveSides(Latest):

@@ -10,8 +10,8 @@ from prunescope.comparing import Comparing
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.figures import View
-from prunescope.history import History, Step
-from prunescope.plans import Plans
+from prunescope.session.history import History, Step
+from prunescope.session.plans import Plans
 
 
 @dataclass(frozen=True, eq=False)

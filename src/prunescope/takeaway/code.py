@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from prunescope.analysis import copy_of
 from prunescope.core.spec import METHODS
-from prunescope.history import Step
-from prunescope.session import Session
-from prunescope.silence import Silence
+from prunescope.session.history import Step
+from prunescope.session.residuals import Silence
+from prunescope.session.session import Session
 from prunescope.takeaway.model import place
 
 ENGINES = {"torch": "torch.nn.utils.prune", "prunescope": "prunescope.prune"}

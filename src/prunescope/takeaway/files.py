@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.session import Session
+from prunescope.session.session import Session
 from prunescope.sources import PICKLED, Checkpoint, save_pruned
 from prunescope.takeaway.code import code
 from prunescope.takeaway.model import sparse_state

@@ -27,11 +27,11 @@ from prunescope.core.preview import (
 )
 from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
-from prunescope.history import History, Step, Variant
-from prunescope.plans import Plans
 from prunescope.prune import Ranking
 from prunescope.prune.product import where_kept
-from prunescope.silence import Silence
+from prunescope.session.history import History, Step, Variant
+from prunescope.session.plans import Plans
+from prunescope.session.residuals import Silence
 from prunescope.sources import Source
 
 

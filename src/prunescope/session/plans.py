@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
-from prunescope.history import History
+from prunescope.session.history import History
 
 MOST_PLANS = 50
 """Plans that are kept at the most: their masks stay in memory."""

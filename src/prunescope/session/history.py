@@ -15,7 +15,7 @@ from prunescope.core.preview import Preview
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import percent
-from prunescope.silence import Silence, keep_all_but
+from prunescope.session.residuals import Silence, keep_all_but
 
 
 @dataclass(frozen=True, eq=False)

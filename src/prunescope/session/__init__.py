@@ -1,0 +1,1 @@
+"""One exploration of one model: previews with cached rankings, steps, and plans."""
