@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from prunescope.analysis import Comparison
-from prunescope.comparing import Choice, Comparing, chosen, compare, counterpart, measured
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import rank_tensor
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
-from prunescope.costs import compressed_sizes, flops
+from prunescope.measure import Comparison
+from prunescope.measure.compare import Choice, Comparing, chosen, compare, counterpart, measured
+from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Ranking
 from prunescope.session.session import Session
 from prunescope.sources import demo_source, module_source

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from torch import nn
 
-from prunescope.analysis import Accuracy
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
-from prunescope.costs import silencing
+from prunescope.measure import Accuracy
+from prunescope.measure.costs.measuring import silencing
 from prunescope.session.session import Session
 from prunescope.sources import Source, demo_source, module_source
 from prunescope.takeaway import code, load_plan, plan, pruned_model

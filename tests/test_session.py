@@ -10,10 +10,10 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import Tensor, nn
 
-from prunescope.analysis import Accuracy
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
+from prunescope.measure import Accuracy
 from prunescope.session.session import Session
 from prunescope.sources import Source, demo_source, module_source
 

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunescope.analysis import Accuracy, Effect
-from prunescope.analysis.effect import CHANGES, FATES
 from prunescope.core.spec import PruneSpec
+from prunescope.measure import Accuracy, Effect
+from prunescope.measure.effect import CHANGES, FATES
 from prunescope.session.session import Session
 from prunescope.sources import demo_source
 

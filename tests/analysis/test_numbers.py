@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunescope.analysis import Numbers, evaluated
 from prunescope.core.errors import RequestError
+from prunescope.measure import Numbers, evaluated
 
 MODEL = nn.Linear(2, 2)
 

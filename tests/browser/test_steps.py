@@ -11,7 +11,7 @@ import torch
 from playwright.sync_api import Page
 from test_hand import serious
 
-from prunescope.costs import measure, silencing
+from prunescope.measure.costs.measuring import measure, silencing
 from prunescope.session.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo

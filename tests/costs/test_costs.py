@@ -13,9 +13,16 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import nn
 
-from prunescope.analysis import Cut, copy_of
 from prunescope.core.errors import RequestError
-from prunescope.costs import FileSizes, compressed_sizes, file_sizes, flops, measure, nonzero
+from prunescope.measure import Cut, copy_of
+from prunescope.measure.costs.measuring import (
+    FileSizes,
+    compressed_sizes,
+    file_sizes,
+    flops,
+    measure,
+    nonzero,
+)
 from prunescope.session.session import Session
 from prunescope.sources import Entry, Source, checkpoint_source, demo_source, file_parts, module_source
 from prunescope.takeaway import FILES, pruned_model, save, sparse_state
@@ -197,7 +204,7 @@ def test_without_an_example_no_operations_are_counted() -> None:
 
 def test_counting_does_not_load_torchs_compiler() -> None:
     code = (
-        "import sys; from prunescope.costs import flops; from prunescope.session.session import Session\n"
+        "import sys; from prunescope.measure.costs.measuring import flops; from prunescope.session.session import Session\n"
         "from prunescope.sources import demo_source\n"
         "print(flops(Session(demo_source('mlp'))).total, 'torch._dynamo' in sys.modules)"
     )

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from prunescope.analysis import Twin, count_flops, cut_out
+from prunescope.measure import Twin, count_flops, cut_out
 from prunescope.sources.demos import load_demo
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunescope.analysis import Emission, Twin, measure_emissions
+from prunescope.measure import Emission, Twin, measure_emissions
 
 
 class Shared(nn.Module):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.analysis import Costs
 from prunescope.core.errors import RequestError
 from prunescope.explorer import costing
+from prunescope.measure import Costs
 
 
 def network() -> nn.Module:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.analysis import Accuracy
 from prunescope.core.preview import Preview
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.measure import Accuracy
 
 
 def explored() -> Explorer:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.comparing import Choice, Comparing
 from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.link import CONTROLS, from_query
 from prunescope.figures import View
+from prunescope.measure.compare import Choice, Comparing
 
 
 def network() -> nn.Sequential:

@@ -14,11 +14,11 @@ import torch.nn.utils.prune as oracle
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.analysis import Numbers
-from prunescope.comparing import Choice, Comparing
 from prunescope.core.errors import RequestError
 from prunescope.explorer import calling
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.measure import Numbers
+from prunescope.measure.compare import Choice, Comparing
 from prunescope.session.session import Session
 from prunescope.sources import module_source
 

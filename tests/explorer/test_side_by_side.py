@@ -10,10 +10,10 @@ import torch.nn.utils.prune as oracle
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.analysis import Comparison
-from prunescope.comparing import GIVEN, Choice, Comparing
 from prunescope.core.errors import RequestError
 from prunescope.figures import DARK
+from prunescope.measure import Comparison
+from prunescope.measure.compare import GIVEN, Choice, Comparing
 
 
 def network() -> nn.Sequential:

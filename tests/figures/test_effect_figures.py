@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from prunescope.analysis import Accuracy, Effect
 from prunescope.core.errors import RequestError
 from prunescope.figures import DARK, LIGHT, draw_classes, draw_examples, shown_classes, strip_height
+from prunescope.measure import Accuracy, Effect
 
 TARGETS, WAS, NOW = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0]
 

@@ -13,10 +13,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from prunescope.analysis import Comparison, Side
 from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import DARK, LIGHT, ComparisonFigure, Theme, draw_agreement, draw_both_norms
 from prunescope.figures.stripes import FALLING, PLAIN, RISING, StripedCells
+from prunescope.measure import Comparison, Side
 
 A = torch.tensor([[True, True, False], [False, False, False]])
 B = torch.tensor([[True, False, True], [False, False, False]])

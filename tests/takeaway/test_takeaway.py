@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
-from prunescope.costs import silencing
+from prunescope.measure.costs.measuring import silencing
 from prunescope.session.session import Session
 from prunescope.sources import Source, demo_source, module_source
 from prunescope.takeaway import code, load_plan, plan, pruned_model, save

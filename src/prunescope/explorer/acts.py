@@ -8,7 +8,7 @@ from typing import Any
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
-from prunescope.costs import silencing
+from prunescope.measure.costs.measuring import silencing
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session
 from prunescope.takeaway import load_plan

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.analysis import Accuracy, Comparison, Costs, Effect, Numbers
-from prunescope.comparing import Choice, Comparing, chosen, compare
-from prunescope.costs import measure
 from prunescope.explorer import acts
 from prunescope.explorer.sides import measured_now, numbers_now
 from prunescope.explorer.state import ExplorerState
 from prunescope.figures import View
+from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure.compare import Choice, Comparing, chosen, compare
+from prunescope.measure.costs.measuring import measure
 from prunescope.prune import Norm
 from prunescope.session.history import History
 from prunescope.takeaway import code, plan, pruned_model, save
@@ -312,7 +312,7 @@ class Attributes(ExplorerState):
         """Return how two states of the model differ on the layer shown, at the same amount.
 
         Args:
-            b: A method's key, the name of a plan, or a `prunescope.comparing.Choice` (its fields may be given
+            b: A method's key, the name of a plan, or a `prunescope.measure.compare.Choice` (its fields may be given
                 as a mapping, such as ``{"n": 1}``); None: chance, or, if chance is shown, what ranks.
             a: The same; None: what is shown.
 

@@ -16,8 +16,8 @@ from threading import Thread
 
 from IPython import get_ipython
 
-from prunescope.analysis import Numbers, Randomness
 from prunescope.core.errors import RequestError
+from prunescope.measure import Numbers, Randomness
 from prunescope.session.session import Question
 
 _log = logging.getLogger("prunescope")

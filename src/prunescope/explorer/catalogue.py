@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prunescope.analysis import Costs, name_of
-from prunescope.comparing import Comparing, chosen, compare
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import View
+from prunescope.measure import Costs, name_of
+from prunescope.measure.compare import Comparing, chosen, compare
 from prunescope.session.session import Session
 from prunescope.sources import Source
 

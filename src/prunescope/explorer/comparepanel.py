@@ -11,12 +11,12 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from prunescope.analysis import Comparison
-from prunescope.comparing import GIVEN, Choice, Comparing
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas import DPI, PictureCanvas
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import LIGHT, ComparisonFigure, Theme
+from prunescope.measure import Comparison
+from prunescope.measure.compare import GIVEN, Choice, Comparing
 
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""

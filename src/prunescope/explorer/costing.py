@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from prunescope.analysis import Costs
 from prunescope.core.preview import Preview
-from prunescope.costs import measure
 from prunescope.explorer.latest import Latest
+from prunescope.measure import Costs
+from prunescope.measure.costs.measuring import measure
 from prunescope.session.session import Session
 
 REST_SECONDS = 0.25

@@ -7,8 +7,8 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.analysis import cost_facts, emissions_account, files_account, operations_account
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.measure import cost_facts, emissions_account, files_account, operations_account
 
 HONEST = (
     "A mask makes nothing smaller or faster: pruned weights are zeros that are still stored and multiplied, "

@@ -15,7 +15,6 @@ from io import BytesIO
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from prunescope.analysis import Effect, Example
 from prunescope.explorer.readout import number_changes
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import (
@@ -27,6 +26,7 @@ from prunescope.figures import (
     shown_classes,
     strip_height,
 )
+from prunescope.measure import Effect, Example
 
 DPI = 200
 """Dots an inch: two a CSS pixel, so that the pictures are sharp on any screen."""

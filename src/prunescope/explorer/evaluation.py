@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from prunescope.analysis import Accuracy, Effect, Numbers
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.latest import Latest
+from prunescope.measure import Accuracy, Effect, Numbers
 from prunescope.session.session import Session
 
 REST_SECONDS = 0.05

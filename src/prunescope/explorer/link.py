@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from prunescope.comparing import Choice, Comparing
 from prunescope.core.channels import channels_text, parse_channels
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
 from prunescope.explorer.snapshot import Snapshot
 from prunescope.figures import VIEW_CHOICES, View
+from prunescope.measure.compare import Choice, Comparing
 from prunescope.session.history import History
 from prunescope.session.residuals import Silence
 from prunescope.takeaway.plan import spec_of, step_values

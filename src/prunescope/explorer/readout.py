@@ -6,9 +6,9 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.analysis import number
 from prunescope.core.text import percent
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.measure import number
 
 
 def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:

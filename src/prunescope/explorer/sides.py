@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from prunescope.analysis import SIDES, Comparison, Numbers
-from prunescope.comparing import measured
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.explorer.calling import Calls
 from prunescope.explorer.costing import LARGEST
 from prunescope.explorer.evaluation import REST_SECONDS
 from prunescope.explorer.latest import Latest
+from prunescope.measure import SIDES, Comparison, Numbers
+from prunescope.measure.compare import measured
 from prunescope.session.history import Variant
 from prunescope.session.session import Session
 

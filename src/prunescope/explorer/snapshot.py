@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunescope.analysis import Accuracy, Comparison, Costs, Effect, Numbers
-from prunescope.comparing import Comparing
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.figures import View
+from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure.compare import Comparing
 from prunescope.session.history import History, Step
 from prunescope.session.plans import Plans
 

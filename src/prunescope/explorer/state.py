@@ -15,7 +15,6 @@ from typing import Any
 
 import traitlets
 
-from prunescope.analysis import Comparison, Costs
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
@@ -28,6 +27,7 @@ from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.memory import LARGE, give_back
 from prunescope.explorer.sides import LiveSides
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.measure import Comparison, Costs
 from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session
@@ -79,7 +79,7 @@ class ExplorerState(traitlets.HasTraits):
         Args:
             **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
                 `prunescope.figures.View` of what the pictures show; ``comparing``, a
-                `prunescope.comparing.Comparing` of what is compared with what.
+                `prunescope.measure.compare.Comparing` of what is compared with what.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.

@@ -8,9 +8,9 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.analysis import Accuracy, Numbers
 from prunescope.core.text import percent
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.measure import Accuracy, Numbers
 
 BUTTONS = {
     "apply": ("Apply", "Make what is shown a step; the next amount is taken of what is left"),

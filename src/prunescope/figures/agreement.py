@@ -13,7 +13,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from prunescope.analysis import SIDES, Comparison
 from prunescope.figures.cells import MatrixLayout, cell_fractions
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import Window, across_locator, fit_matrix, rgba
@@ -21,6 +20,7 @@ from prunescope.figures.layout import label_across
 from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped, norm_name
 from prunescope.figures.stripes import FALLING, HATCHES, RISING, StripedCells, ink_on
 from prunescope.figures.style import LIGHT, Theme
+from prunescope.measure import SIDES, Comparison
 
 
 @dataclass(frozen=True)

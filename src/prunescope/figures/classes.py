@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from prunescope.analysis import Accuracy, ClassEffect, Effect
 from prunescope.figures.style import Theme, rc_theme
+from prunescope.measure import Accuracy, ClassEffect, Effect
 
 MAX_CLASSES = 20
 """Rows at the most; of more classes, those whose accuracy moved most are drawn."""

@@ -6,7 +6,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prunescope.analysis import Comparison
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.figures.agreement import AgreementMap, NormPair, agreement_handles
@@ -16,6 +15,7 @@ from prunescope.figures.legend import legend_handles, state_handles
 from prunescope.figures.norms import NormChart, norm_name
 from prunescope.figures.style import rc_theme
 from prunescope.figures.view import View
+from prunescope.measure import Comparison
 
 
 def draw_heatmap(

@@ -12,10 +12,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.analysis import Effect, Example
 from prunescope.core.errors import RequestError
 from prunescope.figures.layout import fitting, width_of
 from prunescope.figures.style import Theme, rc_theme
+from prunescope.measure import Effect, Example
 from prunescope.sources import Inputs
 
 MAX_EXAMPLES = 20

@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prunescope.analysis import SIDES, Comparison
 from prunescope.core.text import percent
 from prunescope.figures.agreement import (
     AgreementMap,
@@ -37,6 +36,7 @@ from prunescope.figures.layout import (
 )
 from prunescope.figures.norms import norm_name
 from prunescope.figures.style import LIGHT, Theme
+from prunescope.measure import SIDES, Comparison
 
 _MASKS = 0.5
 """The part of the height that the masks have, side by side."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from torch import Tensor
 
-from prunescope.analysis import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import (
     ChannelNorms,
@@ -27,6 +26,7 @@ from prunescope.core.preview import (
 )
 from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
+from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.prune import Ranking
 from prunescope.prune.product import where_kept
 from prunescope.session.history import History, Step, Variant

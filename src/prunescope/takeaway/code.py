@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunescope.analysis import copy_of
 from prunescope.core.spec import METHODS
+from prunescope.measure import copy_of
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session

@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from prunescope import prune
-from prunescope.analysis import copy_of, permanent_file, state_of
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
+from prunescope.measure import copy_of, permanent_file, state_of
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session

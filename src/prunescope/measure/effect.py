@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.analysis.accuracy import Accuracy
+from prunescope.measure.evaluation import Accuracy
 from prunescope.sources import Inputs
 
 

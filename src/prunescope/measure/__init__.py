@@ -1,6 +1,10 @@
 """What a model is worth, pruned or not; computed, never drawn."""
 
-from prunescope.analysis.account import (
+from prunescope.measure.cache import Known, Measure
+from prunescope.measure.comparison import SIDES, Comparison, Row, Side
+from prunescope.measure.costs.cutting import Cut, cut_out
+from prunescope.measure.costs.flops import Flops, count_flops
+from prunescope.measure.costs.report import (
     Costs,
     FileSizes,
     bytes_text,
@@ -9,16 +13,12 @@ from prunescope.analysis.account import (
     files_account,
     operations_account,
 )
-from prunescope.analysis.accuracy import Accuracy, Twin, copy_of, pruned_copy
-from prunescope.analysis.comparison import SIDES, Comparison, Row, Side
-from prunescope.analysis.cutting import Cut, cut_out
-from prunescope.analysis.effect import ClassEffect, Effect, Example
-from prunescope.analysis.emission import Emission, measure_emissions
-from prunescope.analysis.files import compress, dense_file, masked_file, permanent_file, state_of
-from prunescope.analysis.flops import Flops, count_flops
-from prunescope.analysis.known import Known, Measure
-from prunescope.analysis.numbers import Evaluate, Numbers, evaluated, name_of, number
-from prunescope.analysis.randomness import Randomness
+from prunescope.measure.costs.residual import Emission, measure_emissions
+from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file, state_of
+from prunescope.measure.effect import ClassEffect, Effect, Example
+from prunescope.measure.evaluation import Accuracy, Twin, copy_of, pruned_copy
+from prunescope.measure.metric import Evaluate, Numbers, evaluated, name_of, number
+from prunescope.measure.randomness import Randomness
 
 __all__ = [
     "SIDES",

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.analysis.account import bytes_text
-from prunescope.analysis.accuracy import Accuracy
-from prunescope.analysis.numbers import Numbers, number
 from prunescope.core.preview import count_true, kept_of_channels
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import percent
+from prunescope.measure.costs.report import bytes_text
+from prunescope.measure.evaluation import Accuracy
+from prunescope.measure.metric import Numbers, number
 from prunescope.prune import Norm
 
 SIDES = ("a", "b")

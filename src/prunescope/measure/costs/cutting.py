@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from prunescope.analysis.emission import CONVOLUTIONS, TRANSPOSED
-from prunescope.analysis.flops import Flops
+from prunescope.measure.costs.flops import Flops
+from prunescope.measure.costs.residual import CONVOLUTIONS, TRANSPOSED
 
 
 @dataclass(frozen=True)

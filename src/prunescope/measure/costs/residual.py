@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunescope.analysis.accuracy import Twin
+from prunescope.measure.evaluation import Twin
 
 BATCH = 32
 """Examples that are run at a time, which a slider's next move may have to wait for."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.analysis import SIDES, Comparison, Side, cut_out
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, mask_so_far, shortest_fraction
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
-from prunescope.costs import compressed_sizes, flops
+from prunescope.measure import SIDES, Comparison, Side, cut_out
+from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Norm
 from prunescope.session.history import History, Variant, call_text
 from prunescope.session.session import Session

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunescope.analysis.accuracy import Twin
+from prunescope.measure.evaluation import Twin
 
 
 @dataclass(frozen=True)

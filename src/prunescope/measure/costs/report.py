@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
-from prunescope.analysis.cutting import Cut
-from prunescope.analysis.emission import Emission
-from prunescope.analysis.flops import Flops
 from prunescope.core.text import percent
+from prunescope.measure.costs.cutting import Cut
+from prunescope.measure.costs.flops import Flops
+from prunescope.measure.costs.residual import Emission
 
 _HELPS = (
     "What does help: compressing the file after <code>remove</code>; kernels made for sparse matrices; and "

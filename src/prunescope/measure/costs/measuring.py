@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from prunescope.analysis import (
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
+from prunescope.measure import (
     Costs,
     Emission,
     FileSizes,
@@ -24,8 +26,6 @@ from prunescope.analysis import (
     permanent_file,
     state_of,
 )
-from prunescope.core.errors import RequestError
-from prunescope.core.preview import Preview
 from prunescope.session.history import Step, Variant
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from torch import nn
 
-from prunescope.analysis.accuracy import Accuracy, Twin
-from prunescope.analysis.numbers import Numbers
 from prunescope.core.preview import Preview
+from prunescope.measure.evaluation import Accuracy, Twin
+from prunescope.measure.metric import Numbers
 
 Measure = TypeVar("Measure", Accuracy, Numbers)
 

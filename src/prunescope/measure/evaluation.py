@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from prunescope.analysis.randomness import untouched_randomness
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
+from prunescope.measure.randomness import untouched_randomness
 from prunescope.prune.product import where_kept
 from prunescope.sources import Inputs
 

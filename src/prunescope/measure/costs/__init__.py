@@ -1,0 +1,1 @@
+"""What a state of the model costs: numbers, bytes, operations."""
