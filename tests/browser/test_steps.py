@@ -11,11 +11,11 @@ import torch
 from playwright.sync_api import Page
 from test_hand import serious
 
+from prunescope.export import load_plan
 from prunescope.measure.costs.measuring import measure, silencing
 from prunescope.session.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
-from prunescope.takeaway import load_plan
 
 OpenPage = Callable[..., Page]
 

@@ -14,6 +14,7 @@ import torch.nn.utils.prune as oracle
 from torch import nn
 
 from prunescope.core.errors import RequestError
+from prunescope.export import FILES, pruned_model, save, sparse_state
 from prunescope.measure import Cut, copy_of
 from prunescope.measure.costs.measuring import (
     FileSizes,
@@ -25,7 +26,6 @@ from prunescope.measure.costs.measuring import (
 )
 from prunescope.session.session import Session
 from prunescope.sources import Entry, Source, checkpoint_source, demo_source, file_parts, module_source
-from prunescope.takeaway import FILES, pruned_model, save, sparse_state
 
 
 def network() -> nn.Sequential:

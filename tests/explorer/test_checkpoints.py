@@ -14,10 +14,10 @@ from prunescope import Explorer, explore, prune
 from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard
 from prunescope.explorer.layers import LIST_LIMIT, MATCH_LIMIT
+from prunescope.export import load_plan, plan, pruned_model, save
 from prunescope.figures import View
 from prunescope.session.session import Session
 from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
-from prunescope.takeaway import load_plan, plan, pruned_model, save
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from prunescope.core.spec import PruneSpec
+from prunescope.export import save
 from prunescope.session.session import Session
 from prunescope.sources import checkpoint_source
-from prunescope.takeaway import save
 
 transformers = pytest.importorskip("transformers")
 

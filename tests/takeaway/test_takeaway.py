@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
+from prunescope.export import code, load_plan, plan, pruned_model, save
 from prunescope.measure.costs.measuring import silencing
 from prunescope.session.session import Session
 from prunescope.sources import Source, demo_source, module_source
-from prunescope.takeaway import code, load_plan, plan, pruned_model, save
 
 STEPS = {
     "l1_unstructured": [{"method": "l1_unstructured", "amount": 0.3}],

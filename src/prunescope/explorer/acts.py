@@ -8,10 +8,10 @@ from typing import Any
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
+from prunescope.export import load_plan
 from prunescope.measure.costs.measuring import silencing
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session
-from prunescope.takeaway import load_plan
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
 """Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""

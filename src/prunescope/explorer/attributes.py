@@ -13,13 +13,13 @@ from torch import nn
 from prunescope.explorer import acts
 from prunescope.explorer.sides import measured_now, numbers_now
 from prunescope.explorer.state import ExplorerState
+from prunescope.export import code, plan, pruned_model, save
 from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
 from prunescope.prune import Norm
 from prunescope.session.history import History
-from prunescope.takeaway import code, plan, pruned_model, save
 
 
 class Attributes(ExplorerState):

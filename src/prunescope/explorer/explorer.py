@@ -39,9 +39,9 @@ from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
 from prunescope.explorer.upload import Upload
 from prunescope.explorer.views import LargestWeight, ViewControls
+from prunescope.export import FILES, file_name, files_of
 from prunescope.figures import DARK, LIGHT, View
 from prunescope.sources import SUFFIXES, checkpoint_source
-from prunescope.takeaway import FILES, file_name, files_of
 
 
 class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]

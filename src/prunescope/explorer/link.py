@@ -17,11 +17,11 @@ from prunescope.core.channels import channels_text, parse_channels
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.export.plan import spec_of, step_values
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.measure.compare import Choice, Comparing
 from prunescope.session.history import History
 from prunescope.session.residuals import Silence
-from prunescope.takeaway.plan import spec_of, step_values
 
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""

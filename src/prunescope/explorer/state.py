@@ -27,11 +27,11 @@ from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.memory import LARGE, give_back
 from prunescope.explorer.sides import LiveSides
 from prunescope.explorer.snapshot import Snapshot
+from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
 from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
 from prunescope.session.session import Session
-from prunescope.takeaway.plan import carry_out_specs
 
 _log = logging.getLogger("prunescope")
 

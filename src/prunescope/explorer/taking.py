@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from prunescope.explorer.snapshot import Snapshot
-from prunescope.takeaway import FILES
+from prunescope.export import FILES
 
 SHOWN = ("plan", "torch", "prunescope")
 """The files that are text a person may read before taking them."""

@@ -1,9 +1,9 @@
 """Taking the result home: the pruned model, its masks, the plan as JSON, and code that does it again."""
 
-from prunescope.takeaway.code import code
-from prunescope.takeaway.files import FILES, Saved, file_name, files_of, save, write_atomically
-from prunescope.takeaway.model import pruned_model, sparse_state
-from prunescope.takeaway.plan import load_plan, plan
+from prunescope.export.code import code
+from prunescope.export.files import FILES, Saved, file_name, files_of, save, write_atomically
+from prunescope.export.model import pruned_model, sparse_state
+from prunescope.export.plan import load_plan, plan
 
 __all__ = [
     "FILES",

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
+from prunescope.export.code import code
+from prunescope.export.model import sparse_state
+from prunescope.export.plan import plan
 from prunescope.session.session import Session
 from prunescope.sources import PICKLED, Checkpoint, save_pruned
-from prunescope.takeaway.code import code
-from prunescope.takeaway.model import sparse_state
-from prunescope.takeaway.plan import plan
 
 
 @dataclass(frozen=True)
