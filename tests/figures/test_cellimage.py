@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from prunescope.figures.cellimage import CellImage
+from prunescope.figures.fast.cellimage import CellImage
 
 
 def drawn(axes: Axes) -> np.ndarray:

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from test_pruning_figure import preview_of, tensor
 
 from prunescope.figures import PruningFigure
-from prunescope.figures.quicktext import QuickText, _line
+from prunescope.figures.fast.quicktext import QuickText, _line
 
 
 def ink(figure: Figure) -> np.ndarray:

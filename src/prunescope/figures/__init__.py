@@ -1,11 +1,11 @@
 """Matplotlib drawings of previews and of what they do: figures and axes only, no pyplot and no widgets."""
 
 from prunescope.figures.classes import draw_classes, shown_classes
+from prunescope.figures.comparison import ComparisonFigure
 from prunescope.figures.draw import draw_agreement, draw_both_norms, draw_heatmap, draw_histogram, draw_norms
 from prunescope.figures.examples import MAX_EXAMPLES, draw_examples, strip_height
 from prunescope.figures.pruning import Place, PruningFigure
 from prunescope.figures.reading import sentence
-from prunescope.figures.sides import ComparisonFigure
 from prunescope.figures.style import DARK, LIGHT, Theme
 from prunescope.figures.view import VIEW_CHOICES, View
 

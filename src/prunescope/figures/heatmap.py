@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from prunescope.core.preview import Preview
 from prunescope.core.tensor import PrunableTensor
-from prunescope.figures.cellimage import CellImage
 from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_extremes, cell_fractions
+from prunescope.figures.fast.cellimage import CellImage
+from prunescope.figures.fast.quicktext import QuickText
 from prunescope.figures.layout import label_across
-from prunescope.figures.quicktext import QuickText
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.prune import channel_norms

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from prunescope.figures.quicktext import QuickText, text_width
+from prunescope.figures.fast.quicktext import QuickText, text_width
 from prunescope.figures.style import Theme
 
 LEFT, RIGHT, TOP, BETWEEN, BOTTOM = 76, 14, 46, 98, 84

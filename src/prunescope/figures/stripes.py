@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex, to_rgb, to_rgba
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from prunescope.figures.cellimage import CellImage
+from prunescope.figures.fast.cellimage import CellImage
 
 PLAIN, RISING, FALLING = 0, 1, 2
 """What a cell can be: without stripes, or with stripes that rise or fall from left to right."""
