@@ -9,7 +9,7 @@ from torch import nn
 
 from prunescope import Explorer, explore, prune
 from prunescope.core.errors import RequestError
-from prunescope.explorer.link import from_query
+from prunescope.explorer.state.link import from_query
 from prunescope.figures import View
 
 

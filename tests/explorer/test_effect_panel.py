@@ -12,7 +12,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.explorer import effect as panel
-from prunescope.explorer.catalogue import Catalogue, Entry
+from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.figures import DARK
 from prunescope.sources import checkpoint_source, demo_source
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.preview import Preview
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Accuracy
 
 

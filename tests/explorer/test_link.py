@@ -14,7 +14,7 @@ from torch import nn
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard
-from prunescope.explorer.link import CONTROLS, from_query
+from prunescope.explorer.state.link import CONTROLS, from_query
 from prunescope.figures import View
 from prunescope.measure.compare import Choice, Comparing
 

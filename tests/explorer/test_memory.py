@@ -8,7 +8,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.preview import Preview
-from prunescope.explorer import state
+from prunescope.explorer.state import state
 from prunescope.figures import View
 
 SIDE = 256

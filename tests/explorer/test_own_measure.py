@@ -16,7 +16,7 @@ from torch import nn
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer import calling
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Numbers
 from prunescope.measure.compare import Choice, Comparing
 from prunescope.session.session import Session

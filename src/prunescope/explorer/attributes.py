@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.explorer import acts
 from prunescope.explorer.sides import measured_now, numbers_now
-from prunescope.explorer.state import ExplorerState
+from prunescope.explorer.state import actions as acts
+from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save
 from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas import DPI, PictureCanvas
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.figures import LIGHT, ComparisonFigure, Theme
 from prunescope.measure import Comparison
 from prunescope.measure.compare import GIVEN, Choice, Comparing

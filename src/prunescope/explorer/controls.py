@@ -18,7 +18,7 @@ from prunescope.core.channels import channels_text
 from prunescope.core.spec import BY_HAND, METHODS
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.layers import LayerChoice
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 
 NORMS: Sequence[tuple[str, object]] = (
     ("1 · sum of |w|", 1),

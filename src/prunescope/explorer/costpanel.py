@@ -7,7 +7,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import cost_facts, emissions_account, files_account, operations_account
 
 HONEST = (

@@ -16,7 +16,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from prunescope.explorer.readout import number_changes
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.figures import (
     LIGHT,
     MAX_EXAMPLES,

@@ -13,8 +13,8 @@ from torch import nn
 
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.core.errors import RequestError
-from prunescope.explorer.catalogue import Catalogue, Entry
 from prunescope.explorer.explorer import Explorer
+from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.sources import (
     MODELS_VARIABLE,
     OPEN_VARIABLE,

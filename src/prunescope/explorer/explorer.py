@@ -18,23 +18,23 @@ from prunescope.core.channels import KEPT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.spec import BY_HAND
-from prunescope.explorer import acts
 from prunescope.explorer.attributes import Attributes
 from prunescope.explorer.canvas import LiveCanvas
-from prunescope.explorer.catalogue import Catalogue, Entry
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.comparepanel import ComparePanel
 from prunescope.explorer.controls import Controls
 from prunescope.explorer.costpanel import CostsPanel
 from prunescope.explorer.effect import EffectPanel
 from prunescope.explorer.layers import not_prunable_list
-from prunescope.explorer.link import CONTROLS
 from prunescope.explorer.page import Page
 from prunescope.explorer.plans import PlansPanel
 from prunescope.explorer.pointing import Pointing
 from prunescope.explorer.readout import Readout
 from prunescope.explorer.ruler import Ruler
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state import actions as acts
+from prunescope.explorer.state.catalogue import Catalogue, Entry
+from prunescope.explorer.state.link import CONTROLS
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.steps import StepsPanel
 from prunescope.explorer.taking import TakingPanel
 from prunescope.explorer.upload import Upload
@@ -53,7 +53,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     Args:
         catalogue: What can be explored.
-        hide: What is not shown, some of `prunescope.explorer.link.HIDEABLE`.
+        hide: What is not shown, some of `prunescope.explorer.state.link.HIDEABLE`.
         lock: Controls that are shown and cannot be moved by hand.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 

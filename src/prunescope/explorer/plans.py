@@ -10,7 +10,7 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.core.errors import RequestError
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 
 BUTTONS = {
     "carry_out": ("Carry out", "Put the steps of this plan in place of the present ones"),

@@ -9,7 +9,7 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.core.text import percent
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Accuracy, Numbers
 
 BUTTONS = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 
 SHOWN = ("plan", "torch", "prunescope")

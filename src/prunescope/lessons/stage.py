@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prunescope.core.errors import RequestError
-from prunescope.explorer.link import HIDEABLE
+from prunescope.explorer.state.link import HIDEABLE
 from prunescope.lessons.writing import shortened
 
 
@@ -11,7 +11,7 @@ def all_but(*shown: str) -> tuple[str, ...]:
     """Return what ``explore(hide=...)`` hides so that only what is named here is shown.
 
     Args:
-        *shown: Some of `prunescope.explorer.link.HIDEABLE`, such as ``"amount"`` or ``"steps"``.
+        *shown: Some of `prunescope.explorer.state.link.HIDEABLE`, such as ``"amount"`` or ``"steps"``.
 
     Raises:
         RequestError: A name is not among them.

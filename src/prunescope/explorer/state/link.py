@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 from prunescope.core.channels import channels_text, parse_channels
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import spec_of, step_values
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.measure.compare import Choice, Comparing

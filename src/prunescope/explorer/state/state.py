@@ -18,15 +18,15 @@ import traitlets
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
-from prunescope.explorer import acts
 from prunescope.explorer.calling import Calls
-from prunescope.explorer.catalogue import Catalogue
 from prunescope.explorer.costing import LiveCosts
 from prunescope.explorer.evaluation import LiveMeasure, Measured
-from prunescope.explorer.link import Link, controls, from_query, to_query
 from prunescope.explorer.memory import LARGE, give_back
 from prunescope.explorer.sides import LiveSides
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state import actions as acts
+from prunescope.explorer.state.catalogue import Catalogue
+from prunescope.explorer.state.link import Link, controls, from_query, to_query
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
 from prunescope.session.plans import Plans
@@ -41,7 +41,7 @@ class ExplorerState(traitlets.HasTraits):
 
     Args:
         catalogue: What can be explored.
-        hide: What is not shown, some of `prunescope.explorer.link.HIDEABLE`.
+        hide: What is not shown, some of `prunescope.explorer.state.link.HIDEABLE`.
         lock: Controls that are shown and cannot be moved by hand.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
-from prunescope.explorer.snapshot import Snapshot
+from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.figures import View
 from prunescope.measure import Costs, name_of
 from prunescope.measure.compare import Comparing, chosen, compare
