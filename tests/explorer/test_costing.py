@@ -11,7 +11,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
-from prunescope.explorer import costing
+from prunescope.explorer.live import costs as costing
 from prunescope.measure import Costs
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
-from prunescope.explorer import calling
+from prunescope.explorer.live import calling
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Numbers
 from prunescope.measure.compare import Choice, Comparing

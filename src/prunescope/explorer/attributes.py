@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.explorer.sides import measured_now, numbers_now
+from prunescope.explorer.live.compare import measured_now, numbers_now
 from prunescope.explorer.state import actions as acts
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from prunescope.explorer.latest import Latest
+from prunescope.explorer.live.task import Latest
 
 REST_SECONDS = 0.4
 """How long nothing must move before the picture is sharpened."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from prunescope.core.preview import Preview
-from prunescope.explorer.latest import Latest
+from prunescope.explorer.live.task import Latest
 from prunescope.measure import Costs
 from prunescope.measure.costs.measuring import measure
 from prunescope.session.session import Session

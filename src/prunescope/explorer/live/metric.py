@@ -3,7 +3,7 @@
 Accuracy is measured on the event loop that runs the person's cells, one batch at a time: a slider's next move
 is never more than a batch away, and nothing draws from the global random state or touches the model beside a
 cell that does. A person's own `evaluate` runs in a thread, since nobody knows how long it takes; see
-`prunescope.explorer.calling`. Without an event loop both run to the end at once.
+`prunescope.explorer.live.calling`. Without an event loop both run to the end at once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.explorer.calling import Calls
-from prunescope.explorer.latest import Latest
+from prunescope.explorer.live.calling import Calls
+from prunescope.explorer.live.task import Latest
 from prunescope.measure import Accuracy, Effect, Numbers
 from prunescope.session.session import Session
 

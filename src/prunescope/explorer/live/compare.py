@@ -8,10 +8,10 @@ from functools import partial
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.explorer.calling import Calls
-from prunescope.explorer.costing import LARGEST
-from prunescope.explorer.evaluation import REST_SECONDS
-from prunescope.explorer.latest import Latest
+from prunescope.explorer.live.calling import Calls
+from prunescope.explorer.live.costs import LARGEST
+from prunescope.explorer.live.metric import REST_SECONDS
+from prunescope.explorer.live.task import Latest
 from prunescope.measure import SIDES, Comparison, Numbers
 from prunescope.measure.compare import measured
 from prunescope.session.history import Variant

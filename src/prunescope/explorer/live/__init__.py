@@ -1,0 +1,1 @@
+"""Background work: what is measured after the picture, given up when outdated."""
