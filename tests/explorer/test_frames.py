@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prunescope.explorer.frames import png
+from prunescope.explorer.canvas.png import png
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3), (60, 97)])

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from prunescope.core.spec import METHODS
-from prunescope.explorer.canvas import DPI, PictureCanvas
+from prunescope.explorer.canvas.canvas import DPI, PictureCanvas
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.figures import LIGHT, ComparisonFigure, Theme
 from prunescope.measure import Comparison

@@ -19,7 +19,9 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.spec import BY_HAND
 from prunescope.explorer.attributes import Attributes
-from prunescope.explorer.canvas import LiveCanvas
+from prunescope.explorer.canvas.canvas import LiveCanvas
+from prunescope.explorer.canvas.pointing import Pointing
+from prunescope.explorer.canvas.ruler import Ruler
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.comparepanel import ComparePanel
 from prunescope.explorer.controls import Controls
@@ -28,9 +30,7 @@ from prunescope.explorer.effect import EffectPanel
 from prunescope.explorer.layers import not_prunable_list
 from prunescope.explorer.page import Page
 from prunescope.explorer.plans import PlansPanel
-from prunescope.explorer.pointing import Pointing
 from prunescope.explorer.readout import Readout
-from prunescope.explorer.ruler import Ruler
 from prunescope.explorer.state import actions as acts
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import CONTROLS

@@ -18,11 +18,11 @@ import traitlets
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
+from prunescope.explorer.canvas.memory import LARGE, give_back
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.compare import LiveSides
 from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.metric import LiveMeasure, Measured
-from prunescope.explorer.memory import LARGE, give_back
 from prunescope.explorer.state import actions as acts
 from prunescope.explorer.state.catalogue import Catalogue
 from prunescope.explorer.state.link import Link, controls, from_query, to_query

@@ -27,7 +27,7 @@ class Ruler(anywidget.AnyWidget):
     """
 
     _esm = _HERE / "ruler.js"
-    _css = _HERE / "explorer.css"
+    _css = _HERE.parent / "explorer.css"
     width = traitlets.Int(0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
     canvas = traitlets.Unicode("").tag(sync=True)

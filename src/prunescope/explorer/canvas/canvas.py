@@ -23,8 +23,8 @@ from matplotlib.backend_tools import Cursors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from prunescope.explorer.frames import png
-from prunescope.explorer.sharpness import Sharpness
+from prunescope.explorer.canvas.png import png
+from prunescope.explorer.canvas.sharpness import Sharpness
 from prunescope.figures import Place, PruningFigure, Theme
 
 DPI = 100

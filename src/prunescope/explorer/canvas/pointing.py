@@ -12,7 +12,7 @@ from collections.abc import Callable
 from matplotlib.backend_bases import Event, KeyEvent, MouseEvent
 
 from prunescope.core.preview import Preview
-from prunescope.explorer.canvas import LiveCanvas
+from prunescope.explorer.canvas.canvas import LiveCanvas
 from prunescope.figures import Place
 
 _STEPS = {"left": -1, "down": -1, "right": 1, "up": 1}

@@ -1,0 +1,1 @@
+"""The live picture: drawn, pointed at, measured in the page."""
