@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from prunescope import Explorer, explore, prune
 from prunescope.core.errors import RequestError
 from prunescope.explorer import dashboard
-from prunescope.explorer.layers import LIST_LIMIT, MATCH_LIMIT
+from prunescope.explorer.panels.layers import LIST_LIMIT, MATCH_LIMIT
 from prunescope.export import load_plan, plan, pruned_model, save
 from prunescope.figures import View
 from prunescope.session.session import Session

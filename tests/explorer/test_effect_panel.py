@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from prunescope import Explorer, explore
-from prunescope.explorer import effect as panel
+from prunescope.explorer.panels import effect as panel
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.figures import DARK
 from prunescope.sources import checkpoint_source, demo_source

@@ -13,7 +13,7 @@ from prunescope import Explorer
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.explorer import dashboard
 from prunescope.explorer.closing import close_tree
-from prunescope.explorer.upload import Upload
+from prunescope.explorer.panels.upload import Upload
 
 
 @pytest.fixture(autouse=True)

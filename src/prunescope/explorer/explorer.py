@@ -23,22 +23,22 @@ from prunescope.explorer.canvas.canvas import LiveCanvas
 from prunescope.explorer.canvas.pointing import Pointing
 from prunescope.explorer.canvas.ruler import Ruler
 from prunescope.explorer.closing import close_tree
-from prunescope.explorer.comparepanel import ComparePanel
-from prunescope.explorer.controls import Controls
-from prunescope.explorer.costpanel import CostsPanel
-from prunescope.explorer.effect import EffectPanel
-from prunescope.explorer.layers import not_prunable_list
-from prunescope.explorer.page import Page
-from prunescope.explorer.plans import PlansPanel
-from prunescope.explorer.readout import Readout
+from prunescope.explorer.panels.compare import ComparePanel
+from prunescope.explorer.panels.controls import Controls
+from prunescope.explorer.panels.costs import CostsPanel
+from prunescope.explorer.panels.effect import EffectPanel
+from prunescope.explorer.panels.export import TakingPanel
+from prunescope.explorer.panels.layers import not_prunable_list
+from prunescope.explorer.panels.page import Page
+from prunescope.explorer.panels.plans import PlansPanel
+from prunescope.explorer.panels.readout import Readout
+from prunescope.explorer.panels.steps import StepsPanel
+from prunescope.explorer.panels.upload import Upload
+from prunescope.explorer.panels.view import LargestWeight, ViewControls
 from prunescope.explorer.state import actions as acts
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import CONTROLS
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.explorer.steps import StepsPanel
-from prunescope.explorer.taking import TakingPanel
-from prunescope.explorer.upload import Upload
-from prunescope.explorer.views import LargestWeight, ViewControls
 from prunescope.export import FILES, file_name, files_of
 from prunescope.figures import DARK, LIGHT, View
 from prunescope.sources import SUFFIXES, checkpoint_source

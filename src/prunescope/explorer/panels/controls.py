@@ -17,7 +17,7 @@ import ipywidgets as widgets
 from prunescope.core.channels import channels_text
 from prunescope.core.spec import BY_HAND, METHODS
 from prunescope.core.tensor import PrunableTensor
-from prunescope.explorer.layers import LayerChoice
+from prunescope.explorer.panels.layers import LayerChoice
 from prunescope.explorer.state.snapshot import Snapshot
 
 NORMS: Sequence[tuple[str, object]] = (

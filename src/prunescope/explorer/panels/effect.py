@@ -15,7 +15,7 @@ from io import BytesIO
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from prunescope.explorer.readout import number_changes
+from prunescope.explorer.panels.readout import number_changes
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.figures import (
     LIGHT,

@@ -1,0 +1,1 @@
+"""Controls and panels: each renders the snapshot, and nothing else writes its widgets."""
