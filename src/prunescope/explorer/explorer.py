@@ -18,7 +18,7 @@ from prunescope.core.channels import KEPT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.spec import BY_HAND
-from prunescope.explorer.attributes import Attributes
+from prunescope.explorer.api import Attributes
 from prunescope.explorer.canvas.canvas import LiveCanvas
 from prunescope.explorer.canvas.pointing import Pointing
 from prunescope.explorer.canvas.ruler import Ruler
