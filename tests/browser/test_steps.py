@@ -13,7 +13,7 @@ from test_hand import serious
 
 from prunescope.export import load_plan
 from prunescope.measure.costs.measuring import measure, silencing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
 

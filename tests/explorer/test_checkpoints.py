@@ -16,7 +16,7 @@ from prunescope.explorer import dashboard
 from prunescope.explorer.panels.layers import LIST_LIMIT, MATCH_LIMIT
 from prunescope.export import load_plan, plan, pruned_model, save
 from prunescope.figures import View
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
 
 

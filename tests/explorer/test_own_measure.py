@@ -19,7 +19,7 @@ from prunescope.explorer.live import calling
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Numbers
 from prunescope.measure.compare import Choice, Comparing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
 
 

@@ -19,7 +19,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
 from prunescope.export import code, load_plan, plan, pruned_model, save
 from prunescope.measure.costs.measuring import silencing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
 
 STEPS = {

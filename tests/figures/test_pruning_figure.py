@@ -14,7 +14,7 @@ from prunescope.figures.norms import MAX_BARS, norm_name
 from prunescope.figures.pruning import Place
 from prunescope.figures.reading import channel_reading
 from prunescope.figures.style import EARLIER, KEPT, PRUNED
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
 
 AXES = ("output channels", "input channels", "kernel rows", "kernel columns")

@@ -17,7 +17,7 @@ from prunescope.measure import Comparison
 from prunescope.measure.compare import Choice, Comparing, chosen, compare, counterpart, measured
 from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Ranking
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
 
 

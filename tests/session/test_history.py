@@ -15,7 +15,7 @@ from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export import code, load_plan, plan, pruned_model
 from prunescope.measure import Accuracy
 from prunescope.measure.costs.measuring import silencing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
 
 

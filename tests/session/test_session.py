@@ -14,7 +14,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.measure import Accuracy
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
 
 

@@ -12,7 +12,7 @@ from prunescope import explore, prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
 from prunescope.export import pruned_model
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
 from prunescope.sources.module import not_prunable
 

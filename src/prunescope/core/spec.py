@@ -229,9 +229,9 @@ def resolve(
         >>> tensor = PrunableTensor("fc.weight", "Linear", torch.ones(4, 2), ("outputs", "inputs"))
         >>> resolve(PruneSpec("fc.weight", "ln_structured", amount=0.3), tensor).units
         4
-        >>> resolve(PruneSpec("fc.weight", "ln_structured", dim=7), tensor)
+        >>> resolve(PruneSpec("fc.weight", "ln_structured", dim=7), tensor)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        prunescope.core.errors.RequestError: `dim` must be between -2 and 1 for a tensor of shape (4, 2), got 7.
+        prunescope.core.errors.RequestError: `dim` must be between -2 and 1 ..., got 7.
     """
     notes: dict[str, str] = {}
     method = _method(wanted, tensor, asked)

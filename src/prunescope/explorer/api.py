@@ -312,8 +312,8 @@ class Attributes(ExplorerState):
         """Return how two states of the model differ on the layer shown, at the same amount.
 
         Args:
-            b: A method's key, the name of a plan, or a `prunescope.measure.compare.Choice` (its fields may be given
-                as a mapping, such as ``{"n": 1}``); None: chance, or, if chance is shown, what ranks.
+            b: A method's key, the name of a plan, or a `prunescope.measure.compare.Choice` (its fields may be
+                given as a mapping, such as ``{"n": 1}``); None: chance, or, if chance is shown, what ranks.
             a: The same; None: what is shown.
 
         Returns:

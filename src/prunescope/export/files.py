@@ -17,7 +17,7 @@ from prunescope.core.errors import RequestError
 from prunescope.export.code import code
 from prunescope.export.model import sparse_state
 from prunescope.export.plan import plan
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import PICKLED, Checkpoint, save_pruned
 
 

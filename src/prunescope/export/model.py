@@ -11,9 +11,9 @@ from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
 from prunescope.measure import copy_of, permanent_file, state_of
+from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import BY_HAND, METHODS, PruneSpec
+from prunescope.session import Session
 from prunescope.session.history import History, Step
 from prunescope.session.residuals import METHOD, Silence
-from prunescope.session.session import Session
 
 FORMAT = "prunescope-plan"
 VERSION = 1

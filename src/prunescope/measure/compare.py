@@ -14,8 +14,8 @@ from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_nor
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Norm
+from prunescope.session import Session
 from prunescope.session.history import History, Variant, call_text
-from prunescope.session.session import Session
 
 GIVEN = "The model as it was given"
 """What the state without any step is called."""

@@ -10,8 +10,8 @@ from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.export import load_plan
 from prunescope.measure.costs.measuring import silencing
+from prunescope.session import Session
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
 """Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""

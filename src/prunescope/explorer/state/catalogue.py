@@ -12,7 +12,7 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.figures import View
 from prunescope.measure import Costs, name_of
 from prunescope.measure.compare import Comparing, chosen, compare
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Source
 
 

@@ -18,10 +18,10 @@ import traitlets
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
-from prunescope.explorer.canvas.memory import LARGE, give_back
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.compare import LiveSides
 from prunescope.explorer.live.costs import LiveCosts
+from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
 from prunescope.explorer.state import actions as acts
 from prunescope.explorer.state.catalogue import Catalogue
@@ -29,9 +29,9 @@ from prunescope.explorer.state.link import Link, controls, from_query, to_query
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
+from prunescope.session import Session
 from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 
 _log = logging.getLogger("prunescope")
 
