@@ -100,7 +100,7 @@ def explore_layers(folder: Path, method: str, layers: int = 10) -> dict[str, flo
         for amount in (0.2, 0.5, 0.8, 0.3):
             explorer.amount = amount
         if explorer.preview.threshold is not None:
-            explorer._session.units_up_to(explorer.preview, explorer.preview.threshold)
+            explorer.state.session.units_up_to(explorer.preview, explorer.preview.threshold)
     peak = highest_memory()
     explorer.close()
     return {"open": opened, "picture": shown, "peak": peak - start}

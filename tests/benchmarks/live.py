@@ -36,7 +36,7 @@ def print_kernel_steps(moves: int) -> None:
         for method in METHODS:
             start = time.perf_counter()
             explorer = explore(model, method=method)
-            explorer._canvas.set_width(WIDTH)
+            explorer.screen.canvas.set_width(WIDTH)
             first = time.perf_counter() - start
             explorer.amount = 0.31  # The second selection sorts, and later ones only compare.
             explorer.amount = 0.32

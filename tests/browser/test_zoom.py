@@ -28,8 +28,8 @@ model = nn.Linear(1800, 1200)
 """
 SHOW = """
 explorer = explore(model, amount=0.4, method="l1_unstructured")
-picture, readings = explorer._canvas.picture, []
-canvas = explorer._canvas.widget
+picture, readings = explorer.screen.canvas.picture, []
+canvas = explorer.screen.canvas.widget
 canvas.mpl_connect("motion_notify_event", lambda event: readings.append(picture.reading()[0]))
 explorer
 """

@@ -34,7 +34,7 @@ def test_the_picture_comes_before_the_numbers() -> None:
         explorer.amount = 0.5
         assert explorer.snapshot.after is None
         assert explorer.preview.pruned_units == 6
-        assert "→ …" in explorer._readout.numbers.value
+        assert "→ …" in explorer.screen.readout.numbers.value
         snapshot = await settled(explorer)
         assert snapshot.after == explorer.accuracy[1]
         assert snapshot.preview is explorer.preview
@@ -48,9 +48,9 @@ def test_only_the_last_of_a_drag_is_measured(monkeypatch: pytest.MonkeyPatch) ->
         explorer = explored()
         await settled(explorer)
         measured: list[int] = []
-        evaluate = explorer._session.evaluate
+        evaluate = explorer.state.session.evaluate
         monkeypatch.setattr(
-            explorer._session,
+            explorer.state.session,
             "evaluate",
             lambda preview=None: (measured.append(preview and preview.pruned_units), evaluate(preview))[1],
         )
@@ -69,7 +69,7 @@ def test_closing_gives_up_what_is_measured() -> None:
     async def scene() -> None:
         explorer = explored()
         await asyncio.sleep(0)
-        task = explorer._live._task
+        task = explorer.state._live._task
         explorer.close()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -83,13 +83,13 @@ def test_a_change_from_another_thread_is_measured_on_the_loop_of_the_cells() -> 
         explorer = explored()
         await settled(explorer)
         threads: list[threading.Thread] = []
-        evaluate = explorer._session.evaluate
+        evaluate = explorer.state.session.evaluate
 
         def watched(preview: Preview | None = None) -> Iterator[Accuracy]:
             threads.append(threading.current_thread())
             return evaluate(preview)
 
-        explorer._session.evaluate = watched
+        explorer.state.session.evaluate = watched
         await asyncio.to_thread(explorer.request, amount=7)
         assert (await settled(explorer)).preview.pruned_units == 7
         assert set(threads) == {threading.main_thread()}

@@ -86,14 +86,14 @@ def test_it_is_called_with_a_pruned_copy_in_eval_mode() -> None:
         snapshot = explorer.snapshot
         assert snapshot.numbers_before == Numbers({"zeros": 32, "grad": 1})
         assert snapshot.numbers_after == Numbers({"zeros": 35, "grad": 1})
-        assert "zeros" in explorer._readout.numbers.value
-        assert "32 → 35" in explorer._readout.numbers.value
+        assert "zeros" in explorer.screen.readout.numbers.value
+        assert "32 → 35" in explorer.screen.readout.numbers.value
         assert all(given is not model and not given.training for given in seen)
         assert isinstance(seen[1][2].weight, nn.Parameter)
         assert model.training
         assert zeros(model) == 0
         explorer.apply()
-        assert "zeros 35, grad 1" in explorer._steps._table.value
+        assert "zeros 35, grad 1" in explorer.screen.steps.table.value
         explorer.amount = 1
         assert explorer.snapshot.numbers_after.values["zeros"] == 36
         assert explorer.snapshot.numbers_before.values["zeros"] == 32
@@ -107,7 +107,7 @@ def test_a_single_number_goes_by_the_functions_name() -> None:
         assert explorer.snapshot.numbers_after == Numbers({"zeros": 0})
         assert explorer.accuracy is None
         assert explorer.effect is None
-        assert "Held-out" not in explorer._readout.numbers.value
+        assert "Held-out" not in explorer.screen.readout.numbers.value
     finally:
         explorer.close()
 
@@ -172,8 +172,8 @@ def test_a_bad_answer_is_one_sentence_and_the_picture_stays(answer: object, sent
         explorer.amount = 5
         assert explorer.preview.pruned_units == 5
         assert sentence in explorer.snapshot.evaluation_problem
-        assert sentence in explorer._readout.problem.value
-        assert "1 → not measured" in explorer._readout.numbers.value
+        assert sentence in explorer.screen.readout.problem.value
+        assert "1 → not measured" in explorer.screen.readout.numbers.value
         good = True
         explorer.amount = 6
         assert explorer.snapshot.evaluation_problem == ""
@@ -190,7 +190,7 @@ def test_the_picture_comes_first_and_only_the_last_of_a_drag_is_asked(gate: Gate
             explorer.amount = count
             assert explorer.preview.pruned_units == count
             await asyncio.sleep(0.08)
-        assert "… → …" in explorer._readout.numbers.value
+        assert "… → …" in explorer.screen.readout.numbers.value
         assert gate.calls == [0]
         gate.let_go.set()
         snapshot = await settled(explorer, answered)
@@ -392,7 +392,10 @@ def test_a_comparison_says_why_it_has_no_answer() -> None:
                 explorer, lambda snapshot: snapshot.comparison and snapshot.comparison.problems
             )
             assert ("Your own measure", "not measured", "not measured") in shown.comparison.rows
-            assert "`evaluate` raised ValueError: no such file" in explorer._compare_panel._message.value
+            assert (
+                "`evaluate` raised ValueError: no such file"
+                in explorer.screen.panels["compare"].message.value
+            )
         finally:
             explorer.close()
 

@@ -116,7 +116,7 @@ def test_what_is_not_prunable_is_seen_with_its_reason() -> None:
         "out.weight": "is tied to emb.weight, and pruned with it",
     }
     explorer = explore(model)
-    shown = explorer._caption.value
+    shown = explorer.screen.caption.value
     assert "<summary>5 other tensors are not prunable</summary>" in shown
     assert "<li><b>&lt;b&gt;.scale</b> is a single number</li>" in shown
     with pytest.raises(RequestError, match=r": out\.weight is tied to emb\.weight, and pruned with it\.$"):

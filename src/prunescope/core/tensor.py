@@ -154,6 +154,11 @@ class PrunableTensor:
         return isinstance(self.data, Tensor)
 
     @property
+    def kind(self) -> str:
+        """What layer it belongs to, by torch's public class name last: "Conv2d", "likely LSTM"."""
+        return self.layer_type
+
+    @property
     def device(self) -> torch.device:
         """Return where the numbers are; what is read from a file is read into the CPU's memory."""
         return self.data.device if isinstance(self.data, Tensor) else torch.device("cpu")

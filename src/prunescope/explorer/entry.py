@@ -108,7 +108,7 @@ def _visited(explorer: Explorer) -> Explorer:
     query = os.environ.get("QUERY_STRING", "")
     if query:
         explorer.open_link(query)
-    explorer._carry_state_in_address()
+    explorer.screen.carry_state_in_address()
     return explorer
 
 
@@ -122,7 +122,7 @@ def _served() -> Explorer:
     explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)
     uploads, limit = os.environ.get(UPLOADS_VARIABLE), int(os.environ.get(MAX_UPLOAD_VARIABLE, "0"))
     if uploads and limit:
-        explorer._let_upload(Path(uploads), limit)
+        explorer.screen.let_upload(Path(uploads), limit)
     return explorer
 
 

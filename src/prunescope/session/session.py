@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from prunescope.core.preview import (
 from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
-from prunescope.prune import Ranking
+from prunescope.prune import Ranking, channel_norms
 from prunescope.prune.product import where_kept
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
@@ -125,17 +126,21 @@ class Session:
             )
         return [self.tensor(name) for name in names]
 
-    def check_colours(self) -> None:
-        """Do nothing if all weights can be looked at, to find the largest.
+    def largest_weight(self) -> float:
+        """Return the largest magnitude in the model; looked for once for as long as the model is the same.
 
         Raises:
-            RequestError: They would have to be read, and are too many for that.
+            RequestError: All weights would have to be read, and are too many for that.
         """
         too_many = self._too_many(self.tensors)
         if too_many:
             raise RequestError(
                 "view", f"`view` with colours of the whole model reads all of its weights: {too_many}."
             )
+        if "largest weight" not in self.findings:
+            filled = (tensor for tensor in self.tensors.values() if math.prod(tensor.shape))
+            self.findings["largest weight"] = max(map(_largest, filled))
+        return cast(float, self.findings["largest weight"])
 
     def _too_many(self, names: Iterable[str]) -> str:
         """Return that there are too many weights to be read at once, or ""."""
@@ -206,6 +211,16 @@ class Session:
         return self._norms[place][1]
 
     # Steps.
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Have the history and the plans as they were if what is done meanwhile raises."""
+        before = self.history, self.plans
+        try:
+            yield
+        except BaseException:
+            self.history, self.plans = before
+            raise
 
     def apply(self, preview: Preview) -> Step:
         """Carry ``preview`` out: it becomes the next step. Steps that were undone are gone.
@@ -454,6 +469,11 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
     mask = step.masks[tensor.name].to(tensor.device)
     own = tensor.default_mask
     return replace(tensor, default_mask=mask if own is None else mask & own)
+
+
+def _largest(tensor: PrunableTensor) -> float:
+    """Return the largest magnitude in ``tensor``, which is read once and not copied."""
+    return float(channel_norms(tensor.weight, n=math.inf, dim=0).max())
 
 
 def _changed(blame: str) -> RequestError:

@@ -26,8 +26,11 @@ from prunescope.session.residuals import Silence
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "takeaway")
+HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "export")
 """What can be hidden: the controls, those of the pictures, and the sections below them."""
+
+_RENAMED = {"takeaway": "export"}
+"""What `HIDEABLE` names were called before; old links go on opening."""
 
 LIMIT = 100_000
 """Characters of a query, and of what it may unpack to."""
@@ -52,7 +55,7 @@ class Link:
     lock: frozenset[str] = frozenset()
 
 
-def to_query(snapshot: Snapshot, hide: frozenset[str], lock: frozenset[str]) -> str:
+def to_query(snapshot: Snapshot) -> str:
     """Return the query of a link that shows ``snapshot`` again; ``amount`` keeps its type.
 
     Steps that were undone are not in it.
@@ -71,7 +74,8 @@ def to_query(snapshot: Snapshot, hide: frozenset[str], lock: frozenset[str]) -> 
         comparing = snapshot.comparing
         sides = [None if side is None else _side_values(side) for side in (comparing.a, comparing.b)]
         values["compare"] = _json(sides)
-    values |= {name: ",".join(sorted(these)) for name, these in {"hide": hide, "lock": lock}.items() if these}
+    restricted = {"hide": snapshot.hide, "lock": snapshot.lock}
+    values |= {name: ",".join(sorted(these)) for name, these in restricted.items() if these}
     return urlencode(values)
 
 
@@ -142,6 +146,7 @@ def controls(parameter: str, names: object) -> frozenset[str]:
     allowed = HIDEABLE if parameter == "hide" else CONTROLS
     listed = names.split(",") if isinstance(names, str) else list(names)  # type: ignore[call-overload]
     found = {name.strip() if isinstance(name, str) else name for name in listed} - {""}
+    found = {_RENAMED.get(name, name) for name in found}
     for name in found:
         if name not in allowed:
             raise RequestError(
