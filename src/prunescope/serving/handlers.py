@@ -18,6 +18,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketProtocol, WebSocket
 from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
+from prunescope.serving.door import is_visit
 from prunescope.serving.sessions import End, Sessions, log
 
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
@@ -52,6 +53,8 @@ class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
         """Send the page as it comes, or a page that tries again when all places are taken."""
         if path:
             raise web.HTTPError(404)
+        if not is_visit(self.request.headers):
+            raise web.HTTPError(403)
         place = self.sessions.reserve()
         if place is None:
             self._send_full()
