@@ -31,6 +31,7 @@ from voila.app import Voila
 
 from prunescope.serving import handlers
 from prunescope.serving.address import Listener
+from prunescope.serving.door import door
 from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
@@ -132,7 +133,8 @@ class DashboardServer(Voila):  # type: ignore[misc]
 
     def listen(self) -> None:
         """Answer on the listener's sockets until a signal arrives, then end every kernel."""
-        server = HTTPServer(self.app)
+        named = bool(self.options.token or self.options.hub)
+        server = HTTPServer(self.app if named else door(self.app, self.listener))
         server.add_sockets(self.listener.sockets)
         print(f"Prunescope is at {self._link(self.listener.url)} (press Ctrl+C to stop)", flush=True)
         if self.listener.public:
