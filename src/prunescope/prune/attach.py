@@ -14,6 +14,7 @@ from prunescope.prune import projection
 from prunescope.prune.combine import next_mask, selects_by_rank
 from prunescope.prune.compat import is_method
 from prunescope.prune.errors import ShapeError
+from prunescope.prune.masking import masked, readable
 from prunescope.prune.parameters import (
     MASK,
     ORIG,
@@ -23,7 +24,6 @@ from prunescope.prune.parameters import (
     put_before,
     successors,
 )
-from prunescope.prune.product import masked, readable
 from prunescope.prune.scores import is_float8
 
 if TYPE_CHECKING:

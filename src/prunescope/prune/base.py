@@ -17,8 +17,8 @@ from torch.nn import Module
 from prunescope.prune import attach
 from prunescope.prune.combine import next_mask
 from prunescope.prune.compat import counts_as, is_method, known_to_torch
+from prunescope.prune.masking import masked, where_kept
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import masked, where_kept
 from prunescope.prune.reuse import Kept, keep
 from prunescope.prune.selection import Ranking
 

@@ -7,17 +7,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import Module
 
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.partition import Scores, write_lowest
+from prunescope.prune._kernels.streaming import NarrowScores, RedrawnScores
+from prunescope.prune._kernels.units import candidate_units, spread
 from prunescope.prune.attach import is_soft
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.compat import known_to_torch
 from prunescope.prune.errors import ShapeError
-from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Scores, write_lowest
 from prunescope.prune.ranked import RankedMethod, StructuredMethod
 from prunescope.prune.scores import Norm, channel_norms, magnitudes, validate_norm
 from prunescope.prune.selection import Ranking, validate_amount
-from prunescope.prune.unheld import NarrowScores, RedrawnScores
-from prunescope.prune.units import candidate_units, spread
 
 
 @known_to_torch

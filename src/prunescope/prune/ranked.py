@@ -8,16 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.partition import Array, Scores
+from prunescope.prune._kernels.streaming import UnheldRanking
+from prunescope.prune._kernels.units import candidate_units, refuse_nan, write_channels
 from prunescope.prune.attach import scores_for
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.errors import ShapeError
-from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Array, Scores
-from prunescope.prune.product import masked
+from prunescope.prune.masking import masked
 from prunescope.prune.scores import is_float8, validate_dim
 from prunescope.prune.selection import Ranking, units_to_prune
-from prunescope.prune.unheld import UnheldRanking
-from prunescope.prune.units import candidate_units, refuse_nan, write_channels
 
 
 class RankedMethod(BasePruningMethod):

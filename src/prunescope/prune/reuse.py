@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from prunescope.prune.masking import MULTIPLIED, address, readable
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import MULTIPLIED, address, readable
 
 # A tensor up to this size is compared whole; a larger one is seen as _ROWS rows, and no less than _BAND
 # elements of it are compared.

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import for_one_thread
+from prunescope.prune._kernels.memory import for_one_thread
 
 
 def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:

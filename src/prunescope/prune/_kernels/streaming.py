@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.prune.blocks import Array, memory_of, widened_into
-from prunescope.prune.partition import Block, Cut, Masks, Scores, cut_at, sample_step
+from prunescope.prune._kernels.blocks import Array, memory_of, widened_into
+from prunescope.prune._kernels.partition import Block, Cut, Masks, Scores, cut_at, sample_step
+from prunescope.prune._kernels.units import refuse_counts
 from prunescope.prune.selection import Ranking
-from prunescope.prune.units import refuse_counts
 
 _BLOCK = 1 << 17
 
