@@ -35,7 +35,6 @@ def prune(
 ) -> "BasePruningMethod":
     """Return the hook after ``method`` pruned ``module.name``; the module is untouched on any error."""
     hook = hook_of(module, name)
-    forget(hook)
     orig = original(module, name, hook)
     tensor: Tensor = getattr(module, name)
     scores = (
@@ -108,12 +107,6 @@ def hook_of(module: Module, name: str) -> "BasePruningMethod | None":
             f"{described(module)} has {len(hooks)} pruning hooks on {name!r}: use a container"
         )
     return hooks[0] if hooks else None
-
-
-def forget(hook: object) -> None:
-    """Let the hook, if it is ours, forget its masked tensor: numpy would make a copy of what is watched."""
-    if getattr(hook, "_kept", None) is not None:
-        hook._kept = None  # type: ignore[attr-defined]
 
 
 def original(module: Module, name: str, hook: object) -> Parameter:
