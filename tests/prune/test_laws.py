@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import prunescope.prune as prune
 from prunescope.prune import selection
-from prunescope.prune.partition import sample_step
+from prunescope.prune._kernels.partition import sample_step
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 RARE = [

@@ -25,7 +25,7 @@ from prunescope.figures.layout import label_across
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 from prunescope.prune import channel_norms
-from prunescope.prune.blocks import memory_of, widened_into
+from prunescope.prune._kernels.blocks import memory_of, widened_into
 
 MAX_NUMBERS = 12
 """Rows and columns of single weights in sight in which their numbers are written, at the most."""

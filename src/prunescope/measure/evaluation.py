@@ -16,7 +16,7 @@ from torch.func import functional_call
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.measure.randomness import untouched_randomness
-from prunescope.prune.product import where_kept
+from prunescope.prune.masking import where_kept
 from prunescope.sources import Inputs
 
 BATCH = 128

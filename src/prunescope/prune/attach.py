@@ -14,6 +14,7 @@ from prunescope.prune import projection
 from prunescope.prune.combine import next_mask, selects_by_rank
 from prunescope.prune.compat import is_method
 from prunescope.prune.errors import ShapeError
+from prunescope.prune.masking import masked, readable
 from prunescope.prune.parameters import (
     MASK,
     ORIG,
@@ -23,7 +24,6 @@ from prunescope.prune.parameters import (
     put_before,
     successors,
 )
-from prunescope.prune.product import masked, readable
 from prunescope.prune.scores import is_float8
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def prune(
 ) -> "BasePruningMethod":
     """Return the hook after ``method`` pruned ``module.name``; the module is untouched on any error."""
     hook = hook_of(module, name)
-    forget(hook)
     orig = original(module, name, hook)
     tensor: Tensor = getattr(module, name)
     scores = (
@@ -108,12 +107,6 @@ def hook_of(module: Module, name: str) -> "BasePruningMethod | None":
             f"{described(module)} has {len(hooks)} pruning hooks on {name!r}: use a container"
         )
     return hooks[0] if hooks else None
-
-
-def forget(hook: object) -> None:
-    """Let the hook, if it is ours, forget its masked tensor: numpy would make a copy of what is watched."""
-    if getattr(hook, "_kept", None) is not None:
-        hook._kept = None  # type: ignore[attr-defined]
 
 
 def original(module: Module, name: str, hook: object) -> Parameter:

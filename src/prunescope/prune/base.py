@@ -17,8 +17,8 @@ from torch.nn import Module
 from prunescope.prune import attach
 from prunescope.prune.combine import next_mask
 from prunescope.prune.compat import counts_as, is_method, known_to_torch
+from prunescope.prune.masking import masked, where_kept
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import masked, where_kept
 from prunescope.prune.reuse import Kept, keep
 from prunescope.prune.selection import Ranking
 
@@ -56,23 +56,23 @@ class BasePruningMethod(ABC):
     def __call__(self, module: Module, inputs: object) -> None:
         """Set ``module.name`` to the masked tensor; called before each forward pass.
 
-        In evaluation without gradients the last masked tensor is used again until the original or the mask
-        has changed: by an optimizer's step, by an in-place edit, through ``.data`` or numpy as well, by
-        ``.data = ...`` or a move. All of that is seen by the next pass if both tensors lie on the CPU in
-        memory that torch has allocated and nobody else refers to. Otherwise (an array of numpy's or a state
-        dict shares the memory, say) an edit that torch does not count leaves no trace but the values, and
-        those are compared: all of a tensor of up to 4096 elements, and all of any tensor before a pass on
-        8192 input vectors; before a smaller pass a smaller share, the next one each time. (On a GPU, where
-        comparing would cost more than it saves, such an edit is not seen: edit the parameter itself, under
-        ``torch.no_grad()``.) What is written to the masked tensor itself should be written to the original:
-        through ``.data`` it may last until that changes.
+        In evaluation without gradients the masked tensor of the last pass is used again until the original or
+        the mask has changed: by an optimizer's step, ``load_state_dict``, an in-place edit, a move to another
+        dtype or device, or new storage (``.data = ...``). While ``module.name_orig.grad`` is set nothing is
+        used again, since a step may follow: ``optimizer.zero_grad()`` before evaluation makes it faster.
+
+        What torch itself does not count is not seen either, here or by autograd: in-place edits through
+        ``.data``, through a numpy array that shares the memory, or by another process that maps the file.
+        Edit the parameter itself, under ``torch.no_grad()``. Fused optimizers do not count, but are seen by
+        the gradients that they need, unless those are assigned by hand or come from layers that are not
+        pruned, and are cleared before the next pass.
 
         Args:
             module: Module whose tensor is pruned.
-            inputs: Positional inputs of the forward pass; the larger, the more is looked at.
+            inputs: Positional inputs of the forward pass, not looked at.
         """
         kept = self._kept
-        if kept is None or torch.compiler.is_compiling() or not kept.serves(module, inputs):
+        if kept is None or torch.compiler.is_compiling() or not kept.serves(module):
             self._give(module)
 
     @abstractmethod

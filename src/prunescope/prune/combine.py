@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 from torch import Tensor
 
+from prunescope.prune._kernels.units import candidate_units
 from prunescope.prune.scores import validate_dim
-from prunescope.prune.units import candidate_units
 
 if TYPE_CHECKING:
     from prunescope.prune.base import BasePruningMethod

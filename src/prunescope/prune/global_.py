@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from prunescope.prune.attach import forget, hook_of, mask_of, original, put_on, scores_for, whose
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.units import candidate_units
+from prunescope.prune.attach import hook_of, mask_of, original, put_on, scores_for, whose
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.combine import next_mask, selects_by_rank
-from prunescope.prune.memory import fresh
 from prunescope.prune.methods import CustomFromMask
 from prunescope.prune.parameters import all_or_nothing, described
 from prunescope.prune.ranked import RankedMethod
 from prunescope.prune.selection import Ranking, units_to_prune
-from prunescope.prune.units import candidate_units
 
 _ALMOST_NOTHING = 0.01
 
@@ -127,7 +127,6 @@ def _weights(pairs: list[Place], importance_scores: Mapping[Place, Tensor]) -> l
     found: dict[int, _Weight] = {}
     for module, name in dict.fromkeys(pairs):
         hook = hook_of(module, name)
-        forget(hook)
         orig = original(module, name, hook)
         tensor: Tensor = getattr(module, name)
         given = importance_scores.get((module, name))

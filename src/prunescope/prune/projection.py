@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from prunescope.prune.masking import masked
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import masked
 
 
 class MaskedProjection(NonDynamicallyQuantizableLinear):

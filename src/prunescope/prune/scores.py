@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunescope.prune.blocks import row_blocks
+from prunescope.prune._kernels.blocks import row_blocks
+from prunescope.prune._kernels.memory import fresh
 from prunescope.prune.errors import NormError
-from prunescope.prune.memory import fresh
-from prunescope.prune.product import where_kept
+from prunescope.prune.masking import where_kept
 
 Norm: TypeAlias = int | float | str
 

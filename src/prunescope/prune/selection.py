@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Cut, Scores, cut_at, cut_sorted, sorted_scores, write_kept
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.partition import Cut, Scores, cut_at, cut_sorted, sorted_scores, write_kept
+from prunescope.prune._kernels.units import candidate_units, refuse_nan, spread, write_channels
 from prunescope.prune.scores import is_float8, validate_dim, widened
-from prunescope.prune.units import candidate_units, refuse_nan, spread, write_channels
 
 # Below this many units a sort costs nothing to speak of, so it is made at the first selection.
 _SORT_AT_ONCE = 1 << 12

@@ -29,7 +29,7 @@ from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.prune import Ranking, channel_norms
-from prunescope.prune.product import where_kept
+from prunescope.prune.masking import where_kept
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence

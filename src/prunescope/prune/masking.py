@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import for_one_thread
+from prunescope.prune._kernels.memory import for_one_thread
 
 
 def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:
@@ -79,7 +79,7 @@ _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 def readable(*tensors: Tensor) -> bool:
     """Return whether ``tensors`` have values to look at: not while tracing, nor if fake or batched."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     return all(type(t) in _PLAIN and _addressable(t) for t in tensors)
 
@@ -92,9 +92,9 @@ def _addressable(t: Tensor) -> bool:
 
 
 def address(t: Tensor) -> int:
-    """Return where the values of ``t`` begin; unlike ``data_ptr()``, it does not end the sharing of memory.
+    """Return where the values of ``t`` begin in memory.
 
     Raises:
         RuntimeError: ``t`` has no memory of its own.
     """
-    return int(torch._C._data_address(t))  # type: ignore[attr-defined]
+    return t.data_ptr()

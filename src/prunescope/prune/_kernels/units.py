@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import for_one_thread
+from prunescope.prune._kernels.memory import for_one_thread
 
 
 def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:

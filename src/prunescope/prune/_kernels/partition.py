@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.prune.units import refuse_nan
+from prunescope.prune._kernels.units import refuse_nan
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
