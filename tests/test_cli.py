@@ -18,13 +18,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from hosts import Server, lives, notebook, prunescope_command, served, stand_in_command
 
 from prunescope import cli
 from prunescope.serving import address
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.notebook import dashboard_notebook
 from prunescope.serving.options import Options
+from tests.support.hosts import Server, lives, notebook, prunescope_command, served, stand_in_command
 
 SLOW_S = 60
 

@@ -7,14 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hosts
 import pytest
+
+from tests.support import hosts
+from tests.support.hosts import OpenNotebook, OpenPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-OpenPage = Callable[..., "Page"]
-OpenNotebook = Callable[["Page", Sequence[str]], list[str]]
 
 
 def _without_browser(reason: str) -> None:

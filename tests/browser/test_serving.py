@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import OpenNotebook, OpenPage
-from hosts import (
+
+from tests.support.hosts import (
+    OpenNotebook,
+    OpenPage,
     Server,
     canvas_pixels,
     end_kernel_of,

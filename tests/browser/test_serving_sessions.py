@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import OpenPage
-from hosts import Server, lives, prunescope_command, served, wait_until
 from playwright.sync_api import Route
+
+from tests.support.hosts import OpenPage, Server, lives, prunescope_command, served, wait_until
 
 SLIDER = """
 import os

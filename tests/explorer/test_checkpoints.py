@@ -7,7 +7,6 @@ from pathlib import Path
 import ipywidgets.widgets.widget as registry
 import pytest
 import torch
-from checkpoint_files import hub_folder, network, safetensors_file, sparse_safetensors, state, torch_file
 from safetensors.torch import load_file
 
 from prunescope import Explorer, explore, prune
@@ -18,6 +17,14 @@ from prunescope.export import load_plan, plan, pruned_model, save
 from prunescope.figures import View
 from prunescope.session import Session
 from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
+from tests.support.checkpoint_files import (
+    hub_folder,
+    network,
+    safetensors_file,
+    sparse_safetensors,
+    state,
+    torch_file,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkpoint_files import BYTES, sparse_folder
+
+from tests.support.checkpoint_files import BYTES, sparse_folder
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "checkpoint.py"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import ipywidgets.widgets.widget as registry
 import pytest
-from checkpoint_files import Payload, safetensors_file, torch_file
 
 from prunescope import Explorer
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.explorer import dashboard
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.panels.upload import Upload
+from tests.support.checkpoint_files import Payload, safetensors_file, torch_file
 
 
 @pytest.fixture(autouse=True)

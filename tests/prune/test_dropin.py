@@ -6,9 +6,9 @@ import pickle
 import pytest
 import torch
 import torch.nn.utils.prune as theirs
-from layers import LAYERS, STEPS, STRUCTURED, assert_same, output, twins
 
 import prunescope.prune as ours
+from tests.support.layers import LAYERS, STEPS, STRUCTURED, assert_same, output, twins
 
 ALONE = [
     (kind, step) for kind in LAYERS for step in STEPS if not (kind == "linear_bias" and step in STRUCTURED)

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from layers import LAYERS, assert_same, make, output
 from torch import nn
 
 import prunescope.prune as prune
+from tests.support.layers import LAYERS, assert_same, make, output
 
 
 def pruned(kind="linear"):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hosts import Server, lives, notebook, served, stand_in_command
-from visitor import Visitor
 
 from prunescope.serving.forked import WarmParent, can_fork
+from tests.support.hosts import Server, lives, notebook, served, stand_in_command
+from tests.support.visitor import Visitor
 
 forks = pytest.mark.skipif(not can_fork(), reason="kernels are forked on Linux only")
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hosts import Server, prunescope_command, served
 from tornado.httpclient import AsyncHTTPClient
-from visitor import Visitor
+
+from tests.support.hosts import Server, prunescope_command, served
+from tests.support.visitor import Visitor
 
 WRONG_FRAMES: list[str | bytes] = [
     "",

@@ -8,14 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import (
-    hub_folder,
-    network,
-    safetensors_file,
-    sparse_safetensors,
-    state,
-    torch_file,
-)
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,6 +15,14 @@ from torch import Tensor
 from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint import open_checkpoint, save_pruned
+from tests.support.checkpoint_files import (
+    hub_folder,
+    network,
+    safetensors_file,
+    sparse_safetensors,
+    state,
+    torch_file,
+)
 
 
 def half_mask(name: str = "conv.weight") -> dict[str, Tensor]:

@@ -42,6 +42,11 @@ BROWSER_ARGUMENTS = [
 ]
 TIMEOUT_S = 120.0
 
+OpenPage = Callable[..., "Page"]
+"""``open_page(width=1400, height=1000, **context)``: a blank page of a fresh browser profile."""
+OpenNotebook = Callable[["Page", Sequence[str]], list[str]]
+"""``lab(page, cells)``: the errors that a new notebook of these cells raised in JupyterLab."""
+
 
 def chromium() -> str | None:
     """Return the Chromium named by PRUNESCOPE_CHROMIUM, else the one on PATH, else ``None``."""
