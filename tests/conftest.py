@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
+
+# The tensors of tests are small: a second thread costs more than it does, here and in the kernels of servers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BROWSER_RERUNS = 1
 """How often a test in a real browser is run again when it fails; no other is. Each is reported by ``-rR``."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import ipywidgets.widgets.widget as registry
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,13 +24,6 @@ from tests.support.checkpoint_files import (
     state,
     torch_file,
 )
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ipywidgets.widgets.widget as registry
 import pytest
 
 from prunescope import Explorer
@@ -14,13 +13,6 @@ from prunescope.explorer import dashboard
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.panels.upload import Upload
 from tests.support.checkpoint_files import Payload, safetensors_file, torch_file
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
 
 
 class PageOf:

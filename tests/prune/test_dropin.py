@@ -289,6 +289,7 @@ def test_a_persons_own_method_globally():
         assert_same(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:global pruning left almost nothing")
 @pytest.mark.parametrize("method", ["L1Unstructured", "RandomUnstructured"])
 @pytest.mark.parametrize("amount", [0.5, 7, 0, 1.0])
 def test_global_rounds(method, amount):

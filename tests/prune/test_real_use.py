@@ -178,6 +178,9 @@ def test_jit_trace(training):
     assert {"conv.weight_orig", "fc.weight_orig"} <= {n for n, _ in traced.named_parameters()}
 
 
+@pytest.mark.filterwarnings(
+    "ignore:While compiling, we found certain side effects", "ignore:The tensor attributes"
+)
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("warm", [True, False])
 def test_export(strict, warm):

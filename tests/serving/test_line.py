@@ -17,6 +17,8 @@ import pytest
 from prunescope.serving import app, handlers
 from tests.support.hosts import Server, notebook, served, stand_in_command
 
+pytestmark = pytest.mark.slow
+
 REQUEST = """GET /api/kernels/{kernel}/channels?session_id=page HTTP/1.1\r
 Host: 127.0.0.1:{port}\r
 Upgrade: websocket\r

@@ -11,6 +11,8 @@ from tornado.httpclient import AsyncHTTPClient
 from tests.support.hosts import Server, prunescope_command, served
 from tests.support.visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 WRONG_FRAMES: list[str | bytes] = [
     "",
     "null",

@@ -361,6 +361,7 @@ def fuzz(folder: Path, count: int) -> dict[str, int]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_corrupted_files_are_explored_or_refused_with_a_sentence(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from tests.sources import test_checkpoint_refused as t;"

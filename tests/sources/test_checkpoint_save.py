@@ -108,7 +108,6 @@ def test_an_integer_zero_is_its_zero_point(tmp_path: Path) -> None:
     assert open_checkpoint(out).read("fc.weight").tolist() == [[0, 0.5], [-1, 0]]
 
 
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_a_quantised_tensor_of_torch_stays_one(tmp_path: Path) -> None:
     values = torch.tensor([[0.5, -1.0]])
     path = torch_file(tmp_path, {"q": torch.quantize_per_tensor(values, 0.5, 10, torch.quint8)})

@@ -46,6 +46,7 @@ def run(scene: Coroutine[Any, Any, Any], **how: Any) -> Any:
 
     async def whole() -> Any:
         result = await scene
+        await asyncio.sleep(0)  # What is closed gives its task up when the loop comes to it.
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert [task for task in left if not task.cancelling()] == [], "tasks are left running"
         return result

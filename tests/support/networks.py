@@ -9,11 +9,11 @@ from torch import nn
 
 
 def network(channels: int = 2, *, norm: bool = False) -> nn.Sequential:
-    """Return a convolution of 6 channels and a linear layer of 4, by index: 0 and 3, with ``norm`` 0, 1 and 4.
+    """Return a convolution of 6 channels, ``[0]``, and a linear layer of 4, ``[-1]``.
 
     Args:
         channels: Input channels; what it reads is ``(batch, channels, 3, 3)``.
-        norm: Whether a batch-norm stands behind the convolution.
+        norm: Whether a batch-norm stands behind the convolution, ``[1]``.
     """
     torch.manual_seed(0)
     norms = [nn.BatchNorm2d(6)] if norm else []
