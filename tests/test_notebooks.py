@@ -1,6 +1,7 @@
 """Every notebook runs from top to bottom, as a person would run it."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -11,12 +12,15 @@ ROOT = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
 
 
+@cache
 def run(path: Path) -> nbformat.NotebookNode:
+    """Return the notebook as it stands when all its cells have run; each runs once."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
     return notebook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom(path: Path) -> None:
     outputs = [output for cell in run(path).cells if cell.cell_type == "code" for output in cell.outputs]
@@ -27,6 +31,7 @@ def test_it_runs_from_top_to_bottom(path: Path) -> None:
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
+@pytest.mark.slow
 def test_the_quickstart_says_what_it_measured() -> None:
     path = next(path for path in NOTEBOOKS if path.stem == "quickstart")
     text = "".join(
@@ -83,6 +88,7 @@ def test_what_a_lesson_does_not_need_is_hidden(path: Path) -> None:
     assert all(2 <= names.count('"') <= 10 for names in shown)
 
 
+@pytest.mark.slow
 def test_the_index_and_the_lessons_agree_on_the_minutes() -> None:
     (text,) = [
         output.data["text/markdown"]

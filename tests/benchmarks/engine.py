@@ -1,6 +1,6 @@
 """How fast the engine is, beside torch and beside a floor, measured in one run.
 
-    python tests/benchmarks/engine.py [--quick]
+    python -m tests.benchmarks.engine [--quick]
 
 Prints one table. Every time is the best of several, ours, torch's and the floor's taken in turn, so that a
 busy machine slows them alike. The *floor* is the same mask written from a threshold, or a choice of channels,

@@ -11,11 +11,11 @@ import argparse
 import statistics
 import time
 
-import screen
 from playwright.sync_api import sync_playwright
 from torch import nn
 
 from prunescope import Explorer, explore
+from tests.benchmarks import screen
 
 METHODS = ("l1_unstructured", "ln_structured")
 LAYERS = {

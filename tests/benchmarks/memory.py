@@ -1,6 +1,6 @@
 """What the explorer keeps in memory above the model: at most four times the largest layer shown, and flat.
 
-``python tests/benchmarks/memory.py`` explores a model of four layers of 2048×2048 and prints, as multiples of
+``python -m tests.benchmarks.memory`` explores a model of four layers of 2048×2048 and prints, as multiples of
 one layer, what the process holds above the model after a first look, 2,000 updates and 100 changes of layer.
 """
 

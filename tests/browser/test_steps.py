@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import hosts
 import safetensors.torch
 import torch
 from playwright.sync_api import Page
-from test_hand import serious
 
 from prunescope.export import load_plan
 from prunescope.measure.costs.measuring import measure, silencing
 from prunescope.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
+from tests.browser.test_hand import serious
+from tests.support import hosts
 
 OpenPage = Callable[..., Page]
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-import test_pointing as pointing
 import torch
 from torch import nn
 
@@ -11,6 +10,7 @@ from prunescope import Explorer, explore, prune
 from prunescope.core.errors import RequestError
 from prunescope.explorer.state.link import from_query
 from prunescope.figures import View
+from tests.explorer import test_pointing as pointing
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import ipywidgets.widgets.widget as registry
 import pytest
 import torch
-from checkpoint_files import hub_folder, network, safetensors_file, sparse_safetensors, state, torch_file
 from safetensors.torch import load_file
 
 from prunescope import Explorer, explore, prune
@@ -18,13 +16,14 @@ from prunescope.export import load_plan, plan, pruned_model, save
 from prunescope.figures import View
 from prunescope.session import Session
 from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
+from tests.support.checkpoint_files import (
+    hub_folder,
+    network,
+    safetensors_file,
+    sparse_safetensors,
+    state,
+    torch_file,
+)
 
 
 @pytest.fixture

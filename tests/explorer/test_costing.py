@@ -13,11 +13,11 @@ from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live import costs as costing
 from prunescope.measure import Costs
+from tests.support import networks, person
 
 
 def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 4))
+    model = networks.network(3, norm=True)
     nn.init.constant_(model[1].bias, 1.5)
     return model.eval()
 
@@ -31,12 +31,7 @@ def is_whole(costs: Costs) -> bool:
 
 
 async def settled(explorer: Explorer, holds: Callable[[Costs], bool] = is_whole) -> Costs:
-    changed = asyncio.Event()
-    explorer.observe(lambda _: changed.set(), names="snapshot")
-    while not holds(explorer.snapshot.costs):
-        changed.clear()
-        await asyncio.wait_for(changed.wait(), 10)
-    return explorer.snapshot.costs
+    return (await person.settled(explorer, lambda snapshot: holds(snapshot.costs))).costs
 
 
 def test_the_costs_of_what_is_shown_come_after_the_picture() -> None:

@@ -20,19 +20,12 @@ from prunescope.explorer import dashboard, dashboard_when_visited, entry
 from prunescope.explorer.explorer import Explorer as Implementation
 from prunescope.figures import View
 from prunescope.sources.demos import DEMOS
+from tests.support import person
 
 
 def net() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 6))
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    left = {key: widget for key, widget in registry._instances.items() if key not in before}
-    assert left == {}
 
 
 @pytest.fixture
@@ -47,14 +40,11 @@ def pixels(explorer: Explorer) -> np.ndarray:
 
 
 def type_into(explorer: Explorer, control: str, value: Any) -> None:
-    """Set a control as the page does: by a message that carries its state."""
-    getattr(explorer.screen.controls, control).set_state({"value": value})
+    person.type_into(getattr(explorer.screen.controls, control), value)
 
 
 def choose(explorer: Explorer, control: str, option: str) -> None:
-    dropdown = getattr(explorer.screen.controls, control)
-    labels = list(dropdown._options_labels)
-    dropdown.set_state({"index": labels.index(option)})
+    person.choose(getattr(explorer.screen.controls, control), option)
 
 
 def sentence(explorer: Explorer, parameter: str) -> str:

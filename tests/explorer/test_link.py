@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
@@ -17,11 +16,7 @@ from prunescope.explorer import dashboard
 from prunescope.explorer.state.link import CONTROLS, from_query
 from prunescope.figures import View
 from prunescope.measure.compare import Choice, Comparing
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support.networks import network
 
 
 @pytest.fixture
@@ -190,6 +185,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.dictionaries(

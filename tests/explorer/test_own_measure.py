@@ -4,8 +4,7 @@ import asyncio
 import math
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import nn
 
-from prunescope import Explorer, explore
+from prunescope import explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live import calling
 from prunescope.explorer.state.snapshot import Snapshot
@@ -21,6 +20,7 @@ from prunescope.measure import Numbers
 from prunescope.measure.compare import Choice, Comparing
 from prunescope.session import Session
 from prunescope.sources import module_source
+from tests.support.person import settled
 
 
 def network() -> nn.Sequential:
@@ -32,15 +32,6 @@ def zeros(model: nn.Module) -> float:
     return float(sum((parameter == 0).sum() for parameter in model.parameters()))
 
 
-async def settled(explorer: Explorer, ready: Callable[[Snapshot], object]) -> Snapshot:
-    changed = asyncio.Event()
-    explorer.observe(lambda _: changed.set(), names="snapshot")
-    while not ready(explorer.snapshot):
-        changed.clear()
-        await asyncio.wait_for(changed.wait(), 20)
-    return explorer.snapshot
-
-
 def answered(snapshot: Snapshot) -> object:
     return snapshot.numbers_after or snapshot.evaluation_problem
 
@@ -49,18 +40,20 @@ class Gate:
     """An `evaluate` that does not answer before it is let go; counts its calls."""
 
     def __init__(self) -> None:
-        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.entered, self.let_go, self._beside = (threading.Event() for _ in range(3))
         self.calls: list[int] = []
         self.most = self._inside = 0
 
     def __call__(self, model: nn.Module) -> float:
         self._inside += 1
+        if self._inside > 1:
+            self._beside.set()
         self.most = max(self.most, self._inside)
         self.calls.append(int(zeros(model)))
         self.entered.set()
         self.let_go.wait(30)
         found = zeros(model)
-        time.sleep(0.01)  # Long enough for another call to overlap, if one may.
+        self._beside.wait(0.01)  # Another call, if one may be made.
         self._inside -= 1
         return found
 
@@ -189,7 +182,7 @@ def test_the_picture_comes_first_and_only_the_last_of_a_drag_is_asked(gate: Gate
         for count in (1, 2, 3, 4):
             explorer.amount = count
             assert explorer.preview.pruned_units == count
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0)
         assert "… → …" in explorer.screen.readout.numbers.value
         assert gate.calls == [0]
         gate.let_go.set()

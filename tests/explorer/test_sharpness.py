@@ -4,10 +4,10 @@ import asyncio
 
 import numpy as np
 import pytest
-import test_pointing as pointing
 from torch import nn
 
 from prunescope import Explorer, explore
+from tests.explorer import test_pointing as pointing
 
 
 def size(explorer: Explorer) -> int:

@@ -3,35 +3,23 @@
 import asyncio
 from collections.abc import Iterator
 
-import ipywidgets.widgets.widget as registry
 import pytest
 import torch
 import torch.nn.utils.prune as oracle
-from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.figures import DARK
 from prunescope.measure import Comparison
 from prunescope.measure.compare import GIVEN, Choice, Comparing
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support import person
+from tests.support.networks import network
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
     inputs = torch.randn(300, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return inputs, network()(inputs).argmax(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
 
 
 @pytest.fixture
@@ -42,16 +30,15 @@ def explorer() -> Iterator[Explorer]:
 
 
 def open_tab(explorer: Explorer, title: str) -> None:
-    explorer.screen.tabs.set_state({"selected_index": explorer.screen.tabs.titles.index(title)})
+    person.open_tab(explorer.screen.tabs, title)
 
 
 def choose(explorer: Explorer, side: str, label: str) -> None:
-    dropdown = getattr(explorer.screen.panels["compare"], side)
-    dropdown.set_state({"index": list(dropdown._options_labels).index(label)})
+    person.choose(getattr(explorer.screen.panels["compare"], side), label)
 
 
 def press(explorer: Explorer, name: str) -> None:
-    explorer.screen.panels["compare"].plans.buttons[name].click()
+    person.press(explorer.screen.panels["compare"].plans.buttons[name])
 
 
 def seen(explorer: Explorer) -> Comparison:

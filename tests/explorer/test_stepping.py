@@ -8,6 +8,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
+from tests.support import person
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def explorer() -> Iterator[Explorer]:
 
 
 def press(explorer: Explorer, name: str) -> None:
-    explorer.screen.steps.buttons[name].click()
+    person.press(explorer.screen.steps.buttons[name])
 
 
 def enabled(explorer: Explorer) -> set[str]:

@@ -5,22 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ipywidgets.widgets.widget as registry
 import pytest
-from checkpoint_files import Payload, safetensors_file, torch_file
 
 from prunescope import Explorer
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.explorer import dashboard
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.panels.upload import Upload
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
+from tests.support.checkpoint_files import Payload, safetensors_file, torch_file
 
 
 class PageOf:

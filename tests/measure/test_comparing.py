@@ -19,11 +19,7 @@ from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Ranking
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support.networks import network
 
 
 def session(steps: int = 0) -> Session:

@@ -26,13 +26,13 @@ from prunescope.measure.costs.measuring import (
 )
 from prunescope.session import Session
 from prunescope.sources import Entry, Source, checkpoint_source, demo_source, file_parts, module_source
+from tests.support import networks
 
 
 def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4).double()
-    )
+    model = networks.network(3, norm=True)
+    model[-1].double()
+    return model
 
 
 class Tied(nn.Module):

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from layers import LAYERS, assert_same, make, output
 from torch import nn
 
 import prunescope.prune as prune
+from tests.support.layers import LAYERS, assert_same, make, output
 
 
 def pruned(kind="linear"):
@@ -178,6 +178,9 @@ def test_jit_trace(training):
     assert {"conv.weight_orig", "fc.weight_orig"} <= {n for n, _ in traced.named_parameters()}
 
 
+@pytest.mark.filterwarnings(
+    "ignore:While compiling, we found certain side effects", "ignore:The tensor attributes"
+)
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("warm", [True, False])
 def test_export(strict, warm):

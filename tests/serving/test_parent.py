@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hosts import Server, lives, notebook, served, stand_in_command
-from visitor import Visitor
 
 from prunescope.serving.forked import WarmParent, can_fork
+from tests.support.hosts import Server, lives, notebook, served, stand_in_command, wait_for
+from tests.support.visitor import Visitor
+
+pytestmark = pytest.mark.slow
 
 forks = pytest.mark.skipif(not can_fork(), reason="kernels are forked on Linux only")
 
@@ -109,9 +111,8 @@ def test_a_server_that_is_killed_leaves_no_kernel_and_no_upload(tmp_path: Path) 
     (uploads,) = Path(kernel.cwd()).parent.glob("voila_*/uploads-*")
     (uploads / "sent").write_bytes(bytes(1000))
     server.process.kill()
-    server.process.wait()
-    while lives(parent) or lives(kernel):
-        pass
+    server.close()
+    wait_for(lambda: not (lives(parent) or lives(kernel)))
     assert not uploads.parents[1].exists()
 
 

@@ -69,6 +69,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex values to real")
 @pytest.mark.parametrize(("model", "layer", "axes"), KINDS, ids=lambda value: type(value).__name__)
 def test_a_kind_names_its_axes_and_is_pruned_as_the_engine_does(
     model: nn.Module, layer: str, axes: tuple[str, ...]
