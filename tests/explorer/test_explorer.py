@@ -285,6 +285,7 @@ def test_a_defect_of_ours_is_logged_and_leaves_the_state(
     assert str(problem) == "That did not work: division by zero"
     assert explorer.amount == 0.3
     assert "ZeroDivisionError" in caplog.text
+    caplog.clear()  # The traceback holds on to the explorer.
 
 
 def test_one_event_per_request(explorer: Explorer) -> None:

@@ -191,7 +191,7 @@ def test_a_teacher_hides_the_comparison_or_the_steps() -> None:
         assert all(button.disabled for button in explorer.screen.panels["compare"].plans.buttons.values())
         assert explorer.open_link("hide=compare") is None
         assert not explorer.snapshot.comparing.shown
-        open_tab(explorer, "Take it home")
+        open_tab(explorer, "Export")
         assert explorer.open_link("amount=0.5") is None
         assert explorer.screen.in_front == "export"
     finally:

@@ -34,6 +34,9 @@ from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import DARK, LIGHT
 from prunescope.sources import SUFFIXES, checkpoint_source
 
+_HEAD = "<h1>Prunescope</h1><p>Prune a neural network and watch what it loses: drag <b>Amount</b>.</p>"
+"""What the page is, where it shows nothing else; a notebook says so itself."""
+
 
 class Screen:
     """The widgets of an explorer.
@@ -49,6 +52,7 @@ class Screen:
         panels: The panels that have a tab, by name.
         tabs: Their tabs.
         page: What only the page can do.
+        head: What the page is, in one sentence; shown where the page shows nothing else.
         caption: What is to be said of the model.
         side: The column of what is chosen.
         upload: The button that uploads a checkpoint, or None.
@@ -76,7 +80,7 @@ class Screen:
         self.pointing = Pointing(
             self.canvas, self._units_up_to, self._ask_for_units, self._turn, self.ruler.say
         )
-        self.ruler.observe(self._on_page, names=["width", "dark", "stretches"])
+        self.ruler.observe(self._on_page, names=["width", "panel_width", "dark", "stretches"])
 
     @property
     def steps(self) -> StepsPanel:
@@ -104,11 +108,16 @@ class Screen:
         self.tabs = widgets.Tab().add_class("ps-sections")
         self.tabs.observe(self._on_tab, names="selected_index")
         self._put_away = widgets.VBox().add_class("ps-hidden")
-        above = [self.readout.numbers, self.controls.amount_widget, self.steps.bar, self.readout.problem]
-        below = [self.costs.line, self.tabs, self._put_away, self.page]
-        picture = widgets.VBox([self.ruler, *above, self.canvas.widget, *below]).add_class("ps-picture")
-        self.side = widgets.VBox([self.controls.widget, self.view.widget, self.caption])
-        self.widget = widgets.Box([self.side.add_class("ps-side"), picture]).add_class("ps-body")
+        self.head = widgets.HTML(_HEAD).add_class("ps-head")
+        hide(self.head, True)
+        hand = widgets.Box([self.controls.amount_widget, self.steps.bar]).add_class("ps-hand")
+        bar = widgets.VBox([hand, self.readout.numbers, self.readout.problem]).add_class("ps-bar")
+        chosen = [self.controls.widget, self.view.widget, self.caption]
+        self.side = widgets.VBox(chosen).add_class("ps-side")
+        picture = widgets.VBox([self.ruler, self.canvas.widget, self.costs.line]).add_class("ps-picture")
+        panels = widgets.VBox([self.tabs, self._put_away, self.page]).add_class("ps-panels")
+        body = widgets.Box([self.side, picture, panels]).add_class("ps-body")
+        self.widget = widgets.VBox([self.head, bar, body]).add_class("ps-screen")
 
     def let_upload(self, folder: Path, limit: int) -> None:
         """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
@@ -127,6 +136,7 @@ class Screen:
         """From now on keep the state in the address of the page, which shows nothing but this explorer."""
         with self.state.lock:
             self._addressed = True
+            hide(self.head, False)
             self.page.query = self.state.query
 
     # What the pointer asks.
@@ -248,7 +258,7 @@ class Screen:
             if width:  # A page that has not measured yet has no say.
                 self.canvas.set_width(width)
             for panel in self.panels.values():
-                panel.set_page(width, theme)
+                panel.set_page(self.ruler.panel_width or width, theme)
 
     def close(self) -> None:
         """Stop what the panels and the picture have started."""

@@ -31,6 +31,9 @@ NORMS: Sequence[tuple[str, object]] = (
 )
 """The orders offered by name; any other number can be typed."""
 
+_KNOBS = frozenset({"n", "dim", "seed"})
+"""What a method may use besides the amount."""
+
 OTHER_NORM = "other"
 _FIRST_OTHER_NORM = 0.5
 
@@ -88,6 +91,15 @@ class Controls(Panel):
             )
             for name, verb in zip(BY_HAND, ("Keep", "Prune"), strict=True)
         }  # fmt: skip
+        self.by_hand_fold = widgets.ToggleButton(
+            description="By hand", tooltip="Keep or prune channels of your own choice", layout=_full()
+        )
+        self.hear(self.by_hand_fold, lambda _pressed: self._fold(self.state.snapshot))
+
+    def _fold(self, snapshot: Snapshot) -> None:
+        """Show what is chosen by hand if somebody asked for it, or has chosen something."""
+        said = any(snapshot.message(name) for name in BY_HAND)
+        show(self._by_hand_rows, self.by_hand_fold.value or bool(snapshot.preview.spec.by_hand) or said)
 
     def _rows(self) -> list[widgets.Widget]:
         groups: list[tuple[str, list[widgets.Widget]]] = [
@@ -97,9 +109,11 @@ class Controls(Panel):
             ("n", [self.n, self.other_n]),
             ("dim", [self.dim]),
             ("seed", [self.seed]),
-            *((name, [text]) for name, text in self.by_hand.items()),
         ]
-        return [row for name, group in groups for row in (*group, self.messages[name])]
+        rows = [row for name, group in groups for row in (*group, self.messages[name])]
+        by_hand = [row for name, text in self.by_hand.items() for row in (text, self.messages[name])]
+        self._by_hand_rows = widgets.VBox(by_hand).add_class("ps-controls")
+        return [*rows, self.by_hand_fold, self._by_hand_rows]
 
     def _amount_row(self) -> widgets.VBox:
         amounts = [self.amount_kind, self.amount, self.percent_slider, self.count_slider]
@@ -157,6 +171,7 @@ class Controls(Panel):
         for name, controls in self._named.items():
             for holder in [self.amount_widget] if name == "amount" else controls:
                 html.hide(holder, name in hide)
+        html.hide(self.by_hand_fold, hide.issuperset(BY_HAND))
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
@@ -165,6 +180,7 @@ class Controls(Panel):
             self._render_amount(snapshot)
             self._render_norm(snapshot)
         self._enable(snapshot)
+        self._fold(snapshot)
         for name, beside in self.messages.items():
             say(beside, snapshot.message(name), problem=snapshot.problem is not None)
 
@@ -207,14 +223,17 @@ class Controls(Panel):
         listed = any(n == value for _, value in NORMS)
         self.n.value = n if listed else OTHER_NORM
         self.other_n.value = "" if listed else str(n)
-        show(self.other_n, not listed)
 
     def _enable(self, snapshot: Snapshot) -> None:
-        uses = {"model", "layer", "method", *BY_HAND} | snapshot.preview.method.uses
+        """Let the hand at what this method uses, and show nothing else of it."""
+        uses = snapshot.preview.method.uses
         for name, controls in self._named.items():
             for control in controls:
                 if control is not self.layers.found:
-                    control.disabled = name not in uses or name in self._locked
+                    control.disabled = name in _KNOBS - uses or name in self._locked
+        for name in _KNOBS:
+            show(getattr(self, name), name in uses)
+        show(self.other_n, "n" in uses and self.n.value == OTHER_NORM)
 
 
 def _move_slider(slider: widgets.IntSlider, top: int, value: int) -> None:

@@ -37,14 +37,14 @@ class ExportPanel(Panel):
     """
 
     name = "export"
-    title = "Take it home"
+    title = "Export"
 
     def __init__(self, state: ExplorerState) -> None:
         super().__init__(state)
         self.page = Page()
         self.what = widgets.Dropdown(description="File", options=[], layout={"width": "auto"})
         self.save = widgets.Button(description="Download", button_style="primary")
-        self.upload = widgets.FileUpload(accept=".json", description="Carry out a plan …", multiple=False)
+        self.upload = widgets.FileUpload(accept=".json", description="Apply plan file …", multiple=False)
         self.text = widgets.HTML().add_class("ps-code")
         self.message = message()
         row = widgets.Box([self.what, self.save, self.upload]).add_class("ps-take-row")
@@ -67,7 +67,7 @@ class ExportPanel(Panel):
         problem = made.problem if made is not None and fresh else ""
         say(self.message, snapshot.message("plan") or snapshot.message("what") or problem)
         if not steps:
-            self.text.value = "<p>Apply a step first: what is taken home are the steps, not the preview.</p>"
+            self.text.value = "<p>Apply a step first: files hold the steps, not the preview.</p>"
         elif made is not None and fresh:
             self.text.value = _shown(made.text)
 

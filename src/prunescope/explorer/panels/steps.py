@@ -47,7 +47,7 @@ class StepsPanel(Panel):
         }
         for name, button in self.buttons.items():
             self.press(button, partial(state.act, actions.ACTS[name], "steps"))
-        self.buttons["apply"].button_style = "primary"
+        self.buttons["apply"].add_class("ps-apply")
         self.message = message()
         row = widgets.Box(list(self.buttons.values())).add_class("ps-buttons")
         self.bar = widgets.VBox([row, self.message]).add_class("ps-steps")
