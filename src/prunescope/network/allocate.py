@@ -188,9 +188,7 @@ class Network:
         tables = {each.rule: each.measured for each in found if each.measured}
         return replace(best, candidates=tables)  # type: ignore[return-value]
 
-    def _most_within(
-        self, goal: GoalSpec, below: float = 1.0, rule: str = ""
-    ) -> Iterator[Allocation]:
+    def _most_within(self, goal: GoalSpec, below: float = 1.0, rule: str = "") -> Iterator[Allocation]:
         """Yield allocations on the way to the one that prunes most within ``goal.at_most``, that one last."""
         if not self.measurable:
             raise RequestError("at_most", "`at_most` needs `data` or `evaluate` to measure what is lost.")
@@ -286,7 +284,8 @@ def _can_measure(session: Session) -> bool:
 def _measured_table(session: Session, goal: GoalSpec, progress: bool) -> SensitivityTable:
     if not _can_measure(session):
         raise RequestError(
-            "rule", "`rule` sensitivity needs `data` or `evaluate`: without, choose uniform, global, lamp or erk."
+            "rule",
+            "`rule` sensitivity needs `data` or `evaluate`: without, choose uniform, global, lamp or erk.",
         )
     limits = limits_of(goal, layers := layers_of(session, goal.spec))  # Says what is wrong before measuring.
     names = [layer.name for layer, free in zip(layers, limits.free, strict=True) if free]
@@ -302,7 +301,8 @@ def _check_table(table: SensitivityTable, goal: GoalSpec) -> None:
     of_table, asked = (table.method, table.n, table.dim), (goal.method, goal.n, goal.dim)
     if of_table != asked:
         raise RequestError(
-            "table", f"`table` is of (method, n, dim) {of_table!r}, and the goal of {asked!r}: measure it anew."
+            "table",
+            f"`table` is of (method, n, dim) {of_table!r}, and the goal of {asked!r}: measure it anew.",
         )
 
 
@@ -313,9 +313,7 @@ def _lost(measured: Measured) -> float:
 
 def _note(layers: Sequence[Layer], counts: Sequence[int]) -> str:
     emptied = [
-        layer.name
-        for layer, count in zip(layers, counts, strict=True)
-        if count and count == layer.units
+        layer.name for layer, count in zip(layers, counts, strict=True) if count and count == layer.units
     ]
     if not emptied:
         return ""

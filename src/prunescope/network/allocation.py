@@ -62,7 +62,10 @@ class Allocation:
     @property
     def shares(self) -> dict[str, float]:
         """Return which fraction of each layer's units goes, in [0, 1]."""
-        return {name: count / self.units[name] if self.units[name] else 0.0 for name, count in self.amounts.items()}
+        return {
+            name: count / self.units[name] if self.units[name] else 0.0
+            for name, count in self.amounts.items()
+        }
 
     @property
     def title(self) -> str:

@@ -1,7 +1,8 @@
 """From the table to every budget at once: a dynamic program over the drops that were measured.
 
-Drops of single layers are summed as if they added up; they do not. What comes out is called *predicted*, and the
-network with all of it pruned is measured beside it.
+What layers leave of the metric is multiplied as if they had nothing to do with each other; they have. What comes
+out is called *predicted*, and the network with all of it pruned is measured beside it. Products, where a sum of
+drops would let one layer go altogether once it has lost all that there is to lose.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from prunescope.network.solve import rounded
 from prunescope.network.table import SensitivityTable
 from prunescope.network.tally import Counts, Tally
 
+LEAST_LEFT = 0.01
+"""What is left of a metric is not told apart below this share: it is noise."""
+
 BUCKETS = 2000
 """Parts that what can be pruned is divided into."""
 
@@ -30,7 +34,8 @@ class Curve:
     Attributes:
         pruned: Counts of units, rising from what has to go to what may.
         drops: The predicted drop at each, never falling.
-        errors: What the program adds up: the drop, and a little for more pruning where drops are the same.
+        errors: What the program adds up: minus the logarithm of what is left, and a little for more pruning
+            where that is the same.
     """
 
     pruned: NDArray[np.int64]
@@ -93,6 +98,7 @@ class Budget:
         choosing: bool = True,
     ) -> None:
         self._layers, self._limits, self._tally, self._goal = layers, limits, tally, goal
+        self._to_lose = to_lose(table)
         self.curves = [
             curve_of(table, layer, limits, place, goal.round_to, choosing)
             for place, layer in enumerate(layers)
@@ -172,8 +178,13 @@ class Budget:
         return float(curve.errors[option] - curve.errors[option - 1]) / cost if cost else 0.0
 
     def predicted(self, counts: Counts) -> float:
-        """Return the sum of the layers' drops: what would be lost if they added up."""
-        return sum(curve.drop(int(count)) for curve, count in zip(self.curves, counts, strict=True))
+        """Return the drop if every layer left its own share of the metric, whatever the others leave."""
+        drops = [curve.drop(int(count)) for curve, count in zip(self.curves, counts, strict=True)]
+        return self._together(drops)
+
+    def _together(self, drops: Sequence[float]) -> float:
+        most = self._to_lose
+        return float(most * (1 - np.prod(1 - np.minimum(np.array(drops) / most, 1))))
 
     def front(self, points: int = 100) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return shares of the goal's unit, rising, and the least drop predicted for each."""
@@ -183,8 +194,18 @@ class Budget:
         drops = []
         for bucket in buckets:
             options = self._option_of_each(int(bucket))
-            drops.append(sum(float(self.curves[i].drops[option]) for i, option in enumerate(options)))
+            drops.append(self._together([self.curves[i].drops[option] for i, option in enumerate(options)]))
         return shares, np.maximum.accumulate(np.array(drops))
+
+
+def to_lose(table: SensitivityTable) -> float:
+    """Return the largest drop there is: all that is above the worst cell of the table.
+
+    Of a metric that has no worst, such as a loss, it is ten times the largest drop seen, which nearly adds up.
+    """
+    most = max([cell.drop for cell in table.cells.values() if cell.drop is not None], default=0.0)
+    seen = max(most, 1e-9)
+    return seen if table.higher_is_better else 10 * seen
 
 
 def curve_of(
@@ -197,17 +218,19 @@ def curve_of(
     """
     cells = [(amount, cell) for amount, cell in table.of_layer(layer.name) if cell.drop is not None]
     drops = [cell.drop if cell.choosing is None or not choosing else cell.choosing for _, cell in cells]
-    known = np.array([0, *(cell.pruned_units for _, cell in cells)])
+    known = np.array([0, *(cell.pruned_units for _, cell in cells)], np.int64)
     fitted = np.maximum(monotone_fit([0.0, *(drop or 0.0 for drop in drops)]), 0.0)
     grid = np.rint(np.array([0.0, *table.amounts]) * layer.units).astype(np.int64)
-    if not cells:  # Nothing is known of it: it is left alone as long as anything else can go.
-        fitted, known = np.array([0.0, 1.0]), np.array([0, max(layer.units, 1)])
+    if (
+        known[-1] < layer.units
+    ):  # An empty layer loses all there is to lose, as long as nothing else is known.
+        known, fitted = np.append(known, layer.units), np.append(fitted, to_lose(table))
     pruned = _options(grid, layer, limits, place, round_to)
     at = np.interp(pruned, known, fitted)
-    beyond = np.maximum(pruned - known[-1], 0) / max(layer.units, 1)
     share = pruned / max(layer.units, 1)
-    small = 0.5 / table.examples if table.examples else 1e-6 * abs(table.dense)
-    return Curve(pruned, at + beyond, at + beyond + small * share**2)
+    small = 0.5 / table.examples if table.examples else 1e-6
+    left = np.maximum(1 - at / to_lose(table), LEAST_LEFT)
+    return Curve(pruned, at, -np.log(left) + small * share**2)
 
 
 def _options(
