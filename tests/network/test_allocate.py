@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from prunescope.analysis.cutting import cut_out
-from prunescope.analysis.flops import count_flops
-from prunescope.errors import RequestError
+from prunescope.measure.costs.cutting import cut_out
+from prunescope.measure.costs.flops import count_flops
+from prunescope.core.errors import RequestError
 from prunescope.network.allocate import Network, allocate
 from prunescope.network.budget import least_errors
 from prunescope.network.files import file_size

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.network.bisecting import Bisection
 from prunescope.network.intervals import is_clear, paired_interval
 from prunescope.network.replay import Replay
@@ -19,7 +19,7 @@ from prunescope.network.survey import Survey
 from prunescope.network.table import SensitivityTable
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
-from prunescope.spec import PruneSpec
+from prunescope.core.spec import PruneSpec
 
 
 class Written(nn.Module):
@@ -177,7 +177,7 @@ def test_the_layer_on_screen_comes_first() -> None:
 
 def test_replay_gives_what_the_whole_network_gives() -> None:
     model, (inputs, _) = network(), data(8)
-    from prunescope.analysis import Twin
+    from prunescope.measure import Twin
 
     replay = Replay(Twin(model))
     for _ in range(2):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.network.allocation import Allocation
 from prunescope.network.budget import Budget
 from prunescope.network.files import by_file
@@ -20,7 +20,7 @@ from prunescope.network.sensitivity import sensitivity, session_of
 from prunescope.network.solve import by_rule, check_reachable
 from prunescope.network.table import SensitivityTable
 from prunescope.network.tally import Counts, Tally, tally_of
-from prunescope.percent import percent
+from prunescope.core.text import percent
 from prunescope.session import Session
 from prunescope.sources import Checkpoint
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunescope.network.goal import GoalSpec
 from prunescope.network.joint import Measured
-from prunescope.percent import percent
-from prunescope.spec import PruneSpec
+from prunescope.core.text import percent
+from prunescope.core.spec import PruneSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from time import perf_counter
 
-from prunescope.analysis import evaluated, pruned_copy
-from prunescope.errors import RequestError
+from prunescope.measure import evaluated, pruned_copy
+from prunescope.core.errors import RequestError
 from prunescope.network.layers import Layer, layers_of
 from prunescope.network.survey import AMOUNTS, checked_amounts
 from prunescope.network.table import Cell, SensitivityTable
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
-from prunescope.spec import PruneSpec
+from prunescope.core.spec import PruneSpec
 
 TOLERANCE = 0.01
 """The drop that layers are told apart by, as a share of the dense metric, unless another is asked for."""

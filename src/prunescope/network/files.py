@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from prunescope.analysis.files import compress, permanent_file, state_of
-from prunescope.errors import RequestError
+from prunescope.measure.costs.sizes import compress, permanent_file, state_of
+from prunescope.core.errors import RequestError
 from prunescope.network.layers import Layer, masks_of
 from prunescope.network.tally import Counts
-from prunescope.percent import percent
+from prunescope.core.text import percent
 from prunescope.session import Session
 
 STEPS = 12

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.network.layers import Layer
 from prunescope.prune import units_to_prune
-from prunescope.spec import METHODS, PruneSpec
+from prunescope.core.spec import METHODS, PruneSpec
 
 UNITS: Mapping[str, str] = {
     "weights": "prunable weights, of tensors of two axes and more",
@@ -52,7 +52,7 @@ class GoalSpec:
         'weights'
         >>> GoalSpec(1.5).checked()
         Traceback (most recent call last):
-        prunescope.errors.RequestError: `target` must be a share between 0 and 1, such as 0.5, got 1.5.
+        prunescope.core.errors.RequestError: `target` must be a share between 0 and 1, such as 0.5, got 1.5.
     """
 
     target: float | None = 0.5

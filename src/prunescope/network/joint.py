@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunescope.analysis import evaluated, pruned_copy
-from prunescope.errors import RequestError
+from prunescope.measure import evaluated, pruned_copy
+from prunescope.core.errors import RequestError
 from prunescope.network.bisecting import is_higher_better
 from prunescope.network.intervals import paired_interval
 from prunescope.network.survey import choosing_order
-from prunescope.percent import percent
+from prunescope.core.text import percent
 from prunescope.session import Session
 
 

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.errors import RequestError
-from prunescope.preview import count_true, mask_so_far, rank_tensor
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import count_true, mask_so_far, rank_tensor
 from prunescope.prune import Ranking
 from prunescope.prune.product import where_kept
 from prunescope.session import Session
-from prunescope.spec import FIELDS, METHODS, PruneSpec, resolve
-from prunescope.tensor import PrunableTensor
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor
 
 
 @dataclass(frozen=True, eq=False)

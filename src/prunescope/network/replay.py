@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunescope.analysis import Twin
+from prunescope.measure import Twin
 from prunescope.sources import version
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.network.layers import Layer
 from prunescope.network.tally import Counts
-from prunescope.spec import METHODS
+from prunescope.core.spec import METHODS
 
 Family = Callable[[float], Counts]
 """Gives the count of units of each layer that go at a strength in [0, 1]."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.network.bisecting import Bisection
 from prunescope.network.survey import AMOUNTS, Survey
 from prunescope.network.table import SensitivityTable

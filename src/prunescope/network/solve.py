@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 from prunescope.network.goal import GoalSpec, Limits
 from prunescope.network.layers import Layer
 from prunescope.network.rules import Family, family
 from prunescope.network.tally import Counts, Tally
-from prunescope.percent import percent
+from prunescope.core.text import percent
 
 HALVINGS = 48
 """Steps of the search for a strength: to less than one unit of 10¹⁴."""

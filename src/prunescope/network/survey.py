@@ -15,8 +15,8 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from prunescope.analysis import Twin
-from prunescope.errors import RequestError
+from prunescope.measure import Twin
+from prunescope.core.errors import RequestError
 from prunescope.network.estimates import Estimates
 from prunescope.network.intervals import is_clear, paired_interval
 from prunescope.network.layers import Layer, layers_of
@@ -24,7 +24,7 @@ from prunescope.network.replay import Replay
 from prunescope.network.table import Cell, SensitivityTable
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
-from prunescope.spec import PruneSpec
+from prunescope.core.spec import PruneSpec
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Amounts of a table unless others are asked for."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from prunescope.errors import RequestError
+from prunescope.core.errors import RequestError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from prunescope.analysis.cutting import cut_out
-from prunescope.analysis.flops import count_flops
-from prunescope.errors import RequestError
+from prunescope.measure.costs.cutting import cut_out
+from prunescope.measure.costs.flops import count_flops
+from prunescope.core.errors import RequestError
 from prunescope.network.layers import Layer, pool_names
 from prunescope.session import Session
 from prunescope.sources import Checkpoint
