@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
+from prunescope.core.spec import PruneSpec
 from prunescope.network.bisecting import Bisection
+from prunescope.network.entry import sensitivity
 from prunescope.network.intervals import is_clear, paired_interval
 from prunescope.network.replay import Replay
-from prunescope.network.sensitivity import sensitivity
 from prunescope.network.survey import Survey
 from prunescope.network.table import SensitivityTable
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
-from prunescope.core.spec import PruneSpec
 
 
 class Written(nn.Module):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from prunescope.core.spec import PruneSpec
+from prunescope.core.text import percent
 from prunescope.network.goal import GoalSpec
 from prunescope.network.joint import Measured
-from prunescope.core.text import percent
-from prunescope.core.spec import PruneSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ class Allocation:
         units: How many units of each layer there are to prune.
         weights: How many weights each layer holds.
         reached: The share of the goal's unit that is then gone, earlier steps included, in [0, 1].
-        sparsity: That of weights or parameters, as the goal counts; for FLOPs and files that of all parameters.
+        sparsity: That of weights or parameters, as the goal counts; for FLOPs and files that of parameters.
         rule: The rule it is by: of ``"sensitivity"`` the best of those that were measured.
         predicted: Sum of the layers' measured drops, as if they added up; None without a table.
         measured: What the network is worth with all of it pruned; None where it was not measured.
@@ -54,7 +54,7 @@ class Allocation:
         """Return one spec for each layer of which anything goes."""
         goal = self.goal
         return tuple(
-            PruneSpec(name, goal.method, count, goal.n, goal.dim, goal.seed)  # type: ignore[arg-type]
+            PruneSpec(name, goal.method, count, goal.n, goal.dim, goal.seed)
             for name, count in self.amounts.items()
             if count
         )

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from time import perf_counter
 
-from prunescope.measure import evaluated, pruned_copy
 from prunescope.core.errors import RequestError
+from prunescope.core.spec import PruneSpec
+from prunescope.measure import evaluated, pruned_copy
 from prunescope.network.layers import Layer, layers_of
 from prunescope.network.survey import AMOUNTS, checked_amounts
 from prunescope.network.table import Cell, SensitivityTable
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
-from prunescope.core.spec import PruneSpec
 
 TOLERANCE = 0.01
 """The drop that layers are told apart by, as a share of the dense metric, unless another is asked for."""
@@ -25,8 +25,8 @@ LOWER_IS_BETTER = ("loss", "error", "perplexity", "ppl", "nll", "mse", "mae", "r
 class Bisection:
     """A sensitivity table to be measured by `Source.evaluate`, one call at a time.
 
-    Of each layer the largest amount is sought whose drop is within the tolerance, as if drops rose with amounts:
-    about log2 of the amounts in calls, where a whole table takes as many as there are amounts.
+    Of each layer the largest amount is sought whose drop is within the tolerance, as if drops rose with
+    amounts: in log2 of as many calls as there are amounts.
 
     Args:
         session: The exploration; its steps count as carried out. Its model is read, never written.

@@ -1,8 +1,8 @@
 """From the table to every budget at once: a dynamic program over the drops that were measured.
 
-What layers leave of the metric is multiplied as if they had nothing to do with each other; they have. What comes
-out is called *predicted*, and the network with all of it pruned is measured beside it. Products, where a sum of
-drops would let one layer go altogether once it has lost all that there is to lose.
+What layers leave of the metric is multiplied as if they had nothing to do with each other; they have. What
+comes out is called *predicted*, and the network with all of it pruned is measured beside it. A product, since
+a sum of drops would let one layer go altogether once it has lost all that there is to lose.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Curve:
 def least_errors(
     costs: Sequence[NDArray[np.int64]], errors: Sequence[NDArray[np.float64]], budget: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
-    """Return for each budget up to ``budget`` the least sum of errors, and which option each layer takes there.
+    """Return for each budget the least sum of errors, and which option each layer takes there.
 
     Args:
         costs: For each layer, the cost of each of its options in whole buckets.
@@ -135,7 +135,7 @@ class Budget:
         return options
 
     def _given_back(self, counts: Counts, options: Sequence[int], excess: float) -> Counts:
-        """Return the counts without what is too much, from the layers where that is predicted to save most."""
+        """Return the counts without what is too much, taken where that is predicted to save most."""
         counts, grain = counts.copy(), self._goal.round_to
         for place in sorted(range(len(counts)), key=lambda place: -self._slope(place, options[place])):
             if not self._limits.free[place] or excess <= 0:
@@ -201,7 +201,7 @@ class Budget:
 def to_lose(table: SensitivityTable) -> float:
     """Return the largest drop there is: all that is above the worst cell of the table.
 
-    Of a metric that has no worst, such as a loss, it is ten times the largest drop seen, which nearly adds up.
+    Of a metric that has no worst, such as a loss, it is ten times the largest drop seen: sums, nearly.
     """
     most = max([cell.drop for cell in table.cells.values() if cell.drop is not None], default=0.0)
     seen = max(most, 1e-9)

@@ -1,8 +1,8 @@
 """What a cell would lose, before it is run: only where estimates have been right on the cells that were.
 
-The estimate needs no data: which share of its squared weights a layer loses. On trained networks its ranks are
-as good as those of first- and second-order estimates from gradients, which are near zero there. It is shown
-once its rank correlation with the cells already run is high enough, rescaled through them.
+The estimate needs no data: which share of its squared weights a layer loses. On trained networks its ranks
+are as good as those of first- and second-order estimates from gradients, which are near zero there. It is
+shown once its rank correlation with the cells already run is high enough, rescaled through them.
 """
 
 from __future__ import annotations

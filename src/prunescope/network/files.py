@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
 
-from prunescope.measure.costs.sizes import compress, permanent_file, state_of
 from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
+from prunescope.measure.costs.sizes import compress, permanent_file, state_of
 from prunescope.network.layers import Layer, masks_of
 from prunescope.network.tally import Counts
-from prunescope.core.text import percent
 from prunescope.session import Session
 
 STEPS = 12
@@ -35,10 +36,8 @@ def file_size(session: Session, masks: Mapping[str, Tensor] | None) -> int:
     """Return the bytes of the compressed file with all masks made permanent; None is the model as given."""
     state = state_of(session.source.model)
     applied = session.masks(session.applied) if masks is not None else session.masks()
-    size = 0
-    for size in compress(permanent_file(state, {**applied, **(masks or {})})):
-        pass
-    return size
+    sizes = compress(permanent_file(state, {**applied, **(masks or {})}))
+    return deque(sizes, maxlen=1).pop()
 
 
 def by_file(

@@ -9,9 +9,9 @@ from numbers import Integral, Real
 from typing import Any
 
 from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.network.layers import Layer
 from prunescope.prune import units_to_prune
-from prunescope.core.spec import METHODS, PruneSpec
 
 UNITS: Mapping[str, str] = {
     "weights": "prunable weights, of tensors of two axes and more",
@@ -243,7 +243,7 @@ def _check_at_most(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
         raise RequestError(
             "at_most",
-            f"`at_most` must be a drop of the metric ≥ 0, such as 0.01 for a point of accuracy, got {value!r}.",
+            f"`at_most` must be a drop of the metric ≥ 0, such as 0.01 for a point, got {value!r}.",
         )
 
 

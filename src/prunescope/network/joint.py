@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from prunescope.measure import evaluated, pruned_copy
 from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
+from prunescope.measure import evaluated, pruned_copy
 from prunescope.network.bisecting import is_higher_better
 from prunescope.network.intervals import paired_interval
 from prunescope.network.survey import choosing_order
-from prunescope.core.text import percent
 from prunescope.session import Session
 
 
@@ -63,7 +63,7 @@ class Measured:
 def measuring(
     session: Session, masks: Mapping[str, Tensor], higher_is_better: bool | None = None
 ) -> Iterator[Measured | None]:
-    """Yield None batch by batch, and at last what the session's network is worth with ``masks`` besides its steps.
+    """Yield None batch by batch, and at last what the network is worth with ``masks`` besides the steps.
 
     Args:
         session: The session; it has data or an ``evaluate``.
@@ -97,18 +97,18 @@ def measuring(
     )
 
 
-def _answers(session: Session, masks: Mapping[str, Tensor]) -> Iterator[None]:  # type: ignore[misc]
+def _answers(session: Session, masks: Mapping[str, Tensor]) -> Generator[None, None, Tensor]:
     """Return the answers to all examples, batch by batch."""
     assert session.source.data is not None
     if not masks and (known := session.known_accuracy()) is not None and known.answers is not None:
-        return known.answers  # type: ignore[return-value]
+        return known.answers
     weights = {name: _masked(session, name, mask) for name, mask in masks.items()}
     answers = torch.empty(0)
     for accuracy in session.twin().evaluate(*session.source.data, weights):
         if accuracy.answers is not None:
             answers = accuracy.answers
         yield
-    return answers  # type: ignore[return-value]
+    return answers
 
 
 def _masked(session: Session, name: str, mask: Tensor) -> Tensor:
@@ -120,10 +120,12 @@ def _by_function(session: Session, masks: Mapping[str, Tensor], higher: bool | N
     evaluate = session.source.evaluate
     if evaluate is None:
         raise RequestError("data", "`data` or `evaluate` must be given to measure an allocation.")
-    found = []
-    for each in (session.applied.masks, {**session.applied.masks, **masks}):
-        found.append(evaluated(evaluate, pruned_copy(session.source.module, each)).values)
-    metric = next(iter(found[0]))
-    dense, value = found[0][metric], found[1].get(metric, float("nan"))
+    applied = session.applied.masks
+    dense_numbers = evaluated(evaluate, pruned_copy(session.source.module, applied)).values
+    numbers = evaluated(evaluate, pruned_copy(session.source.module, {**applied, **masks})).values
+    metric = next(iter(dense_numbers))
+    if metric not in numbers:
+        raise RequestError("evaluate", f"`evaluate` must return {metric!r} each time, as at first.")
+    dense, value = dense_numbers[metric], numbers[metric]
     better = is_higher_better(metric) if higher is None else higher
     return Measured(value, dense, dense - value if better else value - dense, metric=metric)

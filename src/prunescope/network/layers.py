@@ -1,4 +1,4 @@
-"""The layers of a network as the whole network's rules see them: units in the order they go, what each removes."""
+"""The layers of a network as rules see them: units in the order they go, and what each removes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import count_true, mask_so_far, rank_tensor
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Ranking
 from prunescope.prune.product import where_kept
 from prunescope.session import Session
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
-from prunescope.core.tensor import PrunableTensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
-"""Runs a network again from the layer that changed: modules before it answer from one run with all weights.
+"""Runs a network again from the layer that changed: modules before it answer from one run.
 
-Every call of a module below the root is numbered in the order of entry. A run with all weights takes down what
-each call returned; a run with one weight changed gives back, for every call that ended before the first call
-of that weight's layer, what was taken down. It works with any control flow, since up to there both are the same.
+Every call of a module below the root is numbered in the order of entry. A run with all weights takes down
+what each call returned; a run with one weight changed gives back, for every call that ended before the first
+call of that weight's layer, what was taken down. Control flow does not matter: up to there both are the same.
 """
 
 from __future__ import annotations

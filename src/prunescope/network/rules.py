@@ -1,7 +1,7 @@
 """Rules that need no data: how a goal is spread over the layers by shapes and magnitudes alone.
 
-Each rule is a family of counts that grow with one number, its *strength* in [0, 1]; a goal is met by the least
-strength that reaches it.
+Each rule is a family of counts that grow with one number, its *strength* in [0, 1]; a goal is met by the
+least strength that reaches it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS
 from prunescope.network.layers import Layer
 from prunescope.network.tally import Counts
-from prunescope.core.spec import METHODS
 
 Family = Callable[[float], Counts]
 """Gives the count of units of each layer that go at a strength in [0, 1]."""
@@ -60,7 +60,8 @@ def erk(layers: Sequence[Layer]) -> Family:
 
     def counts(strength: float) -> Counts:
         kept = np.rint(erk_densities(sums / sizes, sizes, 1 - strength) * whole)
-        return np.clip(units - kept, 0, units).astype(np.int64)
+        pruned: Counts = np.clip(units - kept, 0, units).astype(np.int64)
+        return pruned
 
     return counts
 
@@ -90,8 +91,8 @@ def erk_densities(
 def global_threshold(layers: Sequence[Layer]) -> Family:
     """Return the family of one threshold for all: that of torch's ``global_unstructured``.
 
-    Channels are ranked together by their norm for a single weight: of order ``n``, divided by the n-th root of
-    how many weights a channel has, so that wide channels do not outrank narrow ones.
+    Channels are ranked together by their norm for a single weight: of order ``n``, divided by the n-th root
+    of how many weights a channel has, so that wide channels do not outrank narrow ones.
     """
     return threshold([_scores(layer) for layer in layers])
 
@@ -99,9 +100,9 @@ def global_threshold(layers: Sequence[Layer]) -> Family:
 def lamp(layers: Sequence[Layer]) -> Family:
     """Return the family of one threshold for layer-adaptive magnitude scores.
 
-    A weight's score is its square over the sum of the squares in its layer that are not below it: J. Lee et al.,
-    "Layer-adaptive sparsity for the magnitude-based pruning" (ICLR 2021), 2010.07611. The last weight of a layer
-    scores 1, so that no layer is emptied before the others are.
+    A weight's score is its square over the sum of the squares in its layer that are not below it: J. Lee et
+    al., "Layer-adaptive sparsity for the magnitude-based pruning" (ICLR 2021), 2010.07611. The last weight of
+    a layer scores 1, so that no layer is emptied before the others are.
     """
     return threshold([lamp_scores(_sorted(layer)) for layer in layers])
 
@@ -161,7 +162,7 @@ def family(rule: str, layers: Sequence[Layer]) -> Family:
     """Return the family of ``rule`` for ``layers``, which are all free.
 
     Raises:
-        RequestError: It ranks units of all layers together, and their scores are random, not finite or too many.
+        RequestError: It ranks units of all layers together; their scores are random, not finite or too many.
     """
     if rule in ("global", "lamp"):
         _check_ranked(rule, layers)
@@ -177,8 +178,8 @@ def _check_ranked(rule: str, layers: Sequence[Layer]) -> None:
     if weights > MOST_RANKED:
         raise RequestError(
             "rule",
-            f"`rule` {rule} ranks weights together in memory: at most {MOST_RANKED:,}, and here are {weights:,}. "
-            "Choose uniform, uniform_plus or erk.",
+            f"`rule` {rule} ranks weights together in memory: at most {MOST_RANKED:,}, and here are "
+            f"{weights:,}. Choose uniform, uniform_plus or erk.",
         )
 
 

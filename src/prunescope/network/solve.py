@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
 from prunescope.network.goal import GoalSpec, Limits
 from prunescope.network.layers import Layer
 from prunescope.network.rules import Family, family
 from prunescope.network.tally import Counts, Tally
-from prunescope.core.text import percent
 
 HALVINGS = 48
 """Steps of the search for a strength: to less than one unit of 10¹⁴."""
@@ -20,7 +20,7 @@ HALVINGS = 48
 def by_rule(
     rule: str, layers: Sequence[Layer], limits: Limits, tally: Tally, goal: GoalSpec, target: float
 ) -> Counts:
-    """Return how many units of each layer go so that ``target`` is met by ``rule``, a rule that needs no data.
+    """Return how many units of each layer go so that ``target`` is met by a rule that needs no data.
 
     Raises:
         RequestError: The target cannot be met; the sentence says what can.
@@ -87,7 +87,7 @@ def trim(counts: Counts, limits: Limits, tally: Tally, round_to: int, needed: fl
     moved = True
     while moved and excess > 0:
         moved = False
-        for place in sorted(np.flatnonzero(np.array(limits.free)), key=lambda place: -counts[place]):
+        for place in sorted(np.flatnonzero(np.array(limits.free)).tolist(), key=lambda place: -counts[place]):
             fewer = _one_less(int(counts[place]), round_to)
             saved = tally.gone(place, int(counts[place])) - tally.gone(place, fewer)
             if fewer >= limits.least[place] and fewer < counts[place] and 0 < saved <= excess:
@@ -98,7 +98,7 @@ def trim(counts: Counts, limits: Limits, tally: Tally, round_to: int, needed: fl
 def fill(
     counts: Counts, layers: Sequence[Layer], limits: Limits, tally: Tally, round_to: int, needed: float
 ) -> Counts:
-    """Return counts with more taken of every free layer, by the same share of what may go, up to ``needed``."""
+    """Return counts with more of every free layer, by the same share of what may go, up to ``needed``."""
     most, least = np.array(limits.most), counts
     units = np.array([layer.units for layer in layers])
 

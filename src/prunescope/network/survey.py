@@ -8,23 +8,23 @@ counts what went from right to wrong, and back.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from prunescope.measure import Twin
 from prunescope.core.errors import RequestError
+from prunescope.core.spec import PruneSpec
+from prunescope.measure import Twin
 from prunescope.network.estimates import Estimates
 from prunescope.network.intervals import is_clear, paired_interval
 from prunescope.network.layers import Layer, layers_of
 from prunescope.network.replay import Replay
-from prunescope.network.table import Cell, SensitivityTable
+from prunescope.network.table import Cell, SensitivityTable, State
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
-from prunescope.core.spec import PruneSpec
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Amounts of a table unless others are asked for."""
@@ -77,9 +77,9 @@ class _Count:
     def cell(self, examples: int) -> Cell:
         """Return the cell."""
         low, high = paired_interval(self.worse, self.better, self.seen)
-        state = "measured" if self.seen == examples else "sampled"
+        state: State = "measured" if self.seen == examples else "sampled"
         drop = (self.worse - self.better) / self.seen
-        return Cell(state, drop, low, high, self.pruned, self.seen, choosing=self.choosing)  # type: ignore[arg-type]
+        return Cell(state, drop, low, high, self.pruned, self.seen, choosing=self.choosing)
 
 
 class Survey:
@@ -211,7 +211,7 @@ class Survey:
                 why = problem or f"{amount:.0%} of {layer.units:,} is none."
                 self._cells[layer.name, amount] = Cell("cannot", why=why)
 
-    def _chunk_size(self) -> Iterator[None]:  # type: ignore[misc]
+    def _chunk_size(self) -> Generator[None, None, int]:
         """Return how many examples to run at once, so that one run is not felt."""
         size = min(16, len(self._targets))
         rows = self._order[:size]
@@ -222,7 +222,7 @@ class Survey:
         each = (perf_counter() - start) / size
         fitting = max(1, int(RUN / max(each, 1e-9)))
         yield
-        return min(MOST_AT_ONCE, 1 << max(2, fitting.bit_length() - 1))  # type: ignore[return-value]
+        return min(MOST_AT_ONCE, 1 << max(2, fitting.bit_length() - 1))
 
     def _record(self, rows: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         inputs = tuple(part[rows.to(part.device)] for part in self._inputs)
@@ -299,7 +299,7 @@ def _checked_data(session: Session) -> tuple[tuple[Tensor, ...], Tensor]:
     data, inputs = session.source.data, session.source.inputs
     if data is None or inputs is None:
         raise RequestError("data", "`data` must be given to measure sensitivity: held-out (inputs, targets).")
-    if len(data[1].unique()) < 2:
+    if bool((data[1] == data[1][0]).all()):
         raise RequestError(
             "data", "`data` must have examples of at least 2 classes to tell what pruning loses, got 1."
         )

@@ -22,8 +22,8 @@ class Cell:
     """One layer pruned by one amount, all others as they are.
 
     Attributes:
-        state: ``"measured"``: on all examples; ``"sampled"``: on some so far, or stopped when its interval was
-            clear of the tolerance; ``"estimated"``: not run, see `prunescope.network.estimates`;
+        state: ``"measured"``: on all examples; ``"sampled"``: on some so far, or stopped when its interval
+            was clear of the tolerance; ``"estimated"``: not run, see `prunescope.network.estimates`;
             ``"cannot"``: nothing is pruned, see ``why``.
         drop: Dense minus pruned metric, in the metric's own unit; positive is worse. None where it cannot be.
         low, high: 95 % interval of the drop on examples like these; None where there is none.
@@ -160,7 +160,8 @@ class SensitivityTable:
             cells = {(row.pop("layer"), row.pop("amount")): Cell(**row) for row in values.pop("cells")}
             tuples = {name: tuple(values.pop(name)) for name in ("layers", "amounts", "weights", "units")}
             n = float(values["n"]) if values["n"] in ("inf", "-inf") else values["n"]
-            return cls(cells=cells, **tuples, **{**values, "n": n})
+            given: dict[str, Any] = {**values, **tuples, "n": n}
+            return cls(cells=cells, **given)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RequestError("table", f"`table` is no sensitivity table: {reason}.") from error

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from prunescope.core.errors import RequestError
 from prunescope.measure.costs.cutting import cut_out
 from prunescope.measure.costs.flops import count_flops
-from prunescope.core.errors import RequestError
 from prunescope.network.layers import Layer, pool_names
 from prunescope.session import Session
 from prunescope.sources import Checkpoint
@@ -58,7 +58,7 @@ class Tally:
 
 
 def tally_of(session: Session, layers: Sequence[Layer], unit: str) -> Tally:
-    """Return the count of ``unit``; that of ``file`` is of the prunable weights, see `prunescope.network.files`.
+    """Return the count of ``unit``; that of ``file`` is of the weights, see `prunescope.network.files`.
 
     Raises:
         RequestError: FLOPs are asked for, and there is nothing to run the model on.
@@ -88,7 +88,7 @@ def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
 
 
 def _flops_curve(model: nn.Module, layer: Layer, flops: Any) -> NDArray[np.float64]:
-    """Return the operations that go with each number of channels cut out of one layer, as `cut_out` counts."""
+    """Return the operations that go with each number of channels of a layer, as `cut_out` counts."""
     path, _, own = layer.name.rpartition(".")
     dim = layer.spec.dim % max(len(layer.tensor.shape), 1)
     nothing = np.zeros(layer.units + 1)

@@ -1,30 +1,28 @@
-"""`allocate`: from a goal to an allocation, measured where that can be."""
+"""From a goal to an allocation: by the goal's rule, measured where that can be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+import numpy as np
+from torch import Tensor
 
 from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
 from prunescope.network.allocation import Allocation
 from prunescope.network.budget import Budget
 from prunescope.network.files import by_file
 from prunescope.network.goal import GoalSpec, Limits, limits_of
 from prunescope.network.joint import Measured, measuring
 from prunescope.network.layers import Layer, layers_of, masks_of
-from prunescope.network.sensitivity import sensitivity, session_of
 from prunescope.network.solve import by_rule, check_reachable
 from prunescope.network.table import SensitivityTable
 from prunescope.network.tally import Counts, Tally, tally_of
-from prunescope.core.text import percent
 from prunescope.session import Session
 from prunescope.sources import Checkpoint
 
-TRIED = ("sensitivity", "uniform", "global")
+TRIED = ("sensitivity", "uniform", "global", "lamp", "erk")
 """The rules that `sensitivity` measures at the same target to return the best of."""
 
 SEARCHES = 6
@@ -110,8 +108,9 @@ class Network:
     def allocation(self, goal: GoalSpec, counts: Sequence[int] | Counts, rule: str = "") -> Allocation:
         """Return the allocation of these counts, not measured: also for counts that were set by hand."""
         limited = [int(count) for count in counts]
-        of_table = self.table is not None and all(cell is not None for cell in self.table.cells.values())
-        predicted = self.budget(goal, choosing=False).predicted(counts) if of_table else None  # type: ignore[arg-type]
+        predicted = None
+        if self.table is not None:
+            predicted = self.budget(goal, choosing=False).predicted(np.asarray(limited))
         return Allocation(
             goal=goal,
             amounts={layer.name: count for layer, count in zip(self.layers, limited, strict=True)},
@@ -149,7 +148,7 @@ class Network:
     def allocating(self, goal: GoalSpec) -> Iterator[Allocation]:
         """Yield the allocation of ``goal`` as it becomes known: at first not measured, at last as it stays.
 
-        Each is yielded after at most one batch of examples, or one call of ``evaluate``, or the first counting.
+        Between two of them lies at most one batch of examples, one call of ``evaluate``, or the counting.
 
         Raises:
             RequestError: The goal cannot be met by any allocation, or a value of it is none.
@@ -167,7 +166,7 @@ class Network:
             yield found
         yield replace(found, best=best, problem=_cannot(goal, found, best))
 
-    def _at_target(self, goal: GoalSpec, target: float) -> Iterator[Allocation]:  # type: ignore[misc]
+    def _at_target(self, goal: GoalSpec, target: float) -> Generator[Allocation, None, Allocation]:
         """Return the best of the rules that the goal's rule tries, measured if that can be."""
         tried = TRIED if goal.rule == "sensitivity" and self.measurable else (goal.rule,)
         found: list[Allocation] = []
@@ -180,13 +179,14 @@ class Network:
                 continue  # Another rule that cannot be tried, such as global with random scores.
             yield found[0] if found else allocation
             if self.measurable:
-                for measured in self.measuring(allocation):
+                measured = None
+                for measured in self.measuring(allocation):  # noqa: B007
                     yield found[0] if found else allocation
                 allocation = replace(allocation, measured=measured)
             found.append(allocation)
         best = min(found, key=lambda each: _lost(each.measured) if each.measured else 0.0)
         tables = {each.rule: each.measured for each in found if each.measured}
-        return replace(best, candidates=tables)  # type: ignore[return-value]
+        return replace(best, candidates=tables)
 
     def _most_within(self, goal: GoalSpec, below: float = 1.0, rule: str = "") -> Iterator[Allocation]:
         """Yield allocations on the way to the one that prunes most within ``goal.at_most``, that one last."""
@@ -207,94 +207,6 @@ class Network:
             low, high, best = (target, high, found) if within else (low, target, best)
             yield best
         yield replace(best, goal=goal)
-
-
-def allocate(
-    model: nn.Module | Path | str | Session,
-    target: float | None = None,
-    *,
-    unit: str = "weights",
-    rule: str | None = None,
-    at_most: float | None = None,
-    data: Any = None,
-    evaluate: Callable[[nn.Module], object] | None = None,
-    example: Any = None,
-    table: SensitivityTable | None = None,
-    exclude: Sequence[str] = (),
-    min_keep: int | float = 0.0,
-    round_to: int = 1,
-    pins: Mapping[str, int | float] | None = None,
-    method: str = "l1_unstructured",
-    n: int | float | str = 2,
-    dim: int = 0,
-    seed: int = 0,
-    progress: bool = True,
-) -> Allocation:
-    """Return how much of each layer to prune so that a goal is met; nothing is pruned.
-
-    Args:
-        model: A network, read and never written; the path of a checkpoint; or a session.
-        target: Share of ``unit`` to prune in all, in (0, 1); None: as much as ``at_most`` allows.
-        unit: ``"weights"`` (of tensors of two axes and more), ``"parameters"`` (zeros over all of them),
-            ``"flops"`` (of whole channels cut out), ``"file"`` (compressed, masks made permanent).
-        rule: ``"uniform"``, ``"uniform_plus"``, ``"global"``, ``"lamp"``, ``"erk"``, or ``"sensitivity"``,
-            which needs data, measures uniform and global as well, and returns the best. None is
-            ``"sensitivity"`` where it can be measured, and else ``"lamp"``.
-        at_most: The drop of the metric that is allowed: 0.01 is a point of accuracy.
-        data: Held-out ``(inputs, targets)``. Allocations are chosen on one half and reported on the other.
-        evaluate: A measure of your own in place of ``data``: takes a model, returns a number.
-        example: What the model is called with where there is no data; for ``unit="flops"``.
-        table: What `prunescope.sensitivity` returned for this model; else it is measured.
-        exclude: Layers, or modules, that are left alone.
-        min_keep: What every layer keeps at least: a fraction of its units, or a count.
-        round_to: Channels that are kept come in multiples of this.
-        pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
-        method, n, dim, seed: How each layer is pruned.
-        progress: Whether to show a bar while it measures.
-
-    Raises:
-        RequestError: The goal cannot be met, or a value is none.
-
-    Example:
-        >>> from torch import nn
-        >>> net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
-        >>> allocate(net, 0.5, rule="uniform").amounts
-        {'0.weight': 24, '2.weight': 6}
-    """
-    session = session_of(model, data=data, evaluate=evaluate, example=example)
-    usual = "sensitivity" if _can_measure(session) else "lamp"
-    goal = GoalSpec(
-        target, unit, rule or usual, at_most, tuple([exclude] if isinstance(exclude, str) else exclude),
-        min_keep, round_to, dict(pins or {}), method, n, dim, seed,
-    ).checked()  # fmt: skip
-    if goal.rule == "sensitivity" and table is None:
-        table = _measured_table(session, goal, progress)
-    last: Allocation | None = None
-    for last in Network.of(session, goal, table).allocating(goal):  # noqa: B007
-        pass
-    assert last is not None
-    return last
-
-
-def _can_measure(session: Session) -> bool:
-    source = session.source
-    return source.data is not None or source.evaluate is not None
-
-
-def _measured_table(session: Session, goal: GoalSpec, progress: bool) -> SensitivityTable:
-    if not _can_measure(session):
-        raise RequestError(
-            "rule",
-            "`rule` sensitivity needs `data` or `evaluate`: without, choose uniform, global, lamp or erk.",
-        )
-    limits = limits_of(goal, layers := layers_of(session, goal.spec))  # Says what is wrong before measuring.
-    names = [layer.name for layer, free in zip(layers, limits.free, strict=True) if free]
-    if not names:
-        raise RequestError("exclude", "`exclude` and `pins` leave no layer for the rule to decide on.")
-    return sensitivity(
-        session, method=goal.method, n=goal.n, dim=goal.dim, seed=goal.seed, layers=names,
-        tolerance=goal.at_most if session.source.data is None else None, progress=progress,
-    )  # fmt: skip
 
 
 def _check_table(table: SensitivityTable, goal: GoalSpec) -> None:
@@ -326,8 +238,8 @@ def _cannot(goal: GoalSpec, found: Allocation, best: Allocation | None) -> str:
     unit = "points" if found.measured.examples else found.measured.metric
     scale = 100 if found.measured.examples else 1
     start = (
-        f"Cannot: {percent(found.reached)} of {goal.unit} loses {scale * _lost(found.measured):.4g} {unit}, and "
-        f"`at_most` is {scale * (goal.at_most or 0):.4g}"
+        f"Cannot: {percent(found.reached)} of {goal.unit} loses {scale * _lost(found.measured):.4g} {unit}, "
+        f"and `at_most` is {scale * (goal.at_most or 0):.4g}"
     )
     if best is None or not any(best.amounts.values()) or best.measured is None:
         return f"{start}; nothing that was tried stays within it."
