@@ -80,7 +80,7 @@ def row_edges(weights: Sequence[int]) -> NDArray[np.float64]:
 
 
 def column_edges(amounts: Sequence[float]) -> NDArray[np.float64]:
-    """Return where columns begin and end: half-way between amounts; those at the ends as wide on both sides."""
+    """Return where columns begin and end: half-way between amounts, as far again beyond the ends."""
     known = np.asarray(amounts, np.float64)
     middles = (known[1:] + known[:-1]) / 2
     first = known[0] - (middles[0] - known[0] if len(middles) else known[0] / 2)
