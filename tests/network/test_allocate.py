@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunescope.core.errors import RequestError
 from prunescope.measure.costs.cutting import cut_out
 from prunescope.measure.costs.flops import count_flops
-from prunescope.network.budget import least_errors
+from prunescope.network.budget import Forecast, least_errors
 from prunescope.network.entry import allocate, sensitivity
 from prunescope.network.files import file_size
 from prunescope.network.goal import RULES, GoalSpec
@@ -256,7 +256,9 @@ def test_the_budget_meets_its_target_and_predicts(
     shares, drops = budget.front()
     assert (np.diff(drops) >= 0).all()
     assert (np.diff(shares) > 0).all()
-    assert np.interp(target, shares, drops) == pytest.approx(budget.predicted(counts), abs=0.02)
+    assert np.interp(target, shares, drops) == pytest.approx(
+        Forecast(table, net.layers).predicted(counts), abs=0.05
+    )
 
 
 def test_sensitivity_is_at_least_as_good_as_what_it_is_compared_with() -> None:

@@ -209,7 +209,7 @@ class SensitivityMap:
         self.steps.set_data(np.repeat(at, 2), np.column_stack([self.rows[:-1], self.rows[1:]]).ravel())
 
     def cell_at(self, x: float, y: float) -> tuple[str, float] | None:
-        """Return the layer and the amount at a point in the axes' own numbers; None where there is no cell."""
+        """Return the layer and the amount at a point in the axes' numbers; None where there is no cell."""
         row, column = bisect_right(self.rows, y) - 1, bisect_right(self.columns, x) - 1
         inside = 0 <= row < len(self.layers) and 0 <= column < len(self.amounts)
         return (self.layers[row], self.amounts[column]) if inside else None

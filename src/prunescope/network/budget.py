@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,6 @@ class Curve:
     drops: NDArray[np.float64]
     errors: NDArray[np.float64]
 
-    def drop(self, pruned: int) -> float:
-        """Return the predicted drop with so many units, between those that were measured."""
-        return float(np.interp(pruned, self.pruned, self.drops))
-
 
 def least_errors(
     costs: Sequence[NDArray[np.int64]], errors: Sequence[NDArray[np.float64]], budget: int
@@ -70,6 +67,20 @@ def least_errors(
         options[number] = found.argmin(0)
         best = found[options[number], places]
     return best, options
+
+
+@dataclass(frozen=True, eq=False)
+class _Program:
+    """The program: what a bucket is worth, what options cost in buckets, and the option at each budget."""
+
+    scale: float
+    costs: Sequence[NDArray[np.int64]]
+    options: NDArray[np.int16]
+
+    @property
+    def most(self) -> int:
+        """Return the last budget."""
+        return self.options.shape[1] - 1
 
 
 class Budget:
@@ -98,19 +109,30 @@ class Budget:
         choosing: bool = True,
     ) -> None:
         self._layers, self._limits, self._tally, self._goal = layers, limits, tally, goal
-        self._to_lose = to_lose(table)
+        self._most = to_lose(table)
+        # Less than one example: it decides where drops are the same, as zero often is.
+        small = 0.5 / table.examples if table.examples else 1e-6
+        grid = np.array([0.0, *table.amounts])
         self.curves = [
-            curve_of(table, layer, limits, place, goal.round_to, choosing)
+            _curve(
+                layer,
+                known_drops(table, layer, self._most, choosing=choosing),
+                _options(np.rint(grid * layer.units).astype(np.int64), layer, limits, place, goal.round_to),
+                self._most,
+                small,
+            )
             for place, layer in enumerate(layers)
         ]
+
+    @cached_property
+    def _program(self) -> _Program:
+        """Return the program's rows; made at the first look-up, since a prediction needs none."""
         gone = [self._gone(place, curve) for place, curve in enumerate(self.curves)]
-        self.most = sum(float(each[-1]) for each in gone)
-        self._scale = max(self.most / BUCKETS, 1.0)
-        costs = [np.rint(each / self._scale).astype(np.int64) for each in gone]
-        self._costs = costs
-        self._best, self._options = least_errors(
-            costs, [curve.errors for curve in self.curves], sum(int(cost[-1]) for cost in costs)
-        )
+        scale = max(sum(float(each[-1]) for each in gone) / BUCKETS, 1.0)
+        costs = [np.rint(each / scale).astype(np.int64) for each in gone]
+        most = sum(int(cost[-1]) for cost in costs)
+        _, options = least_errors(costs, [curve.errors for curve in self.curves], most)
+        return _Program(scale, costs, options)
 
     def _gone(self, place: int, curve: Curve) -> NDArray[np.float64]:
         return np.array([self._tally.gone(place, int(count)) for count in curve.pruned])
@@ -118,20 +140,22 @@ class Budget:
     def at(self, target: float) -> Counts:
         """Return how many units of each layer go so that ``target`` is met with the least predicted drop."""
         needed = self._tally.needed(target)
-        bucket = max(0, int(np.ceil(needed / self._scale)))
+        bucket = max(0, int(np.ceil(needed / self._program.scale)))
         while True:
-            options = self._option_of_each(min(bucket, len(self._best) - 1))
+            options = self._option_of_each(min(bucket, self._program.most))
             counts = np.array([self.curves[i].pruned[option] for i, option in enumerate(options)])
             short = needed - self._tally.total(counts)
-            if short <= 0 or bucket >= len(self._best) - 1:
+            if short <= 0 or bucket >= self._program.most:
                 return self._given_back(counts, options, -short)
-            bucket += max(1, int(short / self._scale))  # Buckets were rounded: a little more is asked for.
+            bucket += max(
+                1, int(short / self._program.scale)
+            )  # Buckets were rounded: a little more is asked for.
 
     def _option_of_each(self, bucket: int) -> list[int]:
         options = [0] * len(self._layers)
         for place in range(len(self._layers) - 1, -1, -1):
-            options[place] = int(self._options[place, bucket])
-            bucket = max(0, bucket - int(self._costs[place][options[place]]))
+            options[place] = int(self._program.options[place, bucket])
+            bucket = max(0, bucket - int(self._program.costs[place][options[place]]))
         return options
 
     def _given_back(self, counts: Counts, options: Sequence[int], excess: float) -> Counts:
@@ -177,24 +201,17 @@ class Budget:
         )
         return float(curve.errors[option] - curve.errors[option - 1]) / cost if cost else 0.0
 
-    def predicted(self, counts: Counts) -> float:
-        """Return the drop if every layer left its own share of the metric, whatever the others leave."""
-        drops = [curve.drop(int(count)) for curve, count in zip(self.curves, counts, strict=True)]
-        return self._together(drops)
-
-    def _together(self, drops: Sequence[float]) -> float:
-        most = self._to_lose
-        return float(most * (1 - np.prod(1 - np.minimum(np.array(drops) / most, 1))))
-
     def front(self, points: int = 100) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return shares of the goal's unit, rising, and the least drop predicted for each."""
-        buckets = np.unique(np.linspace(0, len(self._best) - 1, points).astype(int))
+        buckets = np.unique(np.linspace(0, self._program.most, points).astype(int))
         whole = self._tally.whole or 1.0
-        shares = (self._tally.before + buckets * self._scale) / whole
+        shares = (self._tally.before + buckets * self._program.scale) / whole
         drops = []
         for bucket in buckets:
             options = self._option_of_each(int(bucket))
-            drops.append(self._together([self.curves[i].drops[option] for i, option in enumerate(options)]))
+            drops.append(
+                together([self.curves[i].drops[option] for i, option in enumerate(options)], self._most)
+            )
         return shares, np.maximum.accumulate(np.array(drops))
 
 
@@ -208,29 +225,67 @@ def to_lose(table: SensitivityTable) -> float:
     return seen if table.higher_is_better else 10 * seen
 
 
-def curve_of(
-    table: SensitivityTable, layer: Layer, limits: Limits, place: int, round_to: int, choosing: bool
-) -> Curve:
-    """Return what a layer loses with so many of its units, within its limits.
+def known_drops(
+    table: SensitivityTable, layer: Layer, most: float, *, choosing: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return for which counts of a layer's units a drop is known, from none to all, and these drops.
 
-    Drops are made to never fall, and none is below zero: a network does not get better by noise. Where drops
-    are the same, as zero often is, the one that prunes less is preferred, by less than one example.
+    Drops are made to never fall, and none is below zero: a network does not get better by noise.
+
+    Args:
+        table: The table.
+        layer: The layer.
+        most: What an empty layer loses where the table does not say.
+        choosing: Whether to read them on the half of the examples that allocations are chosen on.
     """
-    cells = [(amount, cell) for amount, cell in table.of_layer(layer.name) if cell.drop is not None]
-    drops = [cell.drop if cell.choosing is None or not choosing else cell.choosing for _, cell in cells]
-    known = np.array([0, *(cell.pruned_units for _, cell in cells)], np.int64)
+    cells = [cell for _, cell in table.of_layer(layer.name) if cell.drop is not None]
+    drops = [cell.choosing if choosing and cell.choosing is not None else cell.drop for cell in cells]
+    known = np.array([0, *(cell.pruned_units for cell in cells)], np.int64)
     fitted = np.maximum(monotone_fit([0.0, *(drop or 0.0 for drop in drops)]), 0.0)
-    grid = np.rint(np.array([0.0, *table.amounts]) * layer.units).astype(np.int64)
-    if (
-        known[-1] < layer.units
-    ):  # An empty layer loses all there is to lose, as long as nothing else is known.
-        known, fitted = np.append(known, layer.units), np.append(fitted, to_lose(table))
-    pruned = _options(grid, layer, limits, place, round_to)
-    at = np.interp(pruned, known, fitted)
-    share = pruned / max(layer.units, 1)
-    small = 0.5 / table.examples if table.examples else 1e-6
-    left = np.maximum(1 - at / to_lose(table), LEAST_LEFT)
-    return Curve(pruned, at, -np.log(left) + small * share**2)
+    if known[-1] < layer.units:
+        known, fitted = np.append(known, layer.units), np.append(fitted, most)
+    return known, fitted
+
+
+class Forecast:
+    """What allocations are predicted to lose.
+
+    Args:
+        table: What each layer loses.
+        layers: The layers, pruned as the table's were.
+    """
+
+    def __init__(self, table: SensitivityTable, layers: Sequence[Layer]) -> None:
+        self._most = to_lose(table)
+        self._known = [known_drops(table, layer, self._most) for layer in layers]
+
+    def predicted(self, counts: Sequence[int] | Counts) -> float:
+        """Return the drop if every layer left its own share of the metric, whatever the others leave."""
+        drops = [float(np.interp(count, *known)) for count, known in zip(counts, self._known, strict=True)]
+        return together(drops, self._most)
+
+
+def together(drops: Sequence[float], most: float) -> float:
+    """Return what layers lose together that leave their own shares of ``most``, all there is to lose.
+
+    Example:
+        >>> together([0.5, 0.5], 1.0)
+        0.75
+    """
+    return float(most * (1 - np.prod(1 - np.minimum(np.array(drops) / most, 1))))
+
+
+def _curve(
+    layer: Layer,
+    known: tuple[NDArray[np.int64], NDArray[np.float64]],
+    pruned: NDArray[np.int64],
+    most: float,
+    small: float,
+) -> Curve:
+    """Return what a layer loses at each of its options; of options that lose the same, less is preferred."""
+    drops = np.interp(pruned, *known)
+    left = np.maximum(1 - drops / most, LEAST_LEFT)
+    return Curve(pruned, drops, -np.log(left) + small * (pruned / max(layer.units, 1)) ** 2)
 
 
 def _options(

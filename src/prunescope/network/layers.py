@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,7 +51,7 @@ class Layer:
     @property
     def weights(self) -> int:
         """Return how many weights the tensor holds, pruned or not."""
-        return int(np.prod(self.tensor.shape))
+        return math.prod(self.tensor.shape)
 
     @cached_property
     def pruned_before(self) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.network.allocation import Allocation
-from prunescope.network.budget import Budget
+from prunescope.network.budget import Budget, Forecast
 from prunescope.network.files import by_file
 from prunescope.network.goal import GoalSpec, Limits, limits_of
 from prunescope.network.joint import Measured, measuring
@@ -57,6 +57,11 @@ class Network:
             _check_table(table, goal)
         layers = layers_of(session, goal.spec)
         return cls(session, layers, tally_of(session, layers, goal.unit), table)
+
+    @cached_property
+    def forecast(self) -> Forecast | None:
+        """Return what predicts the drop of any counts; None without a table."""
+        return None if self.table is None else Forecast(self.table, self.layers)
 
     @property
     def measurable(self) -> bool:
@@ -108,9 +113,7 @@ class Network:
     def allocation(self, goal: GoalSpec, counts: Sequence[int] | Counts, rule: str = "") -> Allocation:
         """Return the allocation of these counts, not measured: also for counts that were set by hand."""
         limited = [int(count) for count in counts]
-        predicted = None
-        if self.table is not None:
-            predicted = self.budget(goal, choosing=False).predicted(np.asarray(limited))
+        predicted = None if self.forecast is None else self.forecast.predicted(limited)
         return Allocation(
             goal=goal,
             amounts={layer.name: count for layer, count in zip(self.layers, limited, strict=True)},
