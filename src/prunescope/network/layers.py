@@ -18,7 +18,7 @@ from prunescope.core.preview import count_true, mask_so_far, rank_tensor
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Ranking
-from prunescope.prune.product import where_kept
+from prunescope.prune.masking import where_kept
 from prunescope.session import Session
 
 
