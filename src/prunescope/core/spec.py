@@ -150,6 +150,7 @@ def resolve(
         RequestError: A value that was asked for is not possible; ``error.parameter`` names it.
 
     Example:
+        >>> import torch
         >>> tensor = PrunableTensor("fc.weight", "Linear", torch.ones(4, 2), ("outputs", "inputs"))
         >>> resolve(PruneSpec("fc.weight", "ln_structured", amount=0.3), tensor).units
         4
