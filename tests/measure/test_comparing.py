@@ -1,5 +1,6 @@
 """Two states side by side: laws of their agreement, and the same numbers as torch's."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import rank_tensor
+from prunescope.core.preview import rank
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Comparison
@@ -164,7 +165,7 @@ def test_choices() -> None:
 def test_the_other_side_is_chance_unless_told_otherwise(method: str) -> None:
     other = METHODS[counterpart(method).method]
     assert other.structured == METHODS[method].structured
-    assert ("seed" in other.uses) != ("seed" in METHODS[method].uses)
+    assert (other.scores is None) != (METHODS[method].scores is None)
     preview = shown(session(), method=method)
     assert Comparing().other(preview) == counterpart(method)
     assert Comparing(b=Choice(n=1)).other(preview) == Choice(n=1)
@@ -184,11 +185,11 @@ def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) 
     explored = session()
     ranked: list[str] = []
 
-    def counted(spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
+    def counted(spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> Ranking:
         ranked.append(spec.method)
-        return rank_tensor(spec, tensor)
+        return rank(spec, tensors)
 
-    monkeypatch.setattr("prunescope.session.session.rank_tensor", counted)
+    monkeypatch.setattr("prunescope.session.session.rank", counted)
     for amount in (0.1, 0.2, 0.3):
         preview = shown(explored, amount=amount)
         compare(explored, preview, chosen(explored, Choice(method="random_unstructured"), preview, 2))

@@ -211,3 +211,10 @@ class PrunableTensor:
         if dim is None:
             return int(self.default_mask.count_nonzero())
         return int(self.default_mask.movedim(dim, 0).flatten(1).any(dim=1).count_nonzero())
+
+
+def mask_so_far(tensor: PrunableTensor) -> Tensor:
+    """Return the boolean mask that earlier steps left of ``tensor``, True where kept."""
+    if tensor.default_mask is not None:
+        return tensor.default_mask
+    return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import Preview, mask_so_far, shortest_fraction
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
+from prunescope.core.preview import Preview, shortest_fraction
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm
+from prunescope.core.tensor import mask_so_far
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Norm
@@ -110,13 +111,7 @@ def counterpart(method: str) -> Choice:
         >>> counterpart("ln_structured").method, counterpart("random_unstructured").method
         ('random_structured', 'l1_unstructured')
     """
-    own = METHODS[method]
-    others = (
-        key
-        for key, other in METHODS.items()
-        if other.structured == own.structured and ("seed" in other.uses) != ("seed" in own.uses)
-    )
-    return Choice(method=next(others))
+    return Choice(method=METHODS[method].against)
 
 
 def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Preview | History:
@@ -143,7 +138,7 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
     """Return the amount of what is shown; the share it prunes, where it counts other units or is by hand."""
     amount = shown.spec.amount
-    kind = unit_name(METHODS[other.spec.method], shown.tensor, other.spec.dim)
+    kind = METHODS[other.spec.method].unit_name(shown.tensor, other.spec.dim)
     counts_others = isinstance(amount, int) and (shown.unit_name, shown.units) != (kind, other.units)
     if counts_others or shown.spec.by_hand:
         return shortest_fraction(shown.pruned_units, shown.units)
@@ -295,7 +290,7 @@ def _titles(session: Session, states: list[Preview | History]) -> list[str]:
     a, b = states
     if not isinstance(a, Preview) or not isinstance(b, Preview) or titles[0] != titles[1]:
         return titles
-    uses = [name for name in ("n", "dim", "seed", "amount") if name in a.method.uses]
+    uses = [*(knob.name for knob in a.method.knobs), "amount"]
     apart = [name for name in uses if getattr(a.spec, name) != getattr(b.spec, name)]
     return [
         ", ".join([title, *(f"{name}={getattr(state.spec, name)!r}" for name in apart)])

@@ -119,9 +119,8 @@ def call_text(spec: PruneSpec | Silence) -> str:
     """
     if isinstance(spec, Silence):
         return "custom_from_mask(mask)"
-    fields = ("amount", "n", "dim", "seed")
-    uses = METHODS[spec.method].uses
-    values = ", ".join(f"{name}={getattr(spec, name)!r}" for name in fields if name in uses)
+    fields = ("amount", *(knob.name for knob in METHODS[spec.method].knobs))
+    values = ", ".join(f"{name}={getattr(spec, name)!r}" for name in fields)
     method = f"{spec.method}({values})"
     return f"custom_from_mask: {method}, by hand {spec.by_hand}" if spec.by_hand else method
 

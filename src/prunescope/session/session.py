@@ -15,16 +15,10 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from prunescope.core.counting import count_true
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import (
-    ChannelNorms,
-    Preview,
-    count_true,
-    make_preview,
-    rank_tensor,
-    rank_together,
-    tensor_norms,
-)
+from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
+from prunescope.core.scores import ChannelNorms
 from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
@@ -200,7 +194,7 @@ class Session:
         key = (ranked, spec.method, *(getattr(spec, name) for name in sorted(used)))
         if place not in self._rankings or self._rankings[place][0] != key:
             self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
-            self._rankings[place] = (key, rank_together(spec, pool) if pool else rank_tensor(spec, tensor))
+            self._rankings[place] = (key, rank(spec, pool or [tensor]))
         return self._rankings[place][1]
 
     def _cached_norms(self, spec: PruneSpec, tensor: PrunableTensor, place: int) -> ChannelNorms:

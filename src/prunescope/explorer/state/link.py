@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from prunescope.core.channels import channels_text, parse_channels
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
+from prunescope.core.knobs import KNOBS, link_text, parse_amount
+from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import spec_of, step_values
 from prunescope.figures import VIEW_CHOICES, View
@@ -62,7 +63,7 @@ def to_query(snapshot: Snapshot) -> str:
     """
     spec = snapshot.preview.spec
     values: dict[str, str] = {"model": snapshot.model}
-    values |= {name: _text(getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
+    values |= {name: _text(name, getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
     values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
     if snapshot.history.done:
         values["steps"] = _json(_step_values(snapshot.history))
@@ -101,8 +102,8 @@ def _view_text(view: View) -> str:
     return ",".join(f"{name}:{value}" for name, value in vars(view).items() if value != usual[name])
 
 
-def _text(value: object) -> str:
-    return repr(value) if isinstance(value, float) and math.isfinite(value) else str(value)
+def _text(name: str, value: object) -> str:
+    return KNOBS[name].text(value) if name in KNOBS else link_text(value)
 
 
 def from_query(query: str) -> Link:
@@ -159,28 +160,8 @@ def _name(_parameter: str, text: str) -> str:
     return text
 
 
-def _whole(parameter: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise RequestError(parameter, f"`{parameter}` must be a whole number, got {text[:40]!r}.") from None
-
-
-def _amount(parameter: str, text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise RequestError(
-            parameter, f"`amount` must be a float in [0, 1] or a count ≥ 0, got {text[:40]!r}."
-        ) from None
-
-
-def _order(_parameter: str, text: str) -> object:
-    return parse_norm(text)
+def _knob(name: str, text: str) -> Any:
+    return KNOBS[name].reads(text)
 
 
 def _view(parameter: str, text: str) -> View:
@@ -198,14 +179,12 @@ def _comparing(parameter: str, text: str) -> Comparing:
     return Comparing(Choice.of(sides[0]), None if sides[1] is None else Choice.of(sides[1]), shown=True)
 
 
-_READ = {
+_READ: Mapping[str, Callable[[str, str], Any]] = {
     "model": _name,
     "layer": _name,
     "method": _name,
-    "amount": _amount,
-    "n": _order,
-    "dim": _whole,
-    "seed": _whole,
+    "amount": lambda _name, text: parse_amount(text),
+    **dict.fromkeys(KNOBS, _knob),
     **dict.fromkeys(BY_HAND, parse_channels),
     "view": _view,
     "compare": _comparing,
