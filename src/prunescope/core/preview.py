@@ -18,7 +18,8 @@ from prunescope.core.spec import METHODS, Method, PruneSpec, Resolved, unit_name
 from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Ranking, channel_norms, units_to_prune
 from prunescope.prune._kernels.streaming import NarrowScores
-from prunescope.prune.scores import is_float8, widened
+from prunescope.prune.masking import is_float8
+from prunescope.prune.scores import widened
 
 AT_ONCE = 1 << 20
 """Weights that are looked at at a time. A tensor of more, read from a file, has its scores held nowhere."""

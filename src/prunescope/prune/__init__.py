@@ -5,6 +5,8 @@ masks for the same seed, same parameters, buffers, hooks and ``state_dict`` keys
 a ranking: it scores units (elements, or channels along ``dim``), and the k lowest go.
 """
 
+from __future__ import annotations
+
 from prunescope.prune.base import BasePruningMethod, PruningContainer
 from prunescope.prune.checkpoint import load_pruned_state_dict
 from prunescope.prune.errors import MissingPruningError, NormError, ParameterError, ShapeError
