@@ -21,6 +21,7 @@ from prunescope.prune.functions import (
     remove,
 )
 from prunescope.prune.global_ import global_unstructured
+from prunescope.prune.grouped import GroupedUnstructured, GroupRanking, grouped_unstructured, pattern_breaks
 from prunescope.prune.methods import (
     CustomFromMask,
     Identity,
@@ -43,6 +44,8 @@ from prunescope.prune.validation import (
 __all__ = [
     "BasePruningMethod",
     "CustomFromMask",
+    "GroupRanking",
+    "GroupedUnstructured",
     "Identity",
     "L1Unstructured",
     "LnStructured",
@@ -64,11 +67,13 @@ __all__ = [
     "channel_norms",
     "custom_from_mask",
     "global_unstructured",
+    "grouped_unstructured",
     "identity",
     "is_pruned",
     "l1_unstructured",
     "ln_structured",
     "load_pruned_state_dict",
+    "pattern_breaks",
     "random_structured",
     "random_unstructured",
     "remove",
