@@ -1,5 +1,7 @@
 """The methods: each a score for every unit; the lowest go."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,12 +13,12 @@ from prunescope.prune._kernels.memory import fresh
 from prunescope.prune._kernels.partition import Scores, write_lowest
 from prunescope.prune._kernels.streaming import NarrowScores, UnheldRanking
 from prunescope.prune._kernels.units import candidate_units, spread
-from prunescope.prune.attach import is_soft
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.compat import known_to_torch
 from prunescope.prune.errors import ShapeError
+from prunescope.prune.masking import is_float8, is_soft
 from prunescope.prune.ranked import RankedMethod, StructuredMethod
-from prunescope.prune.scores import Norm, channel_norms, is_float8, magnitudes, validate_norm
+from prunescope.prune.scores import Norm, channel_norms, magnitudes, validate_norm
 from prunescope.prune.selection import Ranking, validate_amount
 
 
@@ -66,7 +68,8 @@ class RandomUnstructured(RankedMethod):
         """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, generator=generator)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the generator, which is spent."""
         self.generator = None
 
 
@@ -183,7 +186,8 @@ class RandomStructured(StructuredMethod):
         """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, dim=dim, generator=generator)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the generator, which is spent."""
         self.generator = None
 
 
@@ -301,7 +305,7 @@ class CustomFromMask(BasePruningMethod):
         self.origin: tuple[str, dict[str, object]] | None = None
 
     @classmethod
-    def handed_over(cls, origin: tuple[str, dict[str, object]]) -> "CustomFromMask":
+    def handed_over(cls, origin: tuple[str, dict[str, object]]) -> CustomFromMask:
         """Return the record of a mask that its module already holds, computed by ``origin``."""
         method = cls.__new__(cls)
         method.mask, method.origin = None, origin
@@ -338,7 +342,8 @@ class CustomFromMask(BasePruningMethod):
             raise ValueError("`mask` has been handed to the module that it was applied to")
         return self.mask
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the mask, which the module has now."""
         self.mask = None
 
 

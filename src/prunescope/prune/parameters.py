@@ -1,5 +1,7 @@
 """The module's side of pruning: where a parameter lies, its order, and how to take a change back."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any

@@ -5,6 +5,8 @@ such a layer is pruned its class is :class:`MaskedProjection`, which computes th
 it is read: never stale, with gradients of its own each time.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from torch import Tensor

@@ -1,5 +1,7 @@
 """A method as a score: what its units are, what they score; the lowest go."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,11 +13,10 @@ from torch import Tensor
 from prunescope.prune._kernels.memory import fresh
 from prunescope.prune._kernels.partition import Array
 from prunescope.prune._kernels.units import candidate_units, refuse_nan, write_channels
-from prunescope.prune.attach import scores_for
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.errors import ShapeError
-from prunescope.prune.masking import masked
-from prunescope.prune.scores import is_float8, validate_dim
+from prunescope.prune.masking import is_float8, masked
+from prunescope.prune.scores import scores_for, validate_dim
 from prunescope.prune.selection import Ranking, units_to_prune
 
 

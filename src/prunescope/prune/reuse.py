@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from prunescope.prune.masking import readable
+from prunescope.prune.masking import is_tracing, readable
 from prunescope.prune.parameters import MASK, ORIG
 
 
@@ -85,7 +85,7 @@ class Kept:
             and self._mask.holds(module._buffers.get(mask))
             and self._passes == _passes_with_gradients[0]
             and self._inference == torch.is_inference_mode_enabled()
-            and not torch.jit.is_tracing()
+            and not is_tracing()
         )
 
 
@@ -113,4 +113,8 @@ def _lasting(orig: Tensor, mask: Tensor) -> bool:
     if not orig.is_leaf or orig.grad is not None:
         return False
     # Other processes may write to shared memory at any time. CUDA's counts as shared, always.
-    return orig.device.type != "cpu" or not (orig.is_shared() or mask.is_shared())
+    return orig.device.type != "cpu" or not (_shared(orig) or _shared(mask))
+
+
+def _shared(t: Tensor) -> bool:
+    return bool(t.untyped_storage().is_shared())

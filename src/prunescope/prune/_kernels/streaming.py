@@ -1,5 +1,7 @@
 """A ranking of elements that holds no scores, for tensors that fill the memory."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 

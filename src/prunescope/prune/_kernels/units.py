@@ -1,5 +1,7 @@
 """Units one by one: which are left, their scores, and how a choice of them is written down."""
 
+from __future__ import annotations
+
 import math
 import warnings
 
