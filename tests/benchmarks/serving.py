@@ -27,8 +27,8 @@ from tests.support.visitor import Visitor
 
 HELLO = "import ipywidgets\nipywidgets.IntSlider(description='Hello')"
 WITHOUT_FORK = """
-import prunescope.serving.app as a, prunescope.serving.kernels as k
-a.can_fork = k.can_fork = lambda: False
+import prunescope.serving.app as a
+a.can_fork = lambda: False
 """
 READY = {"hello": "[role=slider]", "dashboard": ".ps-canvas canvas"}
 PAINTED = """() => [...document.querySelectorAll('canvas')].some(canvas => canvas.width && canvas.height

@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from hosts import Server, notebook, served, stand_in_command
 from tornado.httputil import HTTPHeaders
 
 from prunescope.serving.address import Listener
 from prunescope.serving.door import OwnNames, is_visit
+from tests.support.hosts import Server, notebook, served, stand_in_command
 
 PATHS = ["/", "/health", "/voila/static/voila.js", "/api/kernels/0-0-0-0-0", "/voila/query/0-0-0-0-0", "/x"]
 FOREIGN = [

@@ -287,6 +287,9 @@ class Server:
         self.process.send_signal(by)
         try:
             code = self.process.wait(TIMEOUT_S)
+            late = time.monotonic() + 5  # Killed processes are buried when the machine comes to it.
+            while any(map(lives, children)) and time.monotonic() < late:
+                pass
         finally:
             left = [child for child in children if lives(child)]
             for process in (self.process, *left):

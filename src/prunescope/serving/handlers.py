@@ -27,6 +27,10 @@ NO_SUCH_COMM = re.compile(r"^No such comm: .*\n?", re.MULTILINE)
 """What ipykernel prints at each page: it looks a comm up in one thread before another has opened it."""
 
 
+MOST_LINES = 8
+"""Of a session. A page has one, and another where its network has come back before the first was missed."""
+
+
 class _Ours:
     """A handler that knows the sessions."""
 
@@ -153,9 +157,19 @@ class Channels(_Ours, KernelWebsocketHandler):
         """Refuse a page whose session has ended, and forget one that has left before its line was up."""
         if self.kernel_id not in self.sessions:
             raise web.HTTPError(404, "no such session")
+        if self.sessions.lines(self.kernel_id) >= MOST_LINES:
+            raise web.HTTPError(429, "this session has as many lines as it may have")
         spoken = self.request.headers.get("Sec-WebSocket-Protocol", "")
         if PROTOCOL not in map(str.strip, spoken.split(",")):
             raise web.HTTPError(400, "pages speak another protocol")
+        self.sessions.connect(self.kernel_id, self)
+        try:
+            await self._until_up()
+        except BaseException:
+            self.sessions.disconnect(self.kernel_id, self)
+            raise
+
+    async def _until_up(self) -> None:
         # Jupyter would wait for a minute on a kernel that has died.
         up = asyncio.ensure_future(super().pre_get())  # type: ignore[no-untyped-call]
         over = asyncio.ensure_future(self.sessions.until_end(self.kernel_id))
@@ -177,7 +191,6 @@ class Channels(_Ours, KernelWebsocketHandler):
 
     async def open(self, kernel_id: str) -> None:
         """Start to talk."""
-        self.sessions.connect(kernel_id, self)
         await super().open(kernel_id)  # type: ignore[no-untyped-call]
 
     def on_message(self, ws_message: str | bytes) -> None:
