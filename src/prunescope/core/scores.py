@@ -17,7 +17,8 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import channel_norms
 from prunescope.prune._kernels.blocks import memory_of, widened_into
 from prunescope.prune._kernels.streaming import NarrowScores
-from prunescope.prune.scores import is_float8, widened
+from prunescope.prune.masking import is_float8
+from prunescope.prune.scores import widened
 
 Take = Callable[[Tensor], Tensor]
 """Takes a part of a tensor of the weight's shape, such as the rows in sight, as a view or a copy."""

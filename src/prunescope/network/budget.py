@@ -80,7 +80,7 @@ class _Program:
     @property
     def most(self) -> int:
         """Return the last budget."""
-        return self.options.shape[1] - 1
+        return int(self.options.shape[1]) - 1
 
 
 class Budget:

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunescope.core.counting import count_true
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import count_true, mask_so_far, rank_tensor
+from prunescope.core.preview import rank
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
-from prunescope.core.tensor import PrunableTensor
+from prunescope.core.tensor import PrunableTensor, mask_so_far
 from prunescope.prune import Ranking
 from prunescope.prune.masking import where_kept
 from prunescope.session import Session
@@ -67,7 +68,7 @@ class Layer:
             RequestError: Its scores are not finite, or its file cannot be read.
         """
         try:
-            return rank_tensor(self.spec, self.tensor)
+            return rank(self.spec, [self.tensor])
         except ValueError as error:
             raise RequestError("layer", _unranked(self.name, error)) from error
 
