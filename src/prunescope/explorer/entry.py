@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.core.errors import RequestError
@@ -33,6 +33,10 @@ def explore(
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
     example: Any = None,
+    max_examples: int | None = None,
+    loss: Callable[[Any, Tensor], Tensor] | None = None,
+    metric: Callable[[Any, Tensor], object] | None = None,
+    train: Any = None,
     **spec: Any,
 ) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
@@ -42,13 +46,20 @@ def explore(
             or ``.ckpt`` file, or a folder as model hubs lay it out. Read, never written; nothing in a file is
             run. None opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
-            shape ``(N,)`` holding class indices.
+            shape ``(N,)`` holding class indices, used whole. Or NumPy arrays, a dict of tensors with
+            ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Nothing is trained on it.
         classes: Names of those classes, by index; None if they go by number.
         evaluate: A measure of your own in place of ``data``: a function that takes the model and returns a
             number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
             model in eval mode that has zeros in place of what is pruned, and not again before it returns.
         example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
             or a tuple of them. Operations are counted on it, and what pruned channels put out.
+        max_examples: How many examples are read of a loader, a dataset or batches, once and when they are
+            needed; None means 256.
+        loss: For ``data`` that is no classification, and for training: a function of the model's answer and
+            the targets, such as ``torch.nn.functional.mse_loss``.
+        metric: Likewise, not trained for: returns a number, or a dict of numbers by name.
+        train: What a pruned copy of the model may be fine-tuned on; whatever ``data`` may be.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
             ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
             ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
@@ -64,8 +75,18 @@ def explore(
         'output channels'
         >>> explorer.close()
     """
-    measures = {"data": data, "classes": classes, "evaluate": evaluate, "example": example}
-    given = [name for name, value in measures.items() if value is not None]
+    asked = {
+        "data": data,
+        "classes": classes,
+        "evaluate": evaluate,
+        "example": example,
+        "max_examples": max_examples,
+        "loss": loss,
+        "metric": metric,
+        "train": train,
+    }
+    measures = {name: value for name, value in asked.items() if value is not None}
+    given = list(measures)
     if model is None:
         if given:
             raise RequestError(given[0], f"`{given[0]}` goes with a model of your own: pass `model` too.")

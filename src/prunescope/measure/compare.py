@@ -201,7 +201,7 @@ def _measures(session: Session) -> frozenset[str]:
         "accuracy": source.data is not None,
         "numbers": network and source.evaluate is not None,
         "file": network,
-        "flops": source.inputs is not None,
+        "flops": source.has_inputs,
     }
     return frozenset(name for name, can in there.items() if can)
 

@@ -377,8 +377,10 @@ class Session:
         """
         return self._known.twin()
 
-    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy]:
+    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy | None]:
         """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
+
+        None comes while examples are read, once.
 
         Args:
             what: A preview, a variant, or None, as for `accuracy`.
@@ -390,10 +392,14 @@ class Session:
             return
         self._refuse_old(what)
         variant, start = self.variant(what), self._known.state()
-        for counted in self.twin().evaluate(*self.source.data, self.weights(variant)):
+        for _ in self.source.read():
+            yield None
+        data = self.source.pair
+        assert data is not None
+        for counted in self.twin().evaluate(*data, self.weights(variant)):
             if self._known.state() != start:
                 raise _changed("data")
-            if counted.total == len(self.source.data[1]):
+            if counted.total == len(data[1]):
                 self._known.remember(variant.key, start, counted)
             yield counted
 
@@ -404,9 +410,9 @@ class Session:
     def effect(self, what: Preview | Variant | None = None) -> Effect | None:
         """Return what a state of the model changes in its answers to the data, if both were measured."""
         before, after = self.known_accuracy(), self.known_accuracy(what)
-        if self.source.data is None or before is None or after is None:
+        if self.source.pair is None or before is None or after is None:
             return None
-        return Effect(*self.source.data, before, after, self.source.classes)
+        return Effect(*self.source.pair, before, after, self.source.classes)
 
     # The person's own measure.
 
