@@ -34,7 +34,7 @@ def chromium() -> str:
     return executable
 
 
-# Once in this folder, not once a session: while it lives, an event loop runs in this thread, and no other can.
+# Once in this folder, not in a session: while it lives, an event loop runs in this thread, and no other can.
 @pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator["Browser"]:
     """That Chromium, running without a window."""
