@@ -34,8 +34,8 @@ def chromium() -> str:
     return executable
 
 
-# Once a module, not once a session: while it lives, an event loop runs in this thread, and no other test can.
-@pytest.fixture(scope="module")
+# Once in this folder, not in a session: while it lives, an event loop runs in this thread, and no other can.
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator["Browser"]:
     """That Chromium, running without a window."""
     from playwright.sync_api import sync_playwright

@@ -12,9 +12,8 @@ SHAPE = (4096, 2048)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["F32", "BF16"])
-def test_ten_layers_are_explored_in_less_than_three_times_the_largest(tmp_path: Path, dtype: str) -> None:
+def test_ten_layers_are_explored_in_less_than_three_times_the_largest(tmp_path: Path) -> None:
     shapes = {f"model.layers.{i}.mlp.up_proj.weight": SHAPE for i in range(10)}
-    folder = sparse_folder(tmp_path / "big", shapes, shards=4, dtype=dtype)
+    folder = sparse_folder(tmp_path / "big", shapes, shards=4)
     found = measured(folder, "l1_unstructured")
-    assert found["peak"] < 3 * BYTES[dtype] * math.prod(SHAPE)
+    assert found["peak"] < 3 * BYTES["F32"] * math.prod(SHAPE)

@@ -192,21 +192,17 @@ VALUES = st.one_of(
         st.sampled_from([*CONTROLS, "view", "compare", "plans", "hide", "lock", "token", "x"]), VALUES
     )
 )
-def test_no_link_does_harm(values: dict[str, str]) -> None:
-    explorer = SHARED.setdefault("explorer", explore(network()))
-    problem = explorer.open_link(urlencode(values))
+def test_no_link_does_harm(shared: Explorer, values: dict[str, str]) -> None:
+    problem = shared.open_link(urlencode(values))
     assert problem is None or isinstance(problem, RequestError)
-    assert explorer.open_link(explorer.query) is None
+    assert shared.open_link(shared.query) is None
 
 
-SHARED: dict[str, Explorer] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def close_the_shared() -> Iterator[None]:
-    yield
-    for explorer in SHARED.values():
-        explorer.close()
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Explorer]:
+    explorer = explore(network())
+    yield explorer
+    explorer.close()
 
 
 def test_parameters_of_others_are_passed_over() -> None:

@@ -156,7 +156,7 @@ def test_a_bad_answer_is_one_sentence_and_the_picture_stays(answer: object, sent
         if good:
             return 1.0
         if isinstance(answer, BaseException):
-            raise answer
+            raise type(answer)(*answer.args)  # One that is raised has a traceback, and all that is in it.
         return answer
 
     explorer = explore(network(), evaluate=evaluate, amount=2)

@@ -27,8 +27,8 @@ class Ruler(anywidget.AnyWidget):
         others: What it says of further pictures, by the class of what they lie in.
     """
 
-    _esm = _HERE / "ruler.js"
-    _css = _HERE.parent / "explorer.css"
+    _esm = (_HERE / "ruler.js").read_text("utf-8")
+    _css = (_HERE.parent / "explorer.css").read_text("utf-8")
     width = traitlets.Int(0).tag(sync=True)
     panel_width = traitlets.Int(0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
