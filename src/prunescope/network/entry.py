@@ -19,6 +19,9 @@ from prunescope.network.table import SensitivityTable
 from prunescope.session import Session
 from prunescope.sources import checkpoint_source, module_source
 
+UNFELT = 0.5
+"""Seconds that one run of a chunk may take where nobody waits meanwhile."""
+
 
 def sensitivity(
     model: nn.Module | Path | str | Session,
@@ -69,7 +72,8 @@ def sensitivity(
     if session.source.data is None and session.source.evaluate is not None:
         bisection = Bisection(session, tolerance=tolerance, higher_is_better=higher_is_better, **asked)
         return last_table(bisection.tables(), progress, f"at most {bisection.most_calls} calls of evaluate")
-    return last_table(Survey(session, tolerance=tolerance, **asked).tables(), progress, "sensitivity")
+    survey = Survey(session, tolerance=tolerance, seconds=UNFELT, **asked)
+    return last_table(survey.tables(), progress, "sensitivity")
 
 
 def allocate(

@@ -92,6 +92,8 @@ class Survey:
         layers: Full parameter names; None means all tensors of two axes and more.
         tolerance: Stop a cell as soon as the 99 % interval of its drop is clear of this; None measures all.
         first: The layer to begin with; may be set anew at any time.
+        seconds: How long one run of a chunk may take: short where a person would feel it, long where nobody
+            waits meanwhile, since small chunks take longer in all.
 
     Raises:
         RequestError: There is no data, it is of one class, the model cannot be run on it, or a value is none.
@@ -116,8 +118,9 @@ class Survey:
         layers: Sequence[str] | None = None,
         tolerance: float | None = None,
         first: str = "",
+        seconds: float = RUN,
     ) -> None:
-        self.first, self.tolerance = first, tolerance
+        self.first, self.tolerance, self._run_seconds = first, tolerance, seconds
         self.amounts = checked_amounts(amounts)
         inputs, self._targets = _checked_data(session)
         self._order, self._front = choosing_order(len(self._targets))
@@ -220,7 +223,7 @@ class Survey:
         start = perf_counter()
         self._record(rows)
         each = (perf_counter() - start) / size
-        fitting = max(1, int(RUN / max(each, 1e-9)))
+        fitting = max(1, int(self._run_seconds / max(each, 1e-9)))
         yield
         return min(MOST_AT_ONCE, 1 << max(2, fitting.bit_length() - 1))
 
