@@ -33,6 +33,8 @@ def explore(
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
     example: Any = None,
+    importance_scores: Any = None,
+    loss: Callable[[Any, Any], Any] | None = None,
     **spec: Any,
 ) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
@@ -49,8 +51,13 @@ def explore(
             model in eval mode that has zeros in place of what is pruned, and not again before it returns.
         example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
             or a tuple of them. Operations are counted on it, and what pruned channels put out.
-        **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
-            ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
+        importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
+            a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it does
+            not cover.
+        loss: What the criteria take gradients of: a function of the model's answer and the targets; None is
+            the cross-entropy, mean over the batch.
+        **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``, ``criterion``;
+            and ``hide`` and ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
             ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
 
     Raises:
@@ -64,7 +71,10 @@ def explore(
         'output channels'
         >>> explorer.close()
     """
-    measures = {"data": data, "classes": classes, "evaluate": evaluate, "example": example}
+    measures = {
+        "data": data, "classes": classes, "evaluate": evaluate, "example": example,
+        "importance_scores": importance_scores, "loss": loss,
+    }  # fmt: skip
     given = [name for name, value in measures.items() if value is not None]
     if model is None:
         if given:
@@ -75,6 +85,8 @@ def explore(
             given[0], f"`{given[0]}` goes with a module: a checkpoint has weights, and cannot be run."
         )
     source = checkpoint_source(model) if isinstance(model, str | Path) else module_source(model, **measures)
+    if importance_scores is not None:
+        spec = {"criterion": "given", **spec}
     return Explorer(Catalogue({source.title: Entry(source.title, lambda: source)}), **spec)
 
 

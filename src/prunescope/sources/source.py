@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -38,6 +39,10 @@ class Source:
         classes: Names of the classes by index; empty where they go by number.
         evaluate: Measures the model in place of ``data``: takes it, and returns a number or a dict of numbers
             by name; or None.
+        importance_scores: The user's own scores: a tensor for the first layer, a dict by full name, or a
+            function of ``(module, name)``; or None.
+        loss: Takes what the model answers and the targets, and returns a number to take gradients of; None:
+            the cross-entropy.
     """
 
     model: nn.Module | Checkpoint
@@ -48,6 +53,8 @@ class Source:
     example: Inputs | None = None
     classes: Sequence[str] = ()
     evaluate: Callable[[nn.Module], object] | None = None
+    importance_scores: object = None
+    loss: Callable[[Any, Any], Tensor] | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...] | None:
@@ -86,6 +93,8 @@ def module_source(
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
     example: Inputs | None = None,
+    importance_scores: object = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> Source:
     """Return a source for a model in memory.
 
@@ -96,6 +105,9 @@ def module_source(
         classes: Names of the classes by index; None if they go by number.
         evaluate: Takes a model and returns a number or a dict of numbers by name; serves instead of ``data``.
         example: Where there is no ``data``, inputs to run the model on, of at least one example.
+        importance_scores: Scores of your own for the criterion ``"given"``: a tensor, a dict by full name, or
+            a function of ``(module, name)`` that returns one, or None for what it does not cover.
+        loss: Takes what the model answers and the targets; None: the cross-entropy, mean over the batch.
 
     Raises:
         RequestError: ``data`` is not such a pair, there are too few ``classes``, ``evaluate`` is no function,
@@ -118,7 +130,16 @@ def module_source(
     if example is not None and data is not None:
         raise RequestError("example", "`example` serves where there is no `data`: give one of them.")
     inputs = None if example is None else _checked_example(example)
-    return Source(model, type(model).__name__, checked, example=inputs, classes=names, evaluate=evaluate)
+    return Source(
+        model,
+        type(model).__name__,
+        checked,
+        example=inputs,
+        classes=names,
+        evaluate=evaluate,
+        importance_scores=importance_scores,
+        loss=loss,
+    )
 
 
 def _checked_example(example: object) -> tuple[Tensor, ...]:
