@@ -8,8 +8,8 @@ torch's; a row from outside brings a function that takes ``(module, name, amount
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prunescope import prune
 from prunescope.core.counting import AT_ONCE
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.knobs import KNOBS, Knob
 from prunescope.core.scores import ChannelNorms, Scores
 from prunescope.core.tensor import PrunableTensor, mask_so_far
@@ -37,11 +38,13 @@ class Context:
         spec: What is asked; ``amount`` plays no part.
         norms: The bars of the tensor on show.
         pool: The tensors that are ranked together, in order; empty unless the method pools.
+        importance: What torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked.
     """
 
     spec: PruneSpec
     norms: ChannelNorms
     pool: Sequence[PrunableTensor] = ()
+    importance: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,22 @@ ScoresOf = Callable[[PrunableTensor, Context], Scores]
 
 
 def magnitude_scores(tensor: PrunableTensor, context: Context) -> Scores:
-    """Return the magnitude of every weight."""
-    return Scores("magnitude |w|", "|w|", tensor, context.pool or (tensor,), context.spec.dim)
+    """Return the magnitude of every weight, or of the score that a criterion gives it."""
+    criterion, ranked = CRITERIA[context.spec.criterion], context.pool or (tensor,)
+    if not context.importance:
+        return Scores("magnitude |w|", "|w|", tensor, ranked, context.spec.dim)
+
+    def source(each: PrunableTensor) -> Tensor:
+        return context.importance[each.name]
+
+    return Scores(criterion.label, criterion.symbol, tensor, ranked, context.spec.dim, source=source)
 
 
 def norm_scores(tensor: PrunableTensor, context: Context) -> Scores:
     """Return the norm of every channel."""
-    norms = context.norms
-    return Scores(norms.label, "norm", tensor, (tensor,), context.spec.dim, norms.now)
+    norms, own = context.norms, bool(context.importance) and CRITERIA[context.spec.criterion].channel_scores
+    symbol = CRITERIA[context.spec.criterion].symbol if own else "norm"
+    return Scores(norms.label, symbol, tensor, (tensor,), context.spec.dim, norms.now)
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class Method:
         function: The function that prunes a module's parameter by it; None: code carries the mask itself.
         pools: The class of method that `prune.global_unstructured` is given, where the weights of all
             tensors of two axes and more are ranked together; None: a tensor is ranked alone.
+        takes_scores: Whether its function takes ``importance_scores=``, so that a criterion can be chosen.
         counterpart: Key of the method it is compared with at first; "": the random one of its units.
     """
 
@@ -99,6 +111,7 @@ class Method:
     structured: bool = False
     function: Callable[..., Any] | None = field(default=None, repr=False)
     pools: type[prune.BasePruningMethod] | None = None
+    takes_scores: bool = False
     counterpart: str = ""
 
     @property
@@ -109,7 +122,8 @@ class Method:
     @property
     def uses(self) -> frozenset[str]:
         """Return the fields of `PruneSpec` that the method reads."""
-        return frozenset({"amount", *(knob.name for knob in self.knobs)})
+        criterion = {"criterion"} if self.takes_scores else set()
+        return frozenset({"amount", *(knob.name for knob in self.knobs)} | criterion)
 
     @property
     def against(self) -> str:
@@ -122,22 +136,39 @@ class Method:
             return tensor.axis(dim)
         return "weights of the model" if self.pooled else "weights"
 
-    def rank(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> Ranking:
+    def called(self, spec: PruneSpec) -> PruneSpec:
+        """Return ``spec`` as the function is called: where channels have scores of their own, ``n`` is inf.
+
+        Such a score stands at all weights of its channel, and the L∞ norm of those is the score to the bit.
+        """
+        own = self.takes_scores and self.structured and CRITERIA[spec.criterion].channel_scores
+        return replace(spec, n=math.inf) if own else spec
+
+    def rank(
+        self,
+        spec: PruneSpec,
+        tensors: Sequence[PrunableTensor],
+        importance: Mapping[str, Tensor] | None = None,
+    ) -> Ranking:
         """Return the units of ``tensors`` in the order in which they are pruned.
 
         Args:
             spec: What is asked; ``amount`` plays no part.
             tensors: One tensor; all that are ranked together, if the method pools.
+            importance: Scores in place of the weights, by tensor; None or empty: the weights.
 
         Raises:
             ValueError: The scores cannot be ranked.
         """
-        method = self.build(spec)
+        method, scores = self.build(self.called(spec)), importance or {}
         if self.pooled:
-            flat = torch.cat([tensor.effective.reshape(-1) for tensor in tensors])
+            parts = (scores[each.name] if scores else each.effective for each in tensors)
+            flat = torch.cat([part.reshape(-1) for part in parts])
             kept = torch.cat([mask_so_far(tensor).reshape(-1) for tensor in tensors])
             return method.rank(flat, default_mask=None if kept.all() else kept)
         (tensor,) = tensors
+        if scores:
+            return method.rank(tensor.effective, tensor.default_mask, scores[tensor.name])
         if tensor.in_memory or math.prod(tensor.shape) < AT_ONCE:
             return method.rank(tensor.effective, default_mask=tensor.default_mask)
         return method.rank_unheld(tensor.weight, default_mask=tensor.default_mask)
@@ -148,19 +179,30 @@ class Method:
         threshold = None if self.scores is None else ranking.threshold(pruned)
         return Selection(ranking.mask(pruned), pruned, threshold)
 
-    def carry_out(self, places: Sequence[Place], spec: PruneSpec) -> None:
+    def carry_out(
+        self, places: Mapping[str, Place], spec: PruneSpec, importance: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Prune the parameters at ``places`` in place, by the function a person would call.
+
+        Args:
+            places: Where the tensors are, by name.
+            spec: What is asked.
+            importance: Scores in place of the weights, by tensor; None or empty: the weights.
 
         Raises:
             ValueError, TypeError, RuntimeError: The function refuses.
         """
         if self.pools is not None:
-            prune.global_unstructured(places, self.pools, amount=spec.amount)
+            scores = {places[name]: values for name, values in (importance or {}).items()}
+            prune.global_unstructured(places.values(), self.pools, scores or None, amount=spec.amount)
             return
         if self.function is None:
             raise TypeError(f"{self.title} has no function to call")
-        knobs = {knob.takes: knob.argument(getattr(spec, knob.name)) for knob in self.knobs}
-        (place,) = places
+        called = self.called(spec)
+        knobs = {knob.takes: knob.argument(getattr(called, knob.name)) for knob in self.knobs}
+        ((name, place),) = places.items()
+        if importance:
+            knobs["importance_scores"] = importance[name]
         self.function(*place, amount=spec.amount, **knobs)
 
 
@@ -173,6 +215,7 @@ METHODS: dict[str, Method] = {
             lambda spec: prune.L1Unstructured(spec.amount),
             magnitude_scores,
             function=prune.l1_unstructured,
+            takes_scores=True,
         ),
         Method(
             "random_unstructured",
@@ -190,6 +233,7 @@ METHODS: dict[str, Method] = {
             (KNOBS["n"], KNOBS["dim"]),
             structured=True,
             function=prune.ln_structured,
+            takes_scores=True,
         ),
         Method(
             "random_structured",
@@ -208,6 +252,7 @@ METHODS: dict[str, Method] = {
             lambda spec: prune.L1Unstructured(spec.amount),
             magnitude_scores,
             pools=prune.L1Unstructured,
+            takes_scores=True,
         ),
     )
 }

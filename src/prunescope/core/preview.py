@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prunescope.core.channels import state_of, turned, with_hand
 from prunescope.core.counting import count_true, kept_of_channels
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.methods import METHODS, Context, Method
 from prunescope.core.scores import ChannelNorms, Scores, Take, wide
 from prunescope.core.spec import PruneSpec, Resolved
@@ -33,6 +34,7 @@ class Preview:
         pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``, those by hand included.
         threshold: Highest score that goes; None when nothing goes or scores are random.
         chosen: The mask as the method alone chooses it; ``mask`` itself if nothing is done by hand.
+        importance: The scores that a criterion gave its tensors, by name; empty where weights are ranked.
         scores: What the method ranks by; None where it draws at random, which is not worth looking at.
         masks: The mask of every tensor the step prunes: this one, or all that are ranked together.
         pruned_before: How many weights of those tensors earlier steps had pruned.
@@ -47,6 +49,7 @@ class Preview:
     threshold: float | None
     chosen: Tensor = field(repr=False)
     scores: Scores | None = field(default=None, repr=False)
+    importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     masks: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     pruned_before: int = 0
 
@@ -169,6 +172,7 @@ def make_preview(
     ranking: Ranking,
     norms: ChannelNorms,
     pool: Sequence[PrunableTensor] = (),
+    importance: Mapping[str, Tensor] | None = None,
 ) -> Preview:
     """Return what ``resolved`` does to ``tensor``, by selection from a ranking made before.
 
@@ -178,9 +182,10 @@ def make_preview(
         ranking: Its units in the order the method prunes them.
         norms: Its channel norms along ``resolved.spec.dim``.
         pool: The tensors that were ranked together, in that order, by a method that ranks the whole model.
+        importance: The scores that were ranked in place of the weights, by tensor; None: the weights were.
     """
     spec = resolved.spec
-    method = METHODS[spec.method]
+    method, scored = METHODS[spec.method], importance or {}
     selection = method.select(ranking, spec.amount)
     masks = _split(selection.mask, pool) if pool else {tensor.name: selection.mask}
     chosen = masks[tensor.name] if tensor.name in masks else mask_so_far(tensor)
@@ -196,7 +201,8 @@ def make_preview(
         pruned_units=selection.pruned_units + _kept_units(spec, chosen) - _kept_units(spec, mask),
         threshold=selection.threshold,
         chosen=chosen,
-        scores=None if method.scores is None else method.scores(tensor, Context(spec, norms, pool)),
+        scores=None if method.scores is None else method.scores(tensor, Context(spec, norms, pool, scored)),
+        importance=scored,
         masks=masks,
         pruned_before=sum(_pruned_so_far(each) for each in pool or (tensor,)),
     )
@@ -238,15 +244,30 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
     return make_preview(resolved, tensor, rank(resolved.spec, [tensor]), tensor_norms(resolved.spec, tensor))
 
 
-def rank(spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> Ranking:
+def rank(
+    spec: PruneSpec, tensors: Sequence[PrunableTensor], importance: Mapping[str, Tensor] | None = None
+) -> Ranking:
     """Return the units of ``tensors`` in the order the method prunes them; ``amount`` plays no part."""
-    return METHODS[spec.method].rank(spec, tensors)
+    return METHODS[spec.method].rank(spec, tensors, importance)
 
 
-def tensor_norms(spec: PruneSpec, tensor: PrunableTensor) -> ChannelNorms:
-    """Return the Ln norm of each channel of ``tensor`` along ``spec.dim``."""
-    unpruned, label = channel_norms(tensor.weight, n=spec.n, dim=spec.dim), norm_name(spec.n)
+def tensor_norms(spec: PruneSpec, tensor: PrunableTensor, scores: Tensor | None = None) -> ChannelNorms:
+    """Return a number for each channel along ``spec.dim``: the Ln norm of its weights, or of their scores.
+
+    Args:
+        spec: Whose method, criterion, ``n`` and ``dim`` are meant.
+        tensor: The tensor.
+        scores: What a criterion has scored its weights; None: the weights are ranked.
+    """
+    called, criterion = METHODS[spec.method].called(spec), CRITERIA[spec.criterion]
+    values, label = (tensor.weight, "") if scores is None else (scores, criterion.label)
+    n = called.n if scores is not None else spec.n
+    if not label:
+        label = norm_name(n)
+    elif called.n == spec.n:
+        label = f"{norm_name(n)} of {label}"
+    unpruned = channel_norms(values, n=n, dim=spec.dim)
     if tensor.default_mask is None:
         return ChannelNorms(unpruned, unpruned, label)
-    now = channel_norms(tensor.weight, n=spec.n, dim=spec.dim, mask=tensor.default_mask)
+    now = channel_norms(values, n=n, dim=spec.dim, mask=tensor.default_mask)
     return ChannelNorms(now, unpruned, label)

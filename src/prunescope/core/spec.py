@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
 from prunescope.core.knobs import parse_norm, parse_seed, plain_number, sentence
 from prunescope.core.methods import METHODS, Method
@@ -34,6 +35,7 @@ class PruneSpec:
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         dim: Axis that numbers the channels.
         seed: Seed of the random methods, ``0 <= seed < 2**53``.
+        criterion: What counts as unimportant: a key of `prunescope.core.criteria.CRITERIA`.
         keep_channels: Channels along ``dim`` that are left as they are, by hand, whatever the method says.
         prune_channels: Channels along ``dim`` that are pruned whole, by hand.
 
@@ -50,6 +52,7 @@ class PruneSpec:
     n: Norm = 2
     dim: int = 0
     seed: int = 0
+    criterion: str = WEIGHT
     keep_channels: tuple[int, ...] = ()
     prune_channels: tuple[int, ...] = ()
 
@@ -163,6 +166,7 @@ def resolve(
     dim = _dim(wanted, tensor, asked, notes)
     n = _norm(wanted, tensor, dim, asked, notes)
     seed = parse_seed(wanted.seed)
+    criterion = parse_criterion(wanted.criterion)
     units = tensor.units(dim if method.structured else None)
     if method.pooled and pool_units is not None:
         units = pool_units
@@ -170,7 +174,7 @@ def resolve(
     if "amount" not in asked:
         wanted = replace(wanted, amount=_fitting_count(wanted.amount, name, units, previous_units, notes))
     amount = _amount(wanted.amount, name, units)
-    spec = replace(wanted, amount=amount, n=n, dim=dim, seed=seed).parsed()
+    spec = replace(wanted, amount=amount, n=n, dim=dim, seed=seed, criterion=criterion).parsed()
     _check_channels(spec, tensor)
     return Resolved(spec, units, notes)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,13 @@ def apply_pruning(model):
     """Prune a fresh copy of the model in place, and return it."""
 '''
 
+_WITH_SCORES = '''
+
+def apply_pruning(model, scores="scores.safetensors"):
+    """Prune a fresh copy of the model in place by the scores in a file, and return it."""
+    scores = load_file(scores)
+'''
+
 
 def code(session: Session, *, engine: str = "torch") -> str:
     """Return a script whose ``apply_pruning(model)`` prunes a fresh copy of the model as the steps did.
@@ -64,24 +71,28 @@ def code(session: Session, *, engine: str = "torch") -> str:
     imports += sorted({line for step in done for line in _imports(step)})
     if packed:
         imports = ["import base64", "import math", "import zlib", "", "import numpy as np", *imports]
+    definition = _DEFINITION
+    if any("scores[" in block for block in blocks):
+        imports.append("from safetensors.torch import load_file")
+        definition = _WITH_SCORES
     lines = [line for block in blocks for line in block.splitlines()]
     body = "\n".join(f"    {line}" for line in [*lines, "return model"])
     start = "\n".join(imports) + (_UNPACK if packed else "\n")
-    return f"{start}{_DEFINITION}{body}\n"
+    return f"{start}{definition}{body}\n"
 
 
 def _block(model: nn.Module, step: Step, number: int, engine: str) -> str:
     """Return the code of one step, having carried it out on ``model``."""
     comment = f"# Step {number}: {step.effect}."
-    call = _call(step, engine)
-    if not _does(call, model, step, engine):
+    call = _call(step, engine, number)
+    if not _does(call, model, step, engine, scores_of(step, number)):
         reason = "# torch's own call gives another mask here (ties, or an error), so this is the mask itself."
         call = f"{reason}\n{_masks(step)}"
         _put(model, step)
     return f"{comment}\n{call}"
 
 
-def _call(step: Step, engine: str) -> str:
+def _call(step: Step, engine: str, number: int) -> str:
     spec = step.spec
     if isinstance(spec, Silence):
         return _masking(spec)
@@ -91,7 +102,7 @@ def _call(step: Step, engine: str) -> str:
     if method.pools is not None:
         return (
             f"prune.global_unstructured(\n    [\n{_pairs(step.masks, 8)}    ],\n"
-            f"    {_name_of(method.pools)},\n    amount={spec.amount!r},\n)"
+            f"    {_name_of(method.pools)},\n{_all_scores(step, number)}    amount={spec.amount!r},\n)"
         )
     assert method.function is not None
     ours = engine == "prunescope" or _room(method.function) is not None
@@ -99,7 +110,13 @@ def _call(step: Step, engine: str) -> str:
         line for knob in method.knobs if knob.around and not ours for line in knob.around(_of(spec, knob))
     ]
     knobs = [knob for knob in method.knobs if ours or not knob.around]
-    keywords = [f"amount={spec.amount!r}", *(f"{knob.takes}={knob.code(_of(spec, knob))}" for knob in knobs)]
+    called = method.called(spec)
+    keywords = [
+        f"amount={spec.amount!r}",
+        *(f"{knob.takes}={knob.code(_of(called, knob))}" for knob in knobs),
+    ]
+    if step.importance:
+        keywords.append(f"importance_scores=scores[{scores_key(number, spec.layer)!r}]")
     call = f"{_name_of(method.function)}({_pair(spec.layer)[1:-1]}, {', '.join(keywords)})"
     return "\n".join([*wraps, f"    {call}" if wraps else call])
 
@@ -127,6 +144,35 @@ def _imports(step: Step) -> list[str]:
     return [f"import {room}" for room in sorted(filter(None, rooms))]
 
 
+def _all_scores(step: Step, number: int) -> str:
+    """Return the line that gives `global_unstructured` the scores of a step, or ""."""
+    if not step.importance:
+        return ""
+    pairs = "".join(
+        f"        {_pair(name)}: scores[{scores_key(number, name)!r}],\n" for name in step.importance
+    )
+    return f"    importance_scores={{\n{pairs}    }},\n"
+
+
+def scores_key(number: int, name: str) -> str:
+    """Return what the scores of a tensor in step ``number`` are called in a file."""
+    return f"step {number}: {name}"
+
+
+def scores_of(step: Step, number: int) -> dict[str, Tensor]:
+    """Return the scores that step ``number`` ranked, as a file has them."""
+    return {
+        scores_key(number, name): values.detach().cpu().contiguous().clone()
+        for name, values in step.importance.items()
+    }
+
+
+def all_scores(session: Session) -> dict[str, Tensor]:
+    """Return the scores that the steps ranked in place of the weights; what code loads beside it."""
+    steps = enumerate(session.history.done, 1)
+    return {key: values for number, step in steps for key, values in scores_of(step, number).items()}
+
+
 def _masking(asked: Silence) -> str:
     """Return the code that masks entries, a loop for all parameters of which it is the same ones."""
     names: dict[tuple[int, ...], list[str]] = {}
@@ -150,9 +196,9 @@ def _pair(name: str) -> str:
     return f"({f'model.get_submodule({prefix!r})' if prefix else 'model'}, {own!r})"
 
 
-def _does(call: str, model: nn.Module, step: Step, engine: str) -> bool:
+def _does(call: str, model: nn.Module, step: Step, engine: str, scores: Mapping[str, Tensor]) -> bool:
     """Return whether ``call`` gives the step's masks; it is carried out on ``model``."""
-    names: dict[str, Any] = {"torch": torch, "model": model}
+    names: dict[str, Any] = {"torch": torch, "model": model, "scores": scores}
     exec(f"import {ENGINES[engine]} as prune", names)
     try:
         exec("\n".join([*_imports(step), call]), names)

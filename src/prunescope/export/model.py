@@ -34,7 +34,7 @@ def carry_out(model: nn.Module, step: Step) -> None:
             prune.custom_from_mask(*place(model, name), mask)
         return
     names = step.masks if METHODS[spec.method].pooled else [spec.layer]
-    METHODS[spec.method].carry_out([place(model, name) for name in names], spec)
+    METHODS[spec.method].carry_out({name: place(model, name) for name in names}, spec, step.importance)
 
 
 def has_call(spec: PruneSpec | Silence) -> TypeGuard[PruneSpec]:

@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm
 from prunescope.core.tensor import mask_so_far
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops
+from prunescope.measure.importance import scored_preview
 from prunescope.prune import Norm
 from prunescope.session import Session
 from prunescope.session.history import History, Variant, call_text
@@ -31,6 +33,7 @@ class Choice:
         n: Order of the norm.
         dim: Axis that numbers the channels.
         seed: Seed of a random method.
+        criterion: What counts as unimportant.
         plan: Name of a kept plan; "" is the model as it was given. The other fields then have no say.
 
     Example:
@@ -42,6 +45,7 @@ class Choice:
     n: Norm | None = None
     dim: int | None = None
     seed: int | None = None
+    criterion: str | None = None
     plan: str | None = None
 
     @property
@@ -61,11 +65,13 @@ class Choice:
 
         Example:
             >>> Choice.of("gentle"), Choice.of({"n": 1}).n
-            (Choice(method=None, n=None, dim=None, seed=None, plan='gentle'), 1)
+            (Choice(method=None, n=None, dim=None, seed=None, criterion=None, plan='gentle'), 1)
         """
         if isinstance(what, Choice):
             return what
         if isinstance(what, str):
+            if what in CRITERIA:
+                return cls(criterion=what)
             return cls(method=what) if what in METHODS else cls(plan=what)
         if not isinstance(what, Mapping) or not set(what) <= set(cls.__dataclass_fields__):
             allowed = ", ".join(cls.__dataclass_fields__)
@@ -132,7 +138,8 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
         return shown  # With what is by hand; another method is shown as it is.
     spec = replace(shown.spec, keep_channels=(), prune_channels=(), **choice.values)
     nothing = session.resolve(replace(spec, amount=0.0))
-    return session.preview(session.resolve(replace(nothing.spec, amount=_same_amount(shown, nothing))), place)
+    same = replace(nothing.spec, amount=_same_amount(shown, nothing))
+    return scored_preview(session, session.resolve(same), place)
 
 
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
@@ -265,7 +272,7 @@ _MEASURE: Mapping[str, Callable[[Session, Variant, int | None], Iterator[dict[st
 def _state(session: Session, what: PruneSpec | Preview | History, place: int) -> Preview | History:
     if not isinstance(what, PruneSpec):
         return what
-    return session.preview(session.resolve(what, frozenset(FIELDS)), place)
+    return scored_preview(session, session.resolve(what, frozenset(FIELDS)), place)
 
 
 def _side(session: Session, state: Preview | History, title: str, shown: Preview) -> Side:
@@ -290,7 +297,7 @@ def _titles(session: Session, states: list[Preview | History]) -> list[str]:
     a, b = states
     if not isinstance(a, Preview) or not isinstance(b, Preview) or titles[0] != titles[1]:
         return titles
-    uses = [*(knob.name for knob in a.method.knobs), "amount"]
+    uses = [*(knob.name for knob in a.method.knobs), "criterion", "amount"]
     apart = [name for name in uses if getattr(a.spec, name) != getattr(b.spec, name)]
     return [
         ", ".join([title, *(f"{name}={getattr(state.spec, name)!r}" for name in apart)])

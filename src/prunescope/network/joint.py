@@ -73,10 +73,10 @@ def measuring(
     Raises:
         RequestError: It cannot be measured.
     """
-    if session.source.data is None:
+    if session.source.pair is None:
         yield _by_function(session, masks, higher_is_better)
         return
-    targets = session.source.data[1].cpu()
+    targets = session.source.pair[1].cpu()
     order, front = choosing_order(len(targets))
     dense = yield from _answers(session, session.applied.masks)
     pruned = yield from _answers(session, {**session.applied.masks, **masks})
@@ -99,12 +99,12 @@ def measuring(
 
 def _answers(session: Session, masks: Mapping[str, Tensor]) -> Generator[None, None, Tensor]:
     """Return the answers to all examples, batch by batch."""
-    assert session.source.data is not None
+    assert session.source.pair is not None
     if not masks and (known := session.known_accuracy()) is not None and known.answers is not None:
         return known.answers
     weights = {name: _masked(session, name, mask) for name, mask in masks.items()}
     answers = torch.empty(0)
-    for accuracy in session.twin().evaluate(*session.source.data, weights):
+    for accuracy in session.twin().evaluate(*session.source.pair, weights):
         if accuracy.answers is not None:
             answers = accuracy.answers
         yield

@@ -299,7 +299,7 @@ def checked_amounts(amounts: Sequence[float]) -> tuple[float, ...]:
 
 
 def _checked_data(session: Session) -> tuple[tuple[Tensor, ...], Tensor]:
-    data, inputs = session.source.data, session.source.inputs
+    data, inputs = session.source.pair, session.source.inputs
     if data is None or inputs is None:
         raise RequestError("data", "`data` must be given to measure sensitivity: held-out (inputs, targets).")
     if bool((data[1] == data[1][0]).all()):

@@ -7,15 +7,16 @@ pruned tensors passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunescope.core.counting import count_true
+from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
 from prunescope.core.scores import ChannelNorms
@@ -152,7 +153,71 @@ class Session:
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
         pooled = method is not None and method.pooled
         units = sum(each.units(None) for each in self.pool()) if pooled else None
-        return resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
+        resolved = resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
+        reason = self.unscored(resolved.spec)
+        if not reason:
+            return resolved
+        if asked & {"criterion"}:
+            raise RequestError("criterion", reason)
+        notes = {**resolved.notes, "criterion": f"`criterion` is weight again. {reason}"}
+        return replace(resolved, spec=replace(resolved.spec, criterion=WEIGHT), notes=notes)
+
+    # Criteria: their scores come from `prunescope.measure.importance`.
+
+    def unscored(self, spec: PruneSpec) -> str:
+        """Return why the criterion of ``spec`` has no scores for what it prunes, in a sentence; or "".
+
+        Where they are not computed yet, and could be, there is no reason.
+        """
+        criterion = CRITERIA[spec.criterion]
+        if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
+            return ""
+        source = self.source
+        reason = criterion.why_not(
+            runs=isinstance(source.model, nn.Module),
+            inputs=source.inputs is not None,
+            data=source.data is not None,
+            given=source.importance_scores is not None,
+        )
+        found = self.scored(spec.criterion)
+        if reason or found is None:
+            return reason
+        pool = self.pool() if METHODS[spec.method].pooled else [self.tensor(spec.layer)]
+        scores = (found.get(each.name, "is not scored") for each in pool)
+        why = next(
+            (
+                f"{each.name} {score}"
+                for each, score in zip(pool, scores, strict=True)
+                if isinstance(score, str)
+            ),
+            "",
+        )
+        return f"`criterion` {spec.criterion} has no scores here: {why}." if why else ""
+
+    def scored(self, criterion: str) -> Mapping[str, Importance | str] | None:
+        """Return the scores of a criterion by tensor, or why a tensor has none; None if not computed yet."""
+        return self.findings.get(("importance", criterion))
+
+    def give_scores(self, criterion: str, scores: Mapping[str, Importance | str]) -> None:
+        """Take in the scores of a criterion: by tensor, its scores or why it has none: ``"is not run"``.
+
+        They are forgotten once the model has changed.
+        """
+        self.findings["importance", criterion] = dict(scores)
+
+    def _scores(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Importance]:
+        """Return the scores that ``spec`` ranks; empty where it ranks the weights.
+
+        Raises:
+            RequestError: They are not computed yet, or there are none.
+        """
+        if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
+            return {}
+        reason, found = self.unscored(spec), self.scored(spec.criterion)
+        if reason or found is None:
+            waits = f"`criterion` {spec.criterion} waits for its scores: they are not computed yet."
+            raise RequestError("criterion", reason or waits)
+        return {each.name: score for each in tensors if isinstance(score := found[each.name], Importance)}
 
     def preview(self, resolved: Resolved, place: int = 0) -> Preview:
         """Return what ``resolved`` would do. Moving only ``amount`` re-selects from the last ranking.
@@ -167,10 +232,11 @@ class Session:
         spec = resolved.spec
         tensor = self.tensor(spec.layer)
         pool = self.pool() if METHODS[spec.method].pooled else []
+        importance = self._importance(spec, pool or [tensor])
         try:
             ranking = self._cached_ranking(spec, tensor, pool, place)
-            norms = self._cached_norms(spec, tensor, place)
-            return make_preview(resolved, tensor, ranking, norms, pool)
+            norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
+            return make_preview(resolved, tensor, ranking, norms, pool, importance)
         except ValueError as error:
             reason = str(error).rstrip(".")
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
@@ -189,20 +255,38 @@ class Session:
     def _cached_ranking(
         self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor], place: int = 0
     ) -> Ranking:
-        used = METHODS[spec.method].uses - {"amount"}
+        used, scores = METHODS[spec.method].uses - {"amount"}, self._scores(spec, pool or [tensor])
         ranked = tuple(self._key(each.name) for each in pool or [tensor])
-        key = (ranked, spec.method, *(getattr(spec, name) for name in sorted(used)))
+        key = (ranked, tuple(scores.values()), spec.method, *(getattr(spec, name) for name in sorted(used)))
         if place not in self._rankings or self._rankings[place][0] != key:
             self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
-            self._rankings[place] = (key, rank(spec, pool or [tensor]))
+            self._rankings[place] = (
+                key,
+                rank(spec, pool or [tensor], self._importance(spec, pool or [tensor])),
+            )
         return self._rankings[place][1]
 
-    def _cached_norms(self, spec: PruneSpec, tensor: PrunableTensor, place: int) -> ChannelNorms:
-        key = (self._key(tensor.name), spec.n, spec.dim)
+    def _cached_norms(
+        self, spec: PruneSpec, tensor: PrunableTensor, place: int, scores: Tensor | None
+    ) -> ChannelNorms:
+        scored = (
+            () if scores is None else (spec.criterion, spec.method, *self._scores(spec, [tensor]).values())
+        )
+        key = (self._key(tensor.name), spec.n, spec.dim, *scored)
         if place not in self._norms or self._norms[place][0] != key:
             known = (norms for other, norms in self._norms.values() if other == key)
-            self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor))
+            self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
         return self._norms[place][1]
+
+    def _importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
+        """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
+        scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
+        found = {}
+        for each in tensors if scores else ():
+            values = scores[each.name].scores(each.shape, spec.dim, structured=structured)
+            # torch gives a structured mask the dtype of the scores, and the weight with it.
+            found[each.name] = values.to(each.weight.dtype) if structured else values
+        return found
 
     # Steps.
 

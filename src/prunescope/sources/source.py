@@ -43,7 +43,10 @@ class Source:
         evaluate: Measures the model in place of ``data``: takes it, and returns a number or a dict of numbers
             by name; or None.
         train: What a pruned copy of the model may be trained on, or None.
-        loss: What such training makes small: takes scores and targets; None is cross-entropy.
+        importance_scores: The user's own scores: a tensor for the first layer, a dict by full name, or a
+            function of ``(module, name)``; or None.
+        loss: Takes what the model answers and the targets: what training makes small and criteria take the
+            gradients of; None is the cross-entropy.
     """
 
     model: nn.Module | Checkpoint
@@ -55,6 +58,7 @@ class Source:
     classes: Sequence[str] = ()
     evaluate: Callable[[nn.Module], object] | None = None
     train: Training | None = None
+    importance_scores: object = None
     loss: Callable[[Any, Tensor], Tensor] | None = None
 
     @property
@@ -129,6 +133,7 @@ def module_source(
     loss: Callable[[Any, Tensor], Tensor] | None = None,
     metric: Callable[[Any, Tensor], object] | None = None,
     train: Any = None,
+    importance_scores: object = None,
 ) -> Source:
     """Return a source for a model in memory.
 
@@ -142,9 +147,12 @@ def module_source(
         example: Where there is no ``data``, inputs to run the model on, of at least one example.
         max_examples: How many are read of a loader, a dataset or batches; a pair is used whole.
         loss: For what is no classification: takes the model's answer and the targets, and returns a number
-            that is smaller the better; measured on ``data``, and made small in training.
+            that is smaller the better; measured on ``data``, made small in training, and what criteria take
+            the gradients of. None is the cross-entropy, mean over the batch.
         metric: Likewise, a number that is not trained for, or a dict of numbers by name.
         train: What a pruned copy may be trained on; whatever ``data`` may be.
+        importance_scores: Scores of your own for the criterion ``"given"``: a tensor, a dict by full name, or
+            a function of ``(module, name)`` that returns one, or None for what it does not cover.
 
     Raises:
         RequestError: ``data`` is none of these, there are too few ``classes``, ``evaluate`` is no function,
@@ -179,6 +187,7 @@ def module_source(
         example=inputs,
         classes=names,
         evaluate=evaluate,
+        importance_scores=importance_scores,
         train=None if train is None else _training(train, classes=not scored),
         loss=loss,
     )

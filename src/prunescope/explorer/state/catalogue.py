@@ -14,6 +14,7 @@ from prunescope.export.files import files_of
 from prunescope.figures import View
 from prunescope.measure import Costs, name_of
 from prunescope.measure.compare import Comparing, chosen, compare
+from prunescope.measure.importance import scored_preview
 from prunescope.session import Session
 from prunescope.sources import Source
 
@@ -178,7 +179,7 @@ class Catalogue:
 
     def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
         session = self.session(model)
-        preview = session.preview(resolved)
+        preview = scored_preview(session, resolved)
         return Snapshot(
             model=model,
             preview=preview,

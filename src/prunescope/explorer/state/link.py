@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
 from prunescope.core.knobs import KNOBS, link_text, parse_amount
 from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec
@@ -64,6 +65,8 @@ def to_query(snapshot: Snapshot) -> str:
     spec = snapshot.preview.spec
     values: dict[str, str] = {"model": snapshot.model}
     values |= {name: _text(name, getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
+    if spec.criterion == WEIGHT:
+        del values["criterion"]
     values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
     if snapshot.history.done:
         values["steps"] = _json(_step_values(snapshot.history))
@@ -185,6 +188,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "method": _name,
     "amount": lambda _name, text: parse_amount(text),
     **dict.fromkeys(KNOBS, _knob),
+    "criterion": lambda _name, text: parse_criterion(text),
     **dict.fromkeys(BY_HAND, parse_channels),
     "view": _view,
     "compare": _comparing,
