@@ -250,7 +250,7 @@ def test_to_another_dtype(dtype):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_gives_the_masks_of_the_cpu():
-    from layers import STEPS
+    from tests.support.layers import STEPS
 
     for step in ("l1", "ln2", "inf", "random_rows", "custom", "global"):
         masks = []
