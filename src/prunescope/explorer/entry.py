@@ -52,13 +52,13 @@ def explore(
         example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
             or a tuple of them. Operations are counted on it, and what pruned channels put out.
         importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
-            a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it does
-            not cover.
+            a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it
+            does not cover.
         loss: What the criteria take gradients of: a function of the model's answer and the targets; None is
             the cross-entropy, mean over the batch.
         **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``, ``criterion``;
-            and ``hide`` and ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
-            ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
+            and ``hide`` and ``lock``: controls not to be shown, or shown and not to be moved, such as
+            ``("seed", "n")``; ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
 
     Raises:
         TypeError: An unknown keyword.
