@@ -146,6 +146,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     n = SpecField[Norm, Norm]('Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.')
     dim = SpecField[int, int]("The axis that numbers the channels.")
     seed = SpecField[int, int]("The seed of the random methods; set it for another draw.")
+    criterion = SpecField[str, str](
+        'What counts as unimportant: ``"weight"``, ``"taylor"`` …; its scores are computed first.'
+    )
     keep_channels = SpecField[tuple[int, ...], object](
         """Channels left as they are by hand; set it to whole numbers, or text like ``"3, 7-9"``.
 

@@ -13,6 +13,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from prunescope.core.channels import channels_text
+from prunescope.core.criteria import CRITERIA
+from prunescope.core.knobs import KNOBS
 from prunescope.core.spec import BY_HAND, METHODS
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
@@ -31,7 +33,7 @@ NORMS: Sequence[tuple[str, object]] = (
 )
 """The orders offered by name; any other number can be typed."""
 
-_KNOBS = frozenset({"n", "dim", "seed"})
+_KNOBS = frozenset({"criterion", *KNOBS})
 """What a method may use besides the amount."""
 
 OTHER_NORM = "other"
@@ -53,7 +55,7 @@ class Controls(Panel):
         super().__init__(state)
         self._make_widgets()
         self.messages = {
-            name: message() for name in ("model", "layer", "method", "amount", "n", "dim", "seed", *BY_HAND)
+            name: message() for name in ("model", "layer", "method", "amount", *sorted(_KNOBS), *BY_HAND)
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
@@ -61,6 +63,7 @@ class Controls(Panel):
             "layer": [self.layers.search, self.layers.found, self.layers.group, self.layer],
             "method": [self.method],
             "amount": [self.amount_kind, self.amount, self.percent_slider, self.count_slider],
+            "criterion": [self.criterion],
             "n": [self.n, self.other_n],
             "dim": [self.dim],
             "seed": [self.seed],
@@ -82,6 +85,7 @@ class Controls(Panel):
         self.count_slider = widgets.IntSlider(min=0, max=1, readout=False, layout=_full())
         self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)])
         self.other_n = widgets.Text(description="n =", continuous_update=False, layout=_full())
+        self.criterion = _dropdown("Criterion", [])
         self.dim = _dropdown("Dim", [])
         self.seed = widgets.IntText(description="Seed", layout=_full())
         self.by_hand = {
@@ -106,6 +110,7 @@ class Controls(Panel):
             ("model", [self.model]),
             ("layer", [self.layers.search, self.layers.found, self.layers.group, self.layer]),
             ("method", [self.method]),
+            ("criterion", [self.criterion]),
             ("n", [self.n, self.other_n]),
             ("dim", [self.dim]),
             ("seed", [self.seed]),
@@ -138,6 +143,7 @@ class Controls(Panel):
         self.hear(self.percent_slider, lambda percent: self._ask("amount", percent / 100))
         self.hear(self.count_slider, partial(self._ask, "amount"))
         self.hear(self.amount_kind, self._switch_amount)
+        self.hear(self.criterion, self.state.choose_criterion)
         self.hear(self.n, lambda n: self._ask("n", _FIRST_OTHER_NORM if n == OTHER_NORM else n))
 
     def _ask(self, name: str, value: Any) -> None:
@@ -194,6 +200,9 @@ class Controls(Panel):
         self.method.value = spec.method
         self.dim.value = spec.dim
         self.seed.value = spec.seed
+        self._set_options(self.criterion, _criteria(snapshot))
+        self.criterion.value = spec.criterion
+        self.criterion.tooltip = CRITERIA[spec.criterion].says
         for name, text in self.by_hand.items():
             text.value = channels_text(getattr(spec, name))
 
@@ -253,6 +262,15 @@ def _full() -> widgets.Layout:
 
 def _dropdown(description: str, options: Sequence[tuple[str, Any]]) -> widgets.Dropdown:
     return widgets.Dropdown(description=description, options=list(options), layout=_full())
+
+
+def _criteria(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return the criteria to choose from; one that cannot be chosen is marked, and says why when it is."""
+    reasons = snapshot.criteria
+    return [
+        (f"{each.title} (not here)" if reasons.get(key) else each.title, key)
+        for key, each in CRITERIA.items()
+    ]
 
 
 def _count_label(snapshot: Snapshot) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.state.snapshot import Snapshot
@@ -137,7 +138,7 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock")}
+        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
         return {**kept, "front": front, "exporting": what}
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
@@ -199,6 +200,7 @@ class Catalogue:
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
         )
 
 

@@ -52,6 +52,8 @@ class Snapshot:
         exporting: Key of the file whose text the export panel shows.
         exported: That text, of the steps it was made of; None until it has been asked for.
         files: Keys of the files that can be made of the model.
+        scoring: How far the scores of a criterion are that a person has chosen, or "".
+        criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -87,6 +89,8 @@ class Snapshot:
     exporting: str = "state_dict"
     exported: Exported | None = None
     files: tuple[str, ...] = ()
+    scoring: str = ""
+    criteria: Mapping[str, str] = field(default_factory=dict)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 
@@ -94,6 +98,8 @@ class Snapshot:
         """Return the sentence that belongs beside the control of ``parameter``, or ""."""
         if self.problem is not None and self.problem.parameter == parameter:
             return str(self.problem)
+        if parameter == "criterion" and self.scoring:
+            return self.scoring
         return self.notes.get(parameter, "")
 
     @property

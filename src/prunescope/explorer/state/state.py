@@ -25,6 +25,7 @@ from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
+from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
@@ -82,6 +83,11 @@ class ExplorerState(traitlets.HasTraits):
         self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
+        self._live_scores = LiveScores(
+            lambda words: self._publish(scoring=words),
+            lambda criterion: self.request(criterion=criterion),
+            self.refuse,
+        )
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
         self._put(self._with_front(first))
@@ -151,6 +157,16 @@ class ExplorerState(traitlets.HasTraits):
         return self._enter(
             next(iter(changes), "layer"), lambda: self.catalogue.answer(self.snapshot, changes)
         )
+
+    def choose_criterion(self, criterion: str) -> None:
+        """Ask for a criterion as a person does, who sees its scores being computed; code waits for them."""
+        with self.lock:
+            session = self.session
+            if session.scored(criterion) is None and not self.snapshot.criteria.get(criterion, ""):
+                self._live_scores.start(session, criterion)
+            else:
+                self._live_scores.close()
+                self.request(criterion=criterion)
 
     def act(self, action: actions.Act, parameter: str, **changes: Any) -> RequestError | None:
         """Let ``action`` change the session, then show what it says to ask from there, and ``changes``.
@@ -305,7 +321,7 @@ class ExplorerState(traitlets.HasTraits):
 
     def close(self) -> None:
         """Give up all background work."""
-        for live in (self._live, self._live_costs, self._live_export, self._sides):
+        for live in (self._live, self._live_costs, self._live_export, self._live_scores, self._sides):
             live.close()
 
 
