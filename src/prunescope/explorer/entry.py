@@ -53,64 +53,52 @@ def explore(
 ) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
 
-        Args:
-            model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth``, ``.bin``
-                or ``.ckpt`` file, or a folder as model hubs lay it out. Read, never written; nothing in a file is
-                run. None opens the demos.
-            data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
-                shape ``(N,)`` holding class indices, used whole. Or NumPy arrays, a dict of tensors with
-                ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Nothing is trained on it.
-            classes: Names of those classes, by index; None if they go by number.
-            evaluate: A metric of your own in place of ``data``: a function that takes the model and returns a
-                number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
-                model in eval mode that has zeros in place of what is pruned, and not again before it returns.
-            example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
-    <<<<<<< HEAD
-                or a tuple of them. FLOPs are counted on it, and the residual output of pruned channels.
-            max_examples: How many examples are read of a loader, a dataset or batches, once and when they are
-                needed; None means 256.
-            loss: For ``data`` that is no classification, for training, and for criteria that take gradients: a
-                function of the model's answer and the targets, such as ``torch.nn.functional.mse_loss``; None is
-                the cross-entropy, mean over the batch.
-            metric: For ``data`` that is no classification, not trained for: returns a number, or a dict of
-                numbers by name.
-            train: What a pruned copy of the model may be fine-tuned on; whatever ``data`` may be.
-            importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
-                a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it
-                does not cover.
-            layer: Full name of the parameter to start with; ``"fc"`` means its weight.
-            method: Pruning method, by torch's function name, such as ``"ln_structured"``.
-            amount: How much to prune: a float in [0, 1] is a fraction, an int a count.
-            n: Order of the norm, for structured methods: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-            dim: Axis that numbers the channels.
-            seed: Seed of the random methods.
-            criterion: What counts as unimportant; see `prunescope.core.criteria`.
-            keep_channels: Channels left as they are by hand: whole numbers, or text like ``"3, 7-9"``.
-            prune_channels: Channels pruned whole by hand, likewise.
-            hide: Controls not to be shown, such as ``("seed", "n")``; ``"steps"``, ``"view"``, ``"compare"``,
-                ``"effect"``, ``"costs"`` and ``"export"`` can be hidden as well.
-            lock: Controls that are shown and cannot be moved by hand.
-    =======
-                or a tuple of them. Operations are counted on it, and what pruned channels put out.
-            importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
-                a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it
-                does not cover.
-            loss: What the criteria take gradients of: a function of the model's answer and the targets; None is
-                the cross-entropy, mean over the batch.
-            **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``, ``criterion``;
-                and ``hide`` and ``lock``: controls not to be shown, or shown and not to be moved, such as
-                ``("seed", "n")``; ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
-    >>>>>>> h/methods
+    Args:
+        model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth``, ``.bin``
+            or ``.ckpt`` file, or a folder as model hubs lay it out. Read, never written; nothing in a file is
+            run. None opens the demos.
+        data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
+            shape ``(N,)`` holding class indices, used whole. Or NumPy arrays, a dict of tensors with
+            ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Nothing is trained on it.
+        classes: Names of those classes, by index; None if they go by number.
+        evaluate: A metric of your own in place of ``data``: a function that takes the model and returns a
+            number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
+            model in eval mode that has zeros in place of what is pruned, and not again before it returns.
+        example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
+            or a tuple of them. FLOPs are counted on it, and the residual output of pruned channels.
+        max_examples: How many examples are read of a loader, a dataset or batches, once and when they are
+            needed; None means 256.
+        loss: For ``data`` that is no classification, for training, and for criteria that take gradients: a
+            function of the model's answer and the targets, such as ``torch.nn.functional.mse_loss``; None is
+            the cross-entropy, mean over the batch.
+        metric: For ``data`` that is no classification, not trained for: returns a number, or a dict of
+            numbers by name.
+        train: What a pruned copy of the model may be fine-tuned on; whatever ``data`` may be.
+        importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
+            a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it
+            does not cover.
+        layer: Full name of the parameter to start with; ``"fc"`` means its weight.
+        method: Pruning method, by torch's function name, such as ``"ln_structured"``.
+        amount: How much to prune: a float in [0, 1] is a fraction, an int a count.
+        n: Order of the norm, for structured methods: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
+        dim: Axis that numbers the channels.
+        seed: Seed of the random methods.
+        criterion: What counts as unimportant; see `prunescope.core.criteria`.
+        keep_channels: Channels left as they are by hand: whole numbers, or text like ``"3, 7-9"``.
+        prune_channels: Channels pruned whole by hand, likewise.
+        hide: Controls not to be shown, such as ``("seed", "n")``; ``"steps"``, ``"view"``, ``"compare"``,
+            ``"effect"``, ``"costs"`` and ``"export"`` can be hidden as well.
+        lock: Controls that are shown and cannot be moved by hand.
 
-        Raises:
-            RequestError: A file cannot be read or trusted, the model has nothing to prune, has lazy parameters,
-                both ``data`` and ``evaluate`` are given, or a value cannot be met.
+    Raises:
+        RequestError: A file cannot be read or trusted, the model has nothing to prune, has lazy parameters,
+            both ``data`` and ``evaluate`` are given, or a value cannot be met.
 
-        Example:
-            >>> explorer = explore(nn.Conv2d(3, 8, 5), method="ln_structured", amount=2, n=1)
-            >>> explorer.preview.unit_name
-            'output channels'
-            >>> explorer.close()
+    Example:
+        >>> explorer = explore(nn.Conv2d(3, 8, 5), method="ln_structured", amount=2, n=1)
+        >>> explorer.preview.unit_name
+        'output channels'
+        >>> explorer.close()
     """
     asked = {
         "data": data, "classes": classes, "evaluate": evaluate, "example": example,
