@@ -117,8 +117,8 @@ def test_a_link_carries_what_was_silenced() -> None:
         ("steps=[[[", "`steps` must be a JSON list of steps."),
         ("steps=" + "[" * 50_000, "`steps` must be a JSON list of steps."),
         ('steps=[{"layer":"0.weight","amount":7.5}]', "step 1 cannot be carried out: `amount` must be"),
-        ("steps=[1]", "has a step that is none"),
-        ('steps=[{"method":"silence","layer":"0.weight"}]', "has a step that is none"),
+        ("steps=[1]", "contains an invalid step"),
+        ('steps=[{"method":"silence","layer":"0.weight"}]', "contains an invalid step"),
         (
             'steps=[{"method":"silence","layer":"0.weight","channels":{"0.bias":[9]}}]',
             "only entries of a vector are masked one by one; 0.bias is 6, and asked were 1 entries from 9",

@@ -179,7 +179,7 @@ def test_a_plan_for_another_model_applies_nothing() -> None:
         ('{"format": "prunescope-plan", "version": 1}', '"tensors" maps names to shapes'),
         (
             '{"format": "prunescope-plan", "version": 1, "tensors": {}, "steps": [{"colour": 1}]}',
-            "has a step that is none",
+            "contains an invalid step",
         ),
         (
             '{"format": "prunescope-plan", "version": 1, "tensors": {},'
@@ -199,11 +199,11 @@ def test_a_plan_for_another_model_applies_nothing() -> None:
                 '{"0.weight": [0]}': "0.weight is 6×3×3×3",
                 '{"nothing": [0]}': "nothing is not in this model",
                 '{"0": [0]}': "0 is not in this model",
-                '{"1.bias": [true]}': "has a step that is none",
-                '{"1.bias": [1.0]}': "has a step that is none",
-                '{"1.bias": 3}': "has a step that is none",
-                "{}": "has a step that is none",
-                '["1.bias"]': "has a step that is none",
+                '{"1.bias": [true]}': "contains an invalid step",
+                '{"1.bias": [1.0]}': "contains an invalid step",
+                '{"1.bias": 3}': "contains an invalid step",
+                "{}": "contains an invalid step",
+                '["1.bias"]': "contains an invalid step",
             }.items()
         ),
     ],

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 from prunescope.core.channels import channels_text, parse_channels
 from prunescope.core.criteria import WEIGHT, parse_criterion
@@ -17,9 +18,34 @@ from prunescope.core.errors import RequestError
 from prunescope.core.knobs import parse_norm, parse_seed, plain_number, sentence
 from prunescope.core.methods import METHODS, Method
 from prunescope.core.tensor import PrunableTensor
+from prunescope.core.text import percent
 from prunescope.prune import Norm, units_to_prune, validate_dim, validate_norm
 
 __all__ = ["BY_HAND", "FIELDS", "METHODS", "PruneSpec", "Resolved", "parse_norm", "resolve"]
+
+
+class Done(Protocol):
+    """What a step tells of what it did; see `prunescope.session.history.Step`."""
+
+    @property
+    def units(self) -> int:
+        """How many units there were to prune."""
+
+    @property
+    def pruned_units(self) -> int:
+        """How many of them were pruned."""
+
+    @property
+    def unit_name(self) -> str:
+        """What a unit is, in the plural."""
+
+    @property
+    def share_before(self) -> float:
+        """Sparsity before it, in [0, 1]."""
+
+    @property
+    def share_after(self) -> float:
+        """Sparsity after it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +96,67 @@ class PruneSpec:
         """Return in words what is done by hand, such as ``"keep 3, prune 7-9"``; "" if nothing is."""
         done = (("keep", self.keep_channels), ("prune", self.prune_channels))
         return ", ".join(f"{verb} {channels_text(these)}" for verb, these in done if these)
+
+    @property
+    def call(self) -> str:
+        """What is asked as code says it, without the layer.
+
+        With channels by hand it is a custom mask, and the text says what it started from.
+
+        Example:
+            >>> PruneSpec("fc.weight", "ln_structured", amount=3).call
+            'ln_structured(amount=3, n=2, dim=0)'
+        """
+        row = METHODS[self.method]
+        called = row.called(self)
+        fields = ("amount", *(knob.name for knob in row.knobs))
+        values = ", ".join(f"{name}={getattr(called, name)!r}" for name in fields)
+        if row.takes_scores and self.criterion != WEIGHT:
+            values += f", importance_scores={self.criterion}"
+        method = f"{self.method}({values})"
+        return f"custom_from_mask: {method}, by hand {self.by_hand}" if self.by_hand else method
+
+    @property
+    def has_call(self) -> bool:
+        """Whether it is one call of a function, and no mask of its own."""
+        row = METHODS[self.method]
+        return not self.by_hand and (row.pooled or row.function is not None)
+
+    def where(self, tensors: Collection[str]) -> str:
+        """Return what it was done to: the tensor's name, or how many tensors shared one ranking."""
+        return f"{len(tensors)} tensors" if METHODS[self.method].pooled else self.layer
+
+    def told(self, done: Done) -> str:
+        """Return in words what it did; a repeated amount is explained as a share of what was left."""
+        text = f"pruned {done.pruned_units:,} of {done.units:,} {done.unit_name}"
+        if done.share_before == 0:
+            return f"{text}; sparsity {percent(done.share_after)}"
+        if isinstance(self.amount, float) and not self.by_hand:
+            text += f" still kept ({percent(self.amount)} of what was left, not of all)"
+        else:
+            text += " still kept"
+        return f"{text}; sparsity {percent(done.share_before)} → {percent(done.share_after)}"
+
+    def values(self) -> dict[str, Any]:
+        """Return what it takes to ask the same again, for a plan or a link: the fields the method uses."""
+        uses = {"layer", "method"} | METHODS[self.method].uses
+        if self.criterion == WEIGHT:
+            uses -= {"criterion"}  # Plans from before there were criteria say nothing of one.
+        by_hand = {name for name in BY_HAND if getattr(self, name)}
+        uses |= by_hand | ({"dim"} if by_hand else set())
+        found = {name: value for name, value in asdict(self).items() if name in uses}
+        if isinstance(found.get("n"), float) and math.isinf(found["n"]):
+            found["n"] = str(found["n"])
+        return found
+
+    @property
+    def again(self) -> Mapping[str, Any]:
+        """What to ask so that the same is looked at again: fields of a spec."""
+        return vars(self)
+
+    def carry_out(self, session: Any) -> Any:
+        """Have a `prunescope.session.Session` do it as its next step, and return the step."""
+        return session.apply(session.preview(session.resolve(self, frozenset(FIELDS))))
 
     def parsed(self) -> PruneSpec:
         """Return the spec with `n` and the channels as plain values, whatever they were written as.

@@ -84,12 +84,18 @@ def code(session: Session, *, engine: str = "torch") -> str:
 def _block(model: nn.Module, step: Step, number: int, engine: str) -> str:
     """Return the code of one step, having carried it out on ``model``."""
     comment = f"# Step {number}: {step.effect}."
+    calls = [_checked_call(model, part, number, engine) for part in step.parts or (step,)]
+    return "\n".join([comment, *calls])
+
+
+def _checked_call(model: nn.Module, step: Step, number: int, engine: str) -> str:
+    """Return the call of one pruning, or its mask if the call gives another; ``model`` has it then."""
     call = _call(step, engine, number)
     if not _does(call, model, step, engine, scores_of(step, number)):
         reason = "# torch's own call gives another mask here (ties, or an error), so this is the mask itself."
         call = f"{reason}\n{_masks(step)}"
         _put(model, step)
-    return f"{comment}\n{call}"
+    return call
 
 
 def _call(step: Step, engine: str, number: int) -> str:
@@ -137,6 +143,8 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def _imports(step: Step) -> list[str]:
     """Return the lines that import what a step's method has brought from outside the package."""
+    if step.parts:
+        return [line for part in step.parts for line in _imports(part)]
     if not has_call(step.spec):
         return []
     method = METHODS[step.spec.method]
@@ -227,7 +235,7 @@ def _put(model: nn.Module, step: Step) -> None:
 
 def _masks(step: Step) -> str:
     """Return the calls that prune by the step's masks themselves."""
-    dim = 0 if isinstance(step.spec, Silence) else step.spec.dim
+    dim = step.spec.dim
     return "\n".join(_custom(name, mask, dim) for name, mask in step.masks.items())
 
 

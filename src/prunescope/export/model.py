@@ -13,8 +13,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.measure import copy_of, permanent_file, state_of
 from prunescope.session import Session
-from prunescope.session.history import Step
-from prunescope.session.residuals import Silence
+from prunescope.session.history import Asked, Step
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -28,6 +27,10 @@ def carry_out(model: nn.Module, step: Step) -> None:
 
     What silences, what was done by hand as well, and what has no function, is a custom mask.
     """
+    for part in step.parts:
+        carry_out(model, part)
+    if step.parts:
+        return
     spec = step.spec
     if not has_call(spec):
         for name, mask in step.masks.items():
@@ -37,12 +40,9 @@ def carry_out(model: nn.Module, step: Step) -> None:
     METHODS[spec.method].carry_out({name: place(model, name) for name in names}, spec, step.importance)
 
 
-def has_call(spec: PruneSpec | Silence) -> TypeGuard[PruneSpec]:
+def has_call(spec: Asked) -> TypeGuard[PruneSpec]:
     """Return whether a step that ``spec`` asked for is one call of a function, and no mask of its own."""
-    if isinstance(spec, Silence) or spec.by_hand:
-        return False
-    method = METHODS[spec.method]
-    return method.pooled or method.function is not None
+    return spec.has_call
 
 
 def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import BY_HAND, METHODS, PruneSpec
-from prunescope.measure.importance import scored_preview
-from prunescope.session import Session
-from prunescope.session.history import History, Step
-from prunescope.session.residuals import METHOD, Silence
+from prunescope.core.spec import PruneSpec
+from prunescope.session import Session, residuals, together
+from prunescope.session.history import Asked, History
 
 FORMAT = "prunescope-plan"
 VERSION = 1
@@ -42,24 +37,9 @@ def plan(session: Session, history: History | None = None) -> str:
         "format": FORMAT,
         "version": VERSION,
         "tensors": shapes,
-        "steps": [step_values(step) for step in done],
+        "steps": [step.spec.values() for step in done],
     }
     return json.dumps(document, indent=2, allow_nan=False)
-
-
-def step_values(step: Step) -> dict[str, Any]:
-    """Return what a step needs to be done again: layer, method, and the fields the method uses."""
-    if isinstance(step.spec, Silence):
-        return step.spec.values()
-    uses = {"layer", "method"} | METHODS[step.spec.method].uses
-    if step.spec.criterion == WEIGHT:
-        uses -= {"criterion"}  # Plans from before there were criteria say nothing of one.
-    by_hand = {name for name in BY_HAND if getattr(step.spec, name)}
-    uses |= by_hand | ({"dim"} if by_hand else set())
-    values = {name: value for name, value in asdict(step.spec).items() if name in uses}
-    if isinstance(values.get("n"), float) and math.isinf(values["n"]):
-        values["n"] = str(values["n"])
-    return values
 
 
 def load_plan(session: Session, text: str) -> None:
@@ -78,7 +58,7 @@ def load_plan(session: Session, text: str) -> None:
     carry_out_specs(session, [spec_of(values) for values in document["steps"]])
 
 
-def carry_out_specs(session: Session, specs: Sequence[PruneSpec | Silence]) -> None:
+def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
     """Carry out ``specs`` one after the other in place of the session's steps; all of them or none.
 
     Raises:
@@ -89,7 +69,7 @@ def carry_out_specs(session: Session, specs: Sequence[PruneSpec | Silence]) -> N
     try:
         for number, spec in enumerate(specs, start=1):
             try:
-                _carry_out(session, spec)
+                spec.carry_out(session)
             except RequestError as problem:
                 raise RequestError(
                     "plan", f"`plan`: step {number} cannot be carried out: {problem}"
@@ -97,14 +77,6 @@ def carry_out_specs(session: Session, specs: Sequence[PruneSpec | Silence]) -> N
     except BaseException:
         session.history = before
         raise
-
-
-def _carry_out(session: Session, spec: PruneSpec | Silence) -> None:
-    if isinstance(spec, Silence):
-        session.silence(spec)
-    else:
-        resolved = session.resolve(spec, frozenset(PruneSpec.__annotations__))
-        session.apply(scored_preview(session, resolved))
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -138,16 +110,24 @@ def _check_tensors(session: Session, tensors: dict[str, Any]) -> None:
         raise RequestError("plan", f"`plan` is for another model: {'; '.join(wrong[:5])}{more}.")
 
 
-def spec_of(values: Any) -> PruneSpec | Silence:
-    """Return what `step_values` was made of.
+KINDS: Mapping[object, Callable[[Mapping[str, Any]], Asked]] = {
+    residuals.METHOD: residuals.Silence.of,
+    together.METHOD: together.Together.of,
+}
+"""Reads a step that is no pruning of one tensor, by what stands in place of its method."""
+
+
+def spec_of(values: Any) -> Asked:
+    """Return what a step's `values` were made of.
 
     Raises:
-        RequestError: ``values`` is no mapping of a spec's fields.
+        RequestError: ``values`` is no mapping of a step's fields.
     """
-    if isinstance(values, dict) and values.get("method") == METHOD:
-        return Silence.of(values)
+    method = values.get("method") if isinstance(values, dict) else None
+    if isinstance(method, str) and method in KINDS:
+        return KINDS[method](values)
     try:
         spec = PruneSpec(**values)
     except TypeError as error:
-        raise RequestError("plan", f"`plan` has a step that is none: {values!r}.") from error
+        raise RequestError("plan", f"`plan` contains an invalid step: {values!r}.") from error
     return spec.parsed()

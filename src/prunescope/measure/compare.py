@@ -18,7 +18,7 @@ from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.measure.importance import scored_preview
 from prunescope.prune import Norm
 from prunescope.session import Session
-from prunescope.session.history import History, Variant, call_text
+from prunescope.session.history import History, Variant
 
 GIVEN = "The model as it was given"
 """What the state without any step is called."""
@@ -277,7 +277,7 @@ def _state(session: Session, what: PruneSpec | Preview | History, place: int) ->
 
 def _side(session: Session, state: Preview | History, title: str, shown: Preview) -> Side:
     if isinstance(state, Preview):
-        variant, mask, what = session.with_preview(state), state.mask, call_text(state.spec)
+        variant, mask, what = session.with_preview(state), state.mask, state.spec.call
     else:
         variant = Variant(state.masks(), state.done)
         mask = mask_so_far(session.tensor_after(shown.tensor.name, state))

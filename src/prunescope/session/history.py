@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from prunescope.core.criteria import WEIGHT
 from prunescope.core.preview import Preview
-from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
-from prunescope.core.text import percent
 from prunescope.session.residuals import Silence, keep_all_but
+from prunescope.session.together import Together
+
+Asked = PruneSpec | Silence | Together
+"""What a step can be asked to do; each answers for itself: call, where, told, values, again, carry_out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,8 @@ class Step:
     """One pruning that was carried out.
 
     Attributes:
-        spec: What was asked: a pruning, or entries to be masked so that pruned channels are silent.
+        spec: What was asked: a pruning, entries to be masked so that pruned channels are silent, or
+            prunings of many layers that are one act.
         masks: For each tensor it pruned, the boolean mask afterwards, True where kept by it and all before.
         units: How many units there were to prune.
         pruned_units: How many of them the step pruned.
@@ -32,9 +35,10 @@ class Step:
         share_before: Fraction of those units' tensors that earlier steps had pruned, in [0, 1].
         share_after: The same after this step.
         importance: The scores that it ranked, by tensor; empty where it ranked the weights.
+        parts: The steps that it is made of, each of one layer; empty for one that is none of others.
     """
 
-    spec: PruneSpec | Silence
+    spec: Asked
     masks: Mapping[str, Tensor] = field(repr=False)
     units: int
     pruned_units: int
@@ -42,6 +46,7 @@ class Step:
     share_before: float
     share_after: float
     importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    parts: tuple[Step, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, preview: Preview) -> Step:
@@ -79,58 +84,44 @@ class Step:
             share_after=pruned / entries,
         )
 
+    @classmethod
+    def together(cls, asked: Together, parts: Sequence[Step], before: History) -> Step:
+        """Return the step that is all of ``parts`` as one act, carried out on top of ``before``."""
+        masks = {name: mask for part in parts for name, mask in part.masks.items()}
+        weights = sum(mask.numel() for mask in masks.values())
+        earlier = {name: mask for name, mask in before.masks().items() if name in masks}
+        return cls(
+            spec=asked,
+            masks=masks,
+            units=sum(part.units for part in parts),
+            pruned_units=sum(part.pruned_units for part in parts),
+            unit_name=parts[0].unit_name,
+            share_before=sum(map(_pruned, earlier.values())) / weights,
+            share_after=sum(map(_pruned, masks.values())) / weights,
+            importance={name: values for part in parts for name, values in part.importance.items()},
+            parts=tuple(parts),
+        )
+
     @property
     def title(self) -> str:
-        """Return what was done, as code says it, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
-        return call_text(self.spec)
+        """What was done, as code says it, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
+        return self.spec.call
 
     @property
     def where(self) -> str:
-        """Return what it was done to: the tensor's name, or how many tensors shared one ranking."""
-        pooled = isinstance(self.spec, PruneSpec) and METHODS[self.spec.method].pooled
-        return f"{len(self.masks)} tensors" if pooled else self.spec.layer
+        """What it was done to: the tensor's name, or how many tensors there were."""
+        return self.spec.where(self.masks)
 
     @property
     def effect(self) -> str:
-        """Return in words what it did; a repeated amount is explained as a share of what was left."""
-        if isinstance(self.spec, Silence):
-            masked = f"masked {self.pruned_units:,} of {self.units:,} {self.unit_name}"
-            return f"{masked}, so that pruned channels put out nothing"
-        text = f"pruned {self.pruned_units:,} of {self.units:,} {self.unit_name}"
-        if self.share_before == 0:
-            return f"{text}; sparsity {percent(self.share_after)}"
-        if isinstance(self.spec.amount, float) and not self.spec.by_hand:
-            text += f" still kept ({percent(self.spec.amount)} of what was left, not of all)"
-        else:
-            text += " still kept"
-        return f"{text}; sparsity {percent(self.share_before)} → {percent(self.share_after)}"
+        """What it did, in words."""
+        return self.spec.told(self)
 
 
 def _listed(names: Sequence[str]) -> str:
     if len(names) > 3:
         return f"{len(names)} biases, scales and shifts"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def call_text(spec: PruneSpec | Silence) -> str:
-    """Return what ``spec`` asks as code says it, without the layer.
-
-    With channels by hand it is a custom mask, and the text says what it started from.
-
-    Example:
-        >>> call_text(PruneSpec("fc.weight", "ln_structured", amount=3))
-        'ln_structured(amount=3, n=2, dim=0)'
-    """
-    if isinstance(spec, Silence):
-        return "custom_from_mask(mask)"
-    row = METHODS[spec.method]
-    called = row.called(spec)
-    fields = ("amount", *(knob.name for knob in row.knobs))
-    values = ", ".join(f"{name}={getattr(called, name)!r}" for name in fields)
-    if row.takes_scores and spec.criterion != WEIGHT:
-        values += f", importance_scores={spec.criterion}"
-    method = f"{spec.method}({values})"
-    return f"custom_from_mask: {method}, by hand {spec.by_hand}" if spec.by_hand else method
 
 
 def _pruned(mask: Tensor) -> int:

@@ -6,7 +6,7 @@ being put out. Masked too, they leave the channel silent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
+from prunescope.core.spec import Done
 from prunescope.core.tensor import PrunableTensor
 
 METHOD = "silence"
@@ -31,6 +32,32 @@ class Silence:
 
     layer: str
     channels: Mapping[str, tuple[int, ...]]
+
+    has_call = False
+    dim = 0
+
+    @property
+    def call(self) -> str:
+        """What is asked as code says it."""
+        return "custom_from_mask(mask)"
+
+    def where(self, tensors: Collection[str]) -> str:
+        """Return what it was done to: the weight whose channels are silenced."""
+        return self.layer
+
+    def told(self, done: Done) -> str:
+        """Return in words what it did."""
+        masked = f"masked {done.pruned_units:,} of {done.units:,} {done.unit_name}"
+        return f"{masked}, so that pruned channels put out nothing"
+
+    @property
+    def again(self) -> Mapping[str, Any]:
+        """What to ask so that its layer is looked at again: fields of a spec."""
+        return {"layer": self.layer}
+
+    def carry_out(self, session: Any) -> Any:
+        """Have a `prunescope.session.Session` do it as its next step, and return the step."""
+        return session.silence(self)
 
     def values(self) -> dict[str, Any]:
         """Return it as a JSON object's values."""
@@ -63,7 +90,7 @@ def _is_index(value: object) -> bool:
 
 
 def _none_such(values: object) -> RequestError:
-    return RequestError("plan", f"`plan` has a step that is none: {values!r}.")
+    return RequestError("plan", f"`plan` contains an invalid step: {values!r}.")
 
 
 def keep_all_but(tensor: PrunableTensor, entries: Sequence[int]) -> Tensor:

@@ -20,7 +20,7 @@ from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
 from prunescope.core.scores import ChannelNorms
-from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.prune import Ranking, channel_norms
@@ -28,7 +28,11 @@ from prunescope.prune.masking import where_kept
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
+from prunescope.session.together import Together
 from prunescope.sources import Source
+
+_IN_PASSING = 9
+"""The place of previews that are carried out at once, without being looked at."""
 
 
 class Session:
@@ -313,6 +317,25 @@ class Session:
         self.history = self.history.then(step)
         if measured is not None:
             self._known.remember(self.applied.key, self._known.state(), measured)
+        return step
+
+    def apply_together(self, asked: Together) -> Step:
+        """Carry out a spec for each of several layers as one step. Steps that were undone are gone.
+
+        Raises:
+            RequestError: One of them cannot be met, or nothing is pruned; the session is as it was.
+        """
+        before, parts = self.history, []
+        with self.all_or_nothing():
+            for spec in asked.specs:
+                preview = self.preview(self.resolve(spec, frozenset(FIELDS)), _IN_PASSING)
+                parts.append(self.apply(preview))
+        self.forget_rankings(_IN_PASSING)
+        if not any(part.pruned_units for part in parts):
+            self.history = before
+            raise RequestError("steps", "`steps`: nothing is pruned by this allocation.")
+        step = Step.together(asked, parts, before)
+        self.history = before.then(step)
         return step
 
     def silence(self, asked: Silence) -> Step:

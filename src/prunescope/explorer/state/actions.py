@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from prunescope.core.errors import RequestError
@@ -12,8 +13,8 @@ from prunescope.export import load_plan
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure.costs.measuring import silencing
 from prunescope.session import Session
+from prunescope.session.history import Asked
 from prunescope.session.plans import Plans
-from prunescope.session.residuals import Silence
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
 """Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""
@@ -36,8 +37,7 @@ def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Take the last step back, and ask again what it asked."""
     session.undo()
-    spec = session.history.steps[session.history.position].spec
-    return _after(spec, preview) if isinstance(spec, Silence) else vars(spec)
+    return {**_nothing(preview.spec), **session.history.steps[session.history.position].spec.again}
 
 
 def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -88,7 +88,7 @@ def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any
     return _after_all(session, preview)
 
 
-def make_plans(session: Session, plans: Mapping[str, list[PruneSpec | Silence]]) -> None:
+def make_plans(session: Session, plans: Mapping[str, list[Asked]]) -> None:
     """Keep these plans in place of those there are; the steps stay as they are."""
     history, session.plans = session.history, Plans()
     for name, steps in plans.items():
@@ -102,11 +102,9 @@ def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:
     return _after(done[-1].spec, preview) if done else _nothing(preview.spec)
 
 
-def _after(spec: PruneSpec | Silence, preview: Preview) -> Mapping[str, Any]:
+def _after(spec: Asked, preview: Preview) -> Mapping[str, Any]:
     """Return what to ask so that the step of ``spec`` is looked at and nothing more is pruned."""
-    if isinstance(spec, Silence):
-        return {"layer": spec.layer, **_nothing(preview.spec)}
-    return {**vars(spec), **_nothing(spec)}
+    return {**spec.again, **_nothing(replace(preview.spec, **spec.again))}
 
 
 def _nothing(spec: PruneSpec) -> Mapping[str, Any]:

@@ -17,13 +17,12 @@ from prunescope.core.channels import channels_text, parse_channels
 from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
 from prunescope.core.knobs import KNOBS, link_text, parse_amount
-from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec
+from prunescope.core.spec import BY_HAND, FIELDS
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.export.plan import spec_of, step_values
+from prunescope.export.plan import spec_of
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.measure.compare import Choice, Comparing
-from prunescope.session.history import History
-from prunescope.session.residuals import Silence
+from prunescope.session.history import Asked, History
 
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
@@ -51,8 +50,8 @@ class Link:
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
-    steps: list[PruneSpec | Silence] | None = None
-    plans: Mapping[str, list[PruneSpec | Silence]] | None = None
+    steps: list[Asked] | None = None
+    plans: Mapping[str, list[Asked]] | None = None
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 
@@ -88,7 +87,7 @@ def _json(value: object) -> str:
 
 
 def _step_values(history: History) -> list[dict[str, Any]]:
-    return [step_values(step) for step in history.done]
+    return [step.spec.values() for step in history.done]
 
 
 def _side_values(side: Choice) -> dict[str, Any]:
@@ -198,14 +197,14 @@ _CHANGES = {"compare": "comparing"}
 """What a parameter of a link is called as a change, where that is another name."""
 
 
-def _steps(text: str) -> list[PruneSpec | Silence]:
+def _steps(text: str) -> list[Asked]:
     listed = _unpacked(text)
     if not isinstance(listed, list):
         raise RequestError("steps", "`steps` must be a JSON list of steps.")
     return [spec_of(values) for values in listed]
 
 
-def _plans(text: str) -> dict[str, list[PruneSpec | Silence]]:
+def _plans(text: str) -> dict[str, list[Asked]]:
     listed = _unpacked(text)
     if not isinstance(listed, dict) or not all(isinstance(steps, list) for steps in listed.values()):
         raise RequestError("plans", "`plans` must be a JSON object with a list of steps for each name.")

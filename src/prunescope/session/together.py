@@ -1,0 +1,84 @@
+"""What is asked of a step of many layers: a spec for each, and what all of it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import Done, PruneSpec
+from prunescope.core.text import percent
+
+METHOD = "together"
+"""What such a step is called in a plan and in a link, where others name their method."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Prunings that are one act: applied, undone and redone as a whole. Immutable, and JSON.
+
+    Attributes:
+        title: What it is called, such as ``"50.0 % of weights by lamp, 21 layers"``.
+        specs: A spec for each layer, in the order they are carried out; at least one.
+    """
+
+    title: str
+    specs: tuple[PruneSpec, ...]
+
+    has_call = False
+    dim = 0
+
+    @property
+    def layer(self) -> str:
+        """Full name of its first layer."""
+        return self.specs[0].layer
+
+    @property
+    def call(self) -> str:
+        """What is asked, in words."""
+        return self.title
+
+    def where(self, tensors: Collection[str]) -> str:
+        """Return what it was done to."""
+        return f"{len(tensors)} layers"
+
+    def told(self, done: Done) -> str:
+        """Return in words what it did."""
+        before, after = percent(done.share_before), percent(done.share_after)
+        sparsity = f"sparsity {after}" if done.share_before == 0 else f"sparsity {before} → {after}"
+        return f"pruned {done.pruned_units:,} of {done.units:,} {done.unit_name} of these layers; {sparsity}"
+
+    @property
+    def again(self) -> Mapping[str, Any]:
+        """What to ask so that it is looked at again: nothing, the layer that is shown stays."""
+        return {}
+
+    def carry_out(self, session: Any) -> Any:
+        """Have a `prunescope.session.Session` do it as its next step, and return the step."""
+        return session.apply_together(self)
+
+    def values(self) -> dict[str, Any]:
+        """Return it as a JSON object's values."""
+        return {"method": METHOD, "title": self.title, "steps": [spec.values() for spec in self.specs]}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Together:
+        """Return what `values` was made of.
+
+        Raises:
+            RequestError: It is no such mapping.
+
+        Example:
+            >>> asked = Together("two", (PruneSpec("a.weight", amount=2), PruneSpec("b.weight", amount=1)))
+            >>> Together.of(asked.values()) == asked
+            True
+        """
+        steps, title = values.get("steps"), values.get("title")
+        if not isinstance(steps, list) or not steps or not isinstance(title, str):
+            raise RequestError("plan", f"`plan` contains an invalid step: {values!r}.")
+        try:
+            specs = tuple(PruneSpec(**each).parsed() for each in steps)
+        except TypeError as error:
+            raise RequestError("plan", f"`plan` contains an invalid step: {values!r}.") from error
+        return cls(title, specs)
