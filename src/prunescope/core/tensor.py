@@ -174,6 +174,11 @@ class PrunableTensor:
         return tuple(self.data.shape)
 
     @property
+    def size(self) -> int:
+        """How many weights it holds."""
+        return math.prod(self.shape)
+
+    @property
     def label(self) -> str:
         """Return how the tensor is named in a list: name, shape and layer type.
 

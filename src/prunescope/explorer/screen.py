@@ -25,6 +25,7 @@ from prunescope.explorer.panels.layers import not_prunable_list
 from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.readout import Readout
 from prunescope.explorer.panels.steps import StepsPanel
+from prunescope.explorer.panels.strip import Strip
 from prunescope.explorer.panels.upload import Upload
 from prunescope.explorer.panels.view import ViewControls
 from prunescope.explorer.state.catalogue import Entry
@@ -46,6 +47,7 @@ class Screen:
 
     Attributes:
         widget: All of it, to be put in a layout.
+        strip: The network as bars.
         controls, view, readout: What is chosen, how it is drawn, and the numbers.
         canvas: The live picture.
         ruler: What measures the page for it.
@@ -66,6 +68,7 @@ class Screen:
         self.upload: Upload | None = None
         self._make_picture()
         self.controls, self.readout = Controls(state), Readout(state)
+        self.strip = Strip(state)
         self.view = ViewControls(state, self.canvas.save)
         self.panels: dict[str, Panel] = {panel.name: panel(state) for panel in PANELS}
         self._compose()
@@ -117,7 +120,7 @@ class Screen:
         picture = widgets.VBox([self.ruler, self.canvas.widget, self.costs.line]).add_class("ps-picture")
         panels = widgets.VBox([self.tabs, self._put_away, self.page]).add_class("ps-panels")
         body = widgets.Box([self.side, picture, panels]).add_class("ps-body")
-        self.widget = widgets.VBox([self.head, bar, body]).add_class("ps-screen")
+        self.widget = widgets.VBox([self.head, self.strip.widget, bar, body]).add_class("ps-screen")
 
     def let_upload(self, folder: Path, limit: int) -> None:
         """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
@@ -167,7 +170,7 @@ class Screen:
     # The views.
 
     def _views(self) -> Iterator[Panel]:
-        yield from (self.controls, self.view, self.readout)
+        yield from (self.strip, self.controls, self.view, self.readout)
         yield from self.panels.values()
 
     def render(self, snapshot: Snapshot) -> None:

@@ -423,7 +423,11 @@ class Session:
 
     def pruned_weights(self, what: Preview | Variant | None = None) -> int:
         """Return how many weights are pruned in a state of the model, its own earlier pruning included."""
-        return sum(mask.numel() - count_true(mask) for mask in self.masks(what).values())
+        return sum(self.pruned_by_tensor(what).values())
+
+    def pruned_by_tensor(self, what: Preview | Variant | None = None) -> dict[str, int]:
+        """Return how many weights of each tensor are pruned in a state of the model, by full name."""
+        return {name: mask.numel() - count_true(mask) for name, mask in self.masks(what).items()}
 
     def model_sparsity(self, what: Preview | Variant | None = None) -> float:
         """Return the fraction of all the model's parameters that is pruned, in [0, 1].

@@ -12,9 +12,11 @@ from prunescope.core.spec import PruneSpec
 from prunescope.export import load_plan
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure.costs.measuring import silencing
+from prunescope.network import Allocation
 from prunescope.session import Session
 from prunescope.session.history import Asked
 from prunescope.session.plans import Plans
+from prunescope.session.together import Together
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
 """Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""
@@ -25,6 +27,14 @@ def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
     if preview.pruned_units == 0:
         raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
     session.apply(preview)
+    return _nothing(preview.spec)
+
+
+def apply_allocation(session: Session, preview: Preview, allocation: Allocation) -> Mapping[str, Any]:
+    """Make an allocation one step of all its layers."""
+    if not allocation.specs:
+        raise RequestError("goal", "`goal` prunes nothing: there is no step to apply.")
+    session.apply_together(Together(allocation.title, allocation.specs))
     return _nothing(preview.spec)
 
 

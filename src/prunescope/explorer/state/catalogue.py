@@ -9,6 +9,7 @@ from typing import Any
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
+from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
@@ -16,6 +17,7 @@ from prunescope.figures import View
 from prunescope.measure import Costs, name_of
 from prunescope.measure.compare import Comparing, chosen, compare
 from prunescope.measure.importance import scored_preview
+from prunescope.network import GoalSpec
 from prunescope.session import Session
 from prunescope.sources import Source
 
@@ -103,6 +105,8 @@ class Catalogue:
         if not isinstance(comparing, Comparing):
             raise RequestError("compare", f"`comparing` must be a Comparing, got {comparing!r}.")
         looked_at = self._looked_at(shown, wanted)
+        if model != shown.model:
+            looked_at["network"] = NetworkShown(goal=replace(shown.network.goal, pins={}, exclude=()))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
         elif comparing.shown != shown.comparing.shown:
@@ -134,12 +138,16 @@ class Catalogue:
             RequestError: There is no such panel or file.
         """
         front, what = wanted.pop("front", shown.front), wanted.pop("exporting", shown.exporting)
+        goal = wanted.pop("goal", shown.network.goal)
+        if not isinstance(goal, GoalSpec):
+            raise RequestError("goal", f"`goal` must be a GoalSpec, got {goal!r}.")
+        network = shown.network if goal == shown.network.goal else replace(shown.network, goal=goal.checked())
         if not isinstance(front, str):
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
         kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
-        return {**kept, "front": front, "exporting": what}
+        return {**kept, "front": front, "exporting": what, "network": network}
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -181,10 +189,12 @@ class Catalogue:
     def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
         session = self.session(model)
         preview = scored_preview(session, resolved)
+        pruned = session.pruned_by_tensor(preview)
         return Snapshot(
             model=model,
             preview=preview,
-            model_sparsity=session.model_sparsity(preview),
+            model_sparsity=sum(pruned.values()) / session.parameters,
+            sparsities={name: gone / session.tensors[name].size for name, gone in pruned.items()},
             history=session.history,
             plans=session.plans,
             step_accuracies=session.step_accuracies(),

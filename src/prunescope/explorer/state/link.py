@@ -27,7 +27,7 @@ from prunescope.session.history import Asked, History
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "export")
+HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "network", "export")
 """What can be hidden: the controls, those of the pictures, and the sections below them."""
 
 _RENAMED = {"takeaway": "export"}

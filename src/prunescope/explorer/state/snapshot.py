@@ -9,6 +9,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.live.export import Exported
+from prunescope.explorer.live.network import NetworkShown
 from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Comparing
@@ -54,6 +55,8 @@ class Snapshot:
         files: Keys of the files that can be made of the model.
         scoring: How far the scores of a criterion are that a person has chosen, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
+        sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
+        network: What is known of the whole network, and what is asked of it.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -91,6 +94,8 @@ class Snapshot:
     files: tuple[str, ...] = ()
     scoring: str = ""
     criteria: Mapping[str, str] = field(default_factory=dict)
+    sparsities: Mapping[str, float] = field(default_factory=dict)
+    network: NetworkShown = field(default_factory=NetworkShown)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 

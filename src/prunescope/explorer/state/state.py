@@ -25,6 +25,7 @@ from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
+from prunescope.explorer.live.network import LiveNetwork
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
@@ -36,7 +37,7 @@ from prunescope.session import Session
 
 _log = logging.getLogger("prunescope")
 
-REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting")
+REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting", "goal")
 """What `ExplorerState.request` takes."""
 
 
@@ -88,6 +89,7 @@ class ExplorerState(traitlets.HasTraits):
             lambda criterion: self.request(criterion=criterion),
             self.refuse,
         )
+        self._live_network = LiveNetwork(lambda known: self._publish(network=known))
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
         self._put(self._with_front(first))
@@ -145,7 +147,8 @@ class ExplorerState(traitlets.HasTraits):
             **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
                 `prunescope.figures.View` of what the pictures show; ``comparing``, a
                 `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
-                the panel to bring to the front; ``exporting``, the file whose text is shown.
+                the panel to bring to the front; ``exporting``, the file whose text is shown; ``goal``, a
+                `prunescope.network.GoalSpec` of what the whole network is to lose.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.
@@ -261,6 +264,10 @@ class ExplorerState(traitlets.HasTraits):
         else:
             self._sides.go()
         self._export()
+        if answer.front == "network":
+            self._live_network.follow(self.session, answer.preview.spec, answer.network.goal)
+        else:
+            self._live_network.close()
         other_tensor = answer.preview.tensor is not before.preview.tensor
         del before  # What it held is free now.
         if other_tensor or answer.preview.mask.numel() >= LARGE:
@@ -321,7 +328,14 @@ class ExplorerState(traitlets.HasTraits):
 
     def close(self) -> None:
         """Give up all background work."""
-        for live in (self._live, self._live_costs, self._live_export, self._live_scores, self._sides):
+        for live in (
+            self._live,
+            self._live_costs,
+            self._live_export,
+            self._live_scores,
+            self._live_network,
+            self._sides,
+        ):
             live.close()
 
 
