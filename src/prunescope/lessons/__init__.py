@@ -15,7 +15,7 @@ from prunescope.lessons.exercises import (
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.fresh import draw
 from prunescope.lessons.lesson import Lesson
-from prunescope.lessons.page import after, grid, picture, say, table
+from prunescope.lessons.page import grid, once_answered, picture, say, table
 from prunescope.lessons.report import class_summary
 from prunescope.lessons.stage import all_but
 
@@ -23,13 +23,13 @@ __all__ = [
     "Exercise",
     "Feedback",
     "Lesson",
-    "after",
     "all_but",
     "ask_choice",
     "ask_number",
     "class_summary",
     "draw",
     "grid",
+    "once_answered",
     "picture",
     "predict_channels",
     "predict_mask",

@@ -26,7 +26,7 @@ from prunescope.lessons.writing import shortened, signed
 CASES = 30
 """How many cases a function has to get right."""
 
-LONGEST = 320
+LONGEST = 200
 """Characters of a value that are shown."""
 
 
@@ -108,6 +108,11 @@ def agree(expected: Any, got: Any) -> bool:
 
 
 def _described(expected: Any, got: Any) -> str:
+    """Return what is wrong with ``got``: its shape, if that is it, or else all of it."""
+    if isinstance(expected, list | tuple) and isinstance(got, list | tuple) and len(got) == len(expected):
+        for place, (ours, theirs) in enumerate(zip(expected, got, strict=True)):
+            if isinstance(ours, Tensor) and not agree(ours, theirs):
+                return f"as number {place} {_described(ours, theirs)}"
     if isinstance(expected, Tensor) and isinstance(got, Tensor) and expected.shape != got.shape:
         return f"shape {tuple(got.shape)} in place of {tuple(expected.shape)}"
     return written(got)

@@ -128,7 +128,7 @@ def picture(figure: Figure, alt: str) -> HTML:
     return HTML(f"<style>{_THEME}</style><div class='ps-picture'>{drawing}</div>")  # type: ignore[no-untyped-call]
 
 
-def after(exercise: Exercise[Any], *shown: Any) -> widgets.VBox:
+def once_answered(exercise: Exercise[Any], *shown: Any) -> widgets.VBox:
     """Return a place where ``shown`` appears once ``exercise`` has been answered, right or wrong.
 
     A bet is none if the table that decides it stands below.
