@@ -22,7 +22,6 @@ def numbers_of(exercise):
     body = exercise.body
     question = body._question
     decimals = question.decimals
-    low, high = (int(question.answer * 10**decimals) + k for k in (0, 1)) if decimals is not None else (0, 0)
     rounded = [format(question.answer, f".{decimals}f")] if decimals is not None else []
     for text in [question.written(), question.written().replace(".", ","), *rounded]:
         body.predict(text)
@@ -127,7 +126,7 @@ def test_who_always_takes_the_first_answer_is_seldom_right() -> None:
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_right_numbers_rounded_as_asked_and_the_solutions_shown_are_right(path: Path) -> None:
-    lines = run(path).cells[-1].outputs[0].text.splitlines()
+    lines = "".join(output.text for output in run(path).cells[-1].outputs).splitlines()
     graded = [line for line in lines if line.startswith(("number", "function"))]
     assert len(graded) >= 2
     assert [line for line in graded if ": True " not in line] == []

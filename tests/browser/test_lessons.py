@@ -42,7 +42,7 @@ def press_cell(exercise: Locator, *places: str) -> None:
 
 
 def press_channel(exercise: Locator, name: str) -> None:
-    button = exercise.get_by_title(name, exact=True)
+    button = exercise.locator(f'.ps-bands button[title^="{name}"]')
     shown = button.inner_text()
     button.click()
     hosts.wait_until(exercise.page, lambda: button.inner_text() != shown)
