@@ -18,13 +18,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from hosts import Server, lives, notebook, prunescope_command, served, stand_in_command
 
 from prunescope import cli
 from prunescope.serving import address
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.notebook import dashboard_notebook
 from prunescope.serving.options import Options
+from tests.support.hosts import Server, lives, notebook, prunescope_command, served, stand_in_command
 
 SLOW_S = 60
 
@@ -213,6 +213,7 @@ def test_token_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.TOKEN_VARIABLE not in os.environ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_served_without_the_token(path: str, guarded: Server) -> None:
     base, _, token = guarded.url.partition("?token=")
@@ -222,10 +223,12 @@ def test_nothing_is_served_without_the_token(path: str, guarded: Server) -> None
     assert guarded.kernels() == []
 
 
+@pytest.mark.slow
 def test_the_printed_address_opens_the_page(guarded: Server) -> None:
     assert "this is" in fetch(guarded.url)
 
 
+@pytest.mark.slow
 def test_health_needs_no_token(guarded: Server) -> None:
     base = guarded.url.partition("?")[0]
     assert json.loads(fetch(base + "health"))["max_sessions"] == 20
@@ -289,6 +292,7 @@ def test_every_interface_is_named_by_this_machine() -> None:
 # -------------------------------------------------------------------------------------------- a process
 
 
+@pytest.mark.slow
 def test_command_serves_the_dashboard_from_any_directory(tmp_path: Path) -> None:
     assert dashboard_notebook().is_file()
     with served(prunescope_command("--no-browser", "--port", "0"), tmp_path) as server:
@@ -298,6 +302,7 @@ def test_command_serves_the_dashboard_from_any_directory(tmp_path: Path) -> None
     assert re.fullmatch(ONE_SESSION, server.log.read_text())
 
 
+@pytest.mark.slow
 def test_browser_is_opened_on_the_page(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as told:
         told.settimeout(SLOW_S)
@@ -318,6 +323,7 @@ socket.create_connection(('127.0.0.1', {port})).sendall(sys.argv[1].encode())
             told.accept()
 
 
+@pytest.mark.slow
 def test_error_page_is_ours_and_links_no_other_host(two_cells: Path, tmp_path: Path) -> None:
     with served(stand_in_command(two_cells), tmp_path, {"TMPDIR": str(tmp_path)}) as server:
         (page,) = tmp_path.glob("prunescope-*/page/*.ipynb")
@@ -330,6 +336,7 @@ def test_error_page_is_ours_and_links_no_other_host(two_cells: Path, tmp_path: P
     assert "https://" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_stop_leaves_nothing_behind(by: signal.Signals, two_cells: Path, tmp_path: Path) -> None:
     with served(stand_in_command(two_cells), tmp_path) as server:
@@ -342,6 +349,7 @@ def test_stop_leaves_nothing_behind(by: signal.Signals, two_cells: Path, tmp_pat
     assert re.fullmatch(ONE_SESSION, server.log.read_text())
 
 
+@pytest.mark.slow
 def test_stop_ends_a_busy_kernel(tmp_path: Path) -> None:
     busy = notebook(tmp_path / "busy.ipynb", ["open('busy', 'w').close()\nwhile True: pass"])
     with served(stand_in_command(busy), tmp_path) as server:
@@ -365,6 +373,7 @@ def until_busy(server: Server):
                 return kernel
 
 
+@pytest.mark.slow
 def test_kernel_is_this_python_whatever_the_user_has_installed(two_cells: Path, tmp_path: Path) -> None:
     other = tmp_path / "jupyter" / "kernels" / "python3"
     other.mkdir(parents=True)
@@ -375,6 +384,7 @@ def test_kernel_is_this_python_whatever_the_user_has_installed(two_cells: Path, 
         assert f"this is {sys.executable}" in fetch(server.url)
 
 
+@pytest.mark.slow
 def test_home_directory_is_left_alone(two_cells: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     startup = home / ".ipython" / "profile_default" / "startup"
@@ -387,6 +397,7 @@ def test_home_directory_is_left_alone(two_cells: Path, tmp_path: Path) -> None:
     assert re.fullmatch(ONE_SESSION, server.log.read_text())
 
 
+@pytest.mark.slow
 def test_directory_it_starts_from_changes_nothing(two_cells: Path, tmp_path: Path) -> None:
     settings = {"VoilaConfiguration": {"strip_sources": False, "template": "classic"}}
     (tmp_path / "voila.json").write_text(json.dumps(settings))

@@ -61,6 +61,7 @@ def run(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom(path: Path) -> None:
     outputs = [output for cell in run(path).cells if cell.cell_type == "code" for output in cell.outputs]
@@ -71,6 +72,7 @@ def test_it_runs_from_top_to_bottom(path: Path) -> None:
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
+@pytest.mark.slow
 def test_the_quickstart_says_what_it_measured() -> None:
     path = next(path for path in NOTEBOOKS if path.stem == "quickstart")
     text = "".join(
@@ -150,6 +152,7 @@ def test_what_a_lesson_does_not_need_is_hidden(path: Path) -> None:
     assert all(2 <= names.count('"') <= 10 for names in shown)
 
 
+@pytest.mark.slow
 def test_the_index_and_the_lessons_agree_on_the_minutes() -> None:
     (text,) = [
         output.data["text/markdown"]

@@ -1,4 +1,4 @@
-"""The `prunescope` command: serve the dashboard, say where it is, open it."""
+"""The `prunescope` command: serve the dashboard, say where it is, open it; or prune a file without a page."""
 
 import argparse
 import math
@@ -19,6 +19,7 @@ from prunescope.serving.options import Options
 DEFAULT_IP = "127.0.0.1"
 DEFAULT_PORT = 8866
 TOKEN_VARIABLE = "PRUNESCOPE_TOKEN"
+PRUNE = "prune"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 after a stop that was asked for, 2 for an address that cannot be served or a file that cannot be
         opened, 130 for Ctrl+C meanwhile.
     """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == [PRUNE]:
+        # Like Voilà, torch takes a while to import.
+        from prunescope.network.command import main as prune
+
+        return prune(words[1:])
     parser = _parser()
-    asked = parser.parse_args(argv)
+    asked = parser.parse_args(words)
     if asked.jupyterhub:
         try:
             place = Place.of_environment()
@@ -105,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prunescope",
         description="Explore neural-network pruning live, in the browser.",
+        epilog="To prune a checkpoint without a page: prunescope prune FILE --target 0.5 --rule lamp -o OUT; "
+        "see prunescope prune --help.",
         allow_abbrev=False,
     )
     parser.add_argument(

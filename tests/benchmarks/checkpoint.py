@@ -1,6 +1,6 @@
 """How long a large checkpoint takes to open, and how much memory it takes to explore ten of its layers.
 
-``python tests/benchmarks/checkpoint.py`` makes a sharded checkpoint of 12.9 GB, laid out as model hubs do,
+``python -m tests.benchmarks.checkpoint`` makes a sharded checkpoint of 12.9 GB, laid out as model hubs do,
 opens it and explores ten layers with each method, the largest among them: four amounts of each, a threshold
 pulled along the chart, the largest layer's weights and scores as pictures. Each method has a process of its
 own, so that all start from the same memory. Printed are the seconds and, above what the process held when it
@@ -29,10 +29,7 @@ from prunescope import Explorer, explore
 from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import View
 from prunescope.sources import checkpoint_source
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sources"))
-
-from checkpoint_files import BYTES, sparse_folder, sparse_safetensors
+from tests.support.checkpoint_files import BYTES, sparse_folder, sparse_safetensors
 
 METHODS = ("l1_unstructured", "random_unstructured", "ln_structured", "random_structured")
 DTYPES = ("BF16", "F16", "F32", "F8_E4M3")
@@ -100,7 +97,7 @@ def explore_layers(folder: Path, method: str, layers: int = 10) -> dict[str, flo
         for amount in (0.2, 0.5, 0.8, 0.3):
             explorer.amount = amount
         if explorer.preview.threshold is not None:
-            explorer._session.units_up_to(explorer.preview, explorer.preview.threshold)
+            explorer.state.session.units_up_to(explorer.preview, explorer.preview.threshold)
     peak = highest_memory()
     explorer.close()
     return {"open": opened, "picture": shown, "peak": peak - start}
@@ -122,7 +119,15 @@ def highest_memory(*, reset: bool = False) -> int:
 
 def measured(folder: Path, method: str, layers: int = 10) -> dict[str, float]:
     """Return what `explore_layers` measures, in a process of its own."""
-    command = [sys.executable, __file__, "--measure", str(folder), method, str(layers)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.checkpoint",
+        "--measure",
+        str(folder),
+        method,
+        str(layers),
+    ]
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(answer.stdout)
     return result

@@ -1,6 +1,6 @@
 """How fast the engine is, beside torch and beside a floor, measured in one run.
 
-    python tests/benchmarks/engine.py [--quick]
+    python -m tests.benchmarks.engine [--quick]
 
 Prints one table. Every time is the best of several, ours, torch's and the floor's taken in turn, so that a
 busy machine slows them alike. The *floor* is the same mask written from a threshold, or a choice of channels,
@@ -200,6 +200,25 @@ def structured(table: Table, rounds: int) -> None:
                 table.add(f"ln_structured dim={dim}, whole call", shape, amount, times)
 
 
+def by_topk(weight: Tensor, keep: int, group: int) -> Tensor:
+    """Return the mask that keeps the largest of each group, as most write it."""
+    groups = weight.abs().view(-1, group)
+    kept = groups.topk(keep, dim=1).indices
+    return torch.zeros_like(groups).scatter_(1, kept, 1.0).view(weight.shape)
+
+
+def grouped(table: Table, rounds: int) -> None:
+    """Time 2:4 beside a ``topk`` of each group ("torch") and beside writing a known mask ("floor")."""
+    for shape in ((1024, 1024), (4096, 4096)):
+        weight = torch.randn(shape)
+        calls = {
+            "ours": lambda w=weight: ours.GroupedUnstructured(0.5, group=4).selected(w, None),
+            "torch": lambda w=weight: by_topk(w, 2, 4),
+            "floor": lambda w=weight: written(w, 0.67),
+        }
+        table.add("grouped_unstructured 2:4, mask", shape, 0.5, best(calls, rounds))
+
+
 def axes(table: Table, rounds: int) -> None:
     """Time channel norms along dim 1 beside dim 0."""
     for shape in ((1024, 1024), (4096, 4096)):
@@ -295,7 +314,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, Python {sys.version.split()[0]}\n")
     table = Table()
-    for part in (unstructured, global_, structured, axes, sliding, forward):
+    for part in (unstructured, global_, structured, grouped, axes, sliding, forward):
         if not options.only or part.__name__ in options.only.split(","):
             part(table, rounds)
     table.summary()

@@ -11,11 +11,11 @@ import argparse
 import statistics
 import time
 
-import screen
 from playwright.sync_api import sync_playwright
 from torch import nn
 
 from prunescope import Explorer, explore
+from tests.benchmarks import screen
 
 METHODS = ("l1_unstructured", "ln_structured")
 LAYERS = {
@@ -36,7 +36,7 @@ def print_kernel_steps(moves: int) -> None:
         for method in METHODS:
             start = time.perf_counter()
             explorer = explore(model, method=method)
-            explorer._canvas.set_width(WIDTH)
+            explorer.screen.canvas.set_width(WIDTH)
             first = time.perf_counter() - start
             explorer.amount = 0.31  # The second selection sorts, and later ones only compare.
             explorer.amount = 0.32

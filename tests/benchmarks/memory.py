@@ -1,6 +1,6 @@
 """What the explorer keeps in memory above the model: at most four times the largest layer shown, and flat.
 
-``python tests/benchmarks/memory.py`` explores a model of four layers of 2048×2048 and prints, as multiples of
+``python -m tests.benchmarks.memory`` explores a model of four layers of 2048×2048 and prints, as multiples of
 one layer, what the process holds above the model after a first look, 2,000 updates and 100 changes of layer.
 """
 
@@ -35,7 +35,7 @@ def move(explorer: Explorer, updates: int) -> None:
 
 def change_layers(explorer: Explorer, times: int) -> None:
     """Look at another layer ``times`` times, by another method and view now and then."""
-    layers = cycle(explorer._session.tensors)
+    layers = cycle(explorer.state.session.tensors)
     for time, layer in zip(range(times), layers, strict=False):
         view = View(heatmap=("mask", "weights", "scores")[time % 3])
         explorer.request(layer=layer, method=METHODS[time % len(METHODS)], view=view)
@@ -56,7 +56,7 @@ def main() -> None:
     before = held()
     print(f"Held above the model, as multiples of a layer of {LAYER / 2**20:.0f} MiB")
     explorer = explore(model)
-    explorer._canvas.set_width(970)
+    explorer.screen.canvas.set_width(970)
 
     def report(what: str) -> None:
         print(f"{what:44}{(held() - before) / LAYER:6.2f}", flush=True)

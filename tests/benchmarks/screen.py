@@ -7,7 +7,6 @@ Three pages are compared, each with one slider: the explorer of a 64×576 convol
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page, Playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
-import hosts
+from tests.support import hosts
 
 MODEL = """
 import torch

@@ -1,6 +1,6 @@
 """What serving costs: the way to the page beside a hello-world page's, and what many sessions take.
 
-``python tests/benchmarks/serving.py`` serves a hello-world widget page and the dashboard the same way, and
+``python -m tests.benchmarks.serving`` serves a hello-world widget page and the dashboard the same way, and
 prints the time from the request to a page that answers, cold and with an explorer ready, and the ratio. Then
 it lets visitors come to the dashboard, kernels forked and not, and prints the memory of a session
 (proportional set size) and the time from a move of the slider to the kernel's last word on it, alone and
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,16 +21,14 @@ from tempfile import TemporaryDirectory
 import psutil
 from playwright.sync_api import Browser, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
-import hosts
-from visitor import Visitor
-
 from prunescope.serving.notebook import dashboard_notebook
+from tests.support import hosts
+from tests.support.visitor import Visitor
 
 HELLO = "import ipywidgets\nipywidgets.IntSlider(description='Hello')"
 WITHOUT_FORK = """
-import prunescope.serving.app as a, prunescope.serving.kernels as k
-a.can_fork = k.can_fork = lambda: False
+import prunescope.serving.app as a
+a.can_fork = lambda: False
 """
 READY = {"hello": "[role=slider]", "dashboard": ".ps-canvas canvas"}
 PAINTED = """() => [...document.querySelectorAll('canvas')].some(canvas => canvas.width && canvas.height

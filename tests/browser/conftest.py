@@ -1,20 +1,20 @@
 """A real browser and real servers, started once, for every test in this folder."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hosts
 import pytest
+
+from tests.support import hosts
+from tests.support.hosts import OpenNotebook, OpenPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-OpenPage = Callable[..., "Page"]
-OpenNotebook = Callable[["Page", Sequence[str]], list[str]]
 
 
 def _without_browser(reason: str) -> None:
@@ -34,8 +34,8 @@ def chromium() -> str:
     return executable
 
 
-# Once a module, not once a session: while it lives, an event loop runs in this thread, and no other test can.
-@pytest.fixture(scope="module")
+# Once in this folder, not in a session: while it lives, an event loop runs in this thread, and no other can.
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator["Browser"]:
     """That Chromium, running without a window."""
     from playwright.sync_api import sync_playwright
@@ -75,23 +75,56 @@ def page(open_page: OpenPage) -> "Page":
 
 
 @pytest.fixture(scope="session")
-def voila_url(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running `prunescope --no-browser`."""
+def dashboard_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[hosts.Server]:
+    """A running `prunescope --no-browser`."""
     command = hosts.prunescope_command("--no-browser", "--port", "0")
     with hosts.served(command, tmp_path_factory.mktemp("prunescope")) as server:
-        yield server.url
+        yield server
 
 
 @pytest.fixture
-def serve_cells(tmp_path: Path) -> Iterator[Callable[..., hosts.Server]]:
+def voila_url(dashboard_server: hosts.Server) -> str:
+    """The address of that server."""
+    return dashboard_server.url
+
+
+@pytest.fixture
+def serve_cells(tmp_path: Path) -> Iterator[hosts.ServeCells]:
     """``serve_cells(cells, **options)`` gives a server that shows them as `prunescope` shows its own."""
     with ExitStack() as running:
+        yield partial(_serve_cells, running, tmp_path)
 
-        def serve_cells(cells: Sequence[str], **options: Any) -> hosts.Server:
-            page = hosts.notebook(tmp_path / "stand-in.ipynb", cells)
-            return running.enter_context(hosts.served(hosts.stand_in_command(page, **options), tmp_path))
 
-        yield serve_cells
+def _serve_cells(running: ExitStack, folder: Path, cells: Sequence[str], **options: Any) -> hosts.Server:
+    page = hosts.notebook(folder / "stand-in.ipynb", cells)
+    return running.enter_context(hosts.served(hosts.stand_in_command(page, **options), folder))
+
+
+@pytest.fixture(scope="session")
+def _shared(chromium: str) -> Iterator[tuple[ExitStack, dict[str, hosts.Server]]]:
+    with ExitStack() as running:
+        yield running, {}
+
+
+@pytest.fixture
+def share_cells(
+    _shared: tuple[ExitStack, dict[str, hosts.Server]], tmp_path_factory: pytest.TempPathFactory
+) -> hosts.ServeCells:
+    """``share_cells(cells, **options)`` is ``serve_cells`` for tests that leave the server as they found it.
+
+    Those that ask for the same share one. It has no visitors yet, and `Server.said` nothing of earlier ones.
+    """
+    running, servers = _shared
+
+    def share_cells(cells: Sequence[str], **options: Any) -> hosts.Server:
+        asked = repr((cells, sorted(options.items())))
+        if asked not in servers or servers[asked].process.poll() is not None:
+            servers[asked] = _serve_cells(running, tmp_path_factory.mktemp("shared"), cells, **options)
+        hosts.wait_for(lambda: servers[asked].sessions() == 0)
+        servers[asked].turn_the_page()
+        return servers[asked]
+
+    return share_cells
 
 
 @pytest.fixture(scope="session")

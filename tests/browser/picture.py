@@ -1,6 +1,6 @@
 """Makes the README's picture: the page that ``prunescope`` serves, as Chromium shows it.
 
-``python tests/browser/picture.py`` writes ``notebooks/dashboard.png``, in 128 colours so that it stays small.
+``python -m tests.browser.picture`` writes ``notebooks/dashboard.png``, in 128 colours so that it stays small.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import hosts
 from PIL import Image
 from playwright.sync_api import sync_playwright
+
+from tests.support import hosts
 
 PICTURE = Path(__file__).parents[2] / "notebooks" / "dashboard.png"
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import hosts
 import torch
-from checkpoint_files import Payload, safetensors_file, sparse_safetensors, torch_file
 from playwright.sync_api import Page
+
+from tests.support import hosts
+from tests.support.checkpoint_files import Payload, safetensors_file, sparse_safetensors, torch_file
 
 OpenPage = Callable[..., Page]
 EVIL = "<img src=x onerror=alert(1)>.weight"

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 
-import hosts
 import torch
 import torch.nn.utils.prune as oracle
 from axe_playwright_python.sync_playwright import Axe
@@ -11,6 +10,7 @@ from playwright.sync_api import Page
 from torch import nn
 
 from prunescope.sources.demos import load_demo
+from tests.support import hosts
 
 OpenPage = Callable[..., Page]
 

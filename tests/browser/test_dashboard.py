@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Iterator
 
-import hosts
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from prunescope.figures.style import KEPT, PRUNED
 from prunescope.sources.demos import DEMOS, load_demo
+from tests.support import hosts
 
 OpenPage = Callable[..., Page]
 

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable
 
-import hosts
 import torch
 import torch.nn.utils.prune as oracle
 from playwright.sync_api import Page
-from test_hand import serious
 
 from prunescope.sources.demos import load_demo
+from tests.browser.test_hand import serious
+from tests.support import hosts
 
 OpenPage = Callable[..., Page]
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import hosts
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, WebSocket
-from test_dashboard import Dashboard
 
 from prunescope.figures import DARK, LIGHT, Theme
+from tests.browser.test_dashboard import Dashboard
+from tests.support import hosts
 
 TOOLBAR_SHOWS = "getComputedStyle(document.querySelector('.jupyter-matplotlib-toolbar')).opacity"
 

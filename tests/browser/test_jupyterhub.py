@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import OpenPage
-from hosts import wait_until
 from playwright.sync_api import Response, Route
+
+from tests.support.hosts import OpenPage, wait_until
 
 README = Path(__file__).parents[2] / "README.md"
 HUB = """

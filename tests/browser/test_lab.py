@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-import hosts
 import numpy as np
 import torch
 import torch.nn.utils.prune as oracle
 from playwright.sync_api import Page
-from test_dashboard import Dashboard
 from torch import nn
+
+from tests.browser.test_dashboard import Dashboard
+from tests.support import hosts
 
 OpenNotebook = Callable[[Page, Sequence[str]], list[str]]
 

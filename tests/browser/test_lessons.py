@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import hosts
 import nbformat
 import pytest
 from playwright.sync_api import Locator, Page
 
 from prunescope.lessons import class_summary
+from tests.support import hosts
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SHORTER = {"SEEDS = 5": "SEEDS = 2", "EPOCHS = 20": "EPOCHS = 2"}

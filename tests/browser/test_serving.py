@@ -1,21 +1,20 @@
 """The page as a visitor meets it: it loads, asks no other host, fits a phone, and hides what goes wrong."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import OpenNotebook, OpenPage
-from hosts import (
+
+from tests.support.hosts import (
+    OpenNotebook,
+    OpenPage,
+    ServeCells,
     Server,
     canvas_pixels,
     end_kernel_of,
     outside,
     overflow,
-    prunescope_command,
     record_requests,
-    served,
     wait_until,
 )
 
@@ -34,8 +33,6 @@ manager = FigureManager(canvas, 0)
 canvas
 """
 FAILING = "raise RuntimeError('a secret path')"
-
-ServeCells = Callable[..., Server]
 
 
 def shows_orange(page) -> bool:
@@ -144,18 +141,18 @@ def raised(log: str) -> set[str]:
     return {end.rpartition(".")[2] for end in ends}
 
 
-def test_dashboard_loads_ten_times_in_a_row(open_page: OpenPage, tmp_path: Path) -> None:
-    with served(prunescope_command("--no-browser", "--port", "0"), tmp_path) as server:
-        for _ in range(10):
-            page = open_page()
-            asked = record_requests(page)
-            page.goto(server.url)
-            wait_until(page, lambda page=page: shows_a_picture(page))
-            page.close()
-            assert outside(asked) == []
-            for address in asked:
-                end_kernel_of(address)
-    assert raised(server.log.read_text()) - {"StreamClosedError", "WebSocketClosedError"} == set()
+def test_dashboard_loads_again_and_again(open_page: OpenPage, dashboard_server: Server) -> None:
+    dashboard_server.turn_the_page()
+    for _ in range(3):
+        page = open_page()
+        asked = record_requests(page)
+        page.goto(dashboard_server.url)
+        wait_until(page, lambda page=page: shows_a_picture(page))
+        page.close()
+        assert outside(asked) == []
+        for address in asked:
+            end_kernel_of(address)
+    assert raised(dashboard_server.said()) - {"StreamClosedError", "WebSocketClosedError"} == set()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,7 @@ def test_what_a_log_says_was_raised(log: str, names: set[str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["voila/files/stand-in.ipynb", "voila/files/server.log", "stand-in.ipynb"])
-def test_nothing_but_the_page_is_served(serve_cells: ServeCells, page, path: str) -> None:
-    answer = page.goto(serve_cells([SLIDER]).url + path)
+def test_nothing_but_the_page_is_served(share_cells: ServeCells, page, path: str) -> None:
+    answer = page.goto(share_cells([SLIDER]).url + path)
     assert answer.status in (403, 404)
     assert "IntSlider" not in answer.text()

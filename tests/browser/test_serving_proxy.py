@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OpenPage
-from hosts import Server, lives, record_requests, wait_until
-from test_serving_sessions import AT_ONCE_S, SLIDER, process_of
+
+from tests.browser.test_serving_sessions import AT_ONCE_S, SLIDER, process_of
+from tests.support.hosts import OpenPage, Server, lives, record_requests, wait_until
 
 README = Path(__file__).parents[2] / "README.md"
 FRAME = """

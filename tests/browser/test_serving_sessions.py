@@ -1,21 +1,28 @@
 """A visitor's session: it ends with its tab, its idleness, its kernel, and the page says why."""
 
-import json
 import os
 import re
 import signal
 import socket
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import OpenPage
-from hosts import Server, lives, prunescope_command, served, wait_until
 from playwright.sync_api import Route
+
+from tests.support.hosts import (
+    OpenPage,
+    ServeCells,
+    Server,
+    lives,
+    prunescope_command,
+    served,
+    wait_for,
+    wait_until,
+)
 
 SLIDER = """
 import os
@@ -28,8 +35,6 @@ ipywidgets.VBox([ipywidgets.HTML(f"process {os.getpid()}"), amount, said])
 
 AT_ONCE_S = 30.0
 """Half of what a session outlives a lost network: what ends sooner was ended for another reason."""
-
-ServeCells = Callable[..., Server]
 
 
 def visit(open_page: OpenPage, server: Server):
@@ -45,40 +50,35 @@ def process_of(page) -> psutil.Process:
     return psutil.Process(int(page.get_by_text("process ").inner_text().split()[1]))
 
 
-def sessions(server: Server) -> int:
-    with urllib.request.urlopen(server.url + "health") as answer:
-        return json.load(answer)["sessions"]
-
-
-def test_closed_tab_frees_its_kernel(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER])
+def test_closed_tab_frees_its_kernel(share_cells: ServeCells, open_page: OpenPage) -> None:
+    server = share_cells([SLIDER])
     stays, _ = visit(open_page, server)
     leaves, kernel = visit(open_page, server)
-    assert sessions(server) == 2
+    assert server.sessions() == 2
     leaves.close(run_before_unload=True)
     wait_until(stays, lambda: not lives(kernel), timeout=AT_ONCE_S)
-    assert sessions(server) == 1
+    assert server.sessions() == 1
     stays.get_by_role("slider").press("ArrowRight")
     stays.get_by_text("amount is 2").wait_for()
-    assert re.search(r"session \w{8} ended after \d+ s: left \(1 of 20\)\n", server.log.read_text())
+    assert re.search(r"session \w{8} ended after \d+ s: left \(1 of 20\)\n", server.said())
 
 
 @pytest.mark.parametrize("goes", ["reload", "leave"])
-def test_reloaded_or_left_page_frees_its_kernel(goes: str, serve_cells: ServeCells, open_page) -> None:
-    server = serve_cells([SLIDER], max_sessions=2)
+def test_reloaded_or_left_page_frees_its_kernel(goes: str, share_cells: ServeCells, open_page) -> None:
+    server = share_cells([SLIDER], max_sessions=2)
     page, kernel = visit(open_page, server)
-    assert "No such comm" not in server.log.read_text()  # ipykernel prints it at each page.
+    assert "No such comm" not in server.said()  # ipykernel prints it at each page.
     page.reload() if goes == "reload" else page.goto("about:blank")
     wait_until(page, lambda: not lives(kernel), timeout=AT_ONCE_S)
-    wait_until(page, lambda: sessions(server) == (1 if goes == "reload" else 0))
+    wait_until(page, lambda: server.sessions() == (1 if goes == "reload" else 0))
 
 
-def test_crashed_tab_frees_its_kernel_within_the_idle_limit(serve_cells: ServeCells, open_page) -> None:
-    server = serve_cells([SLIDER], idle_timeout=12)
+def test_crashed_tab_frees_its_kernel_within_the_idle_limit(share_cells: ServeCells, open_page) -> None:
+    server = share_cells([SLIDER])
     page, kernel = visit(open_page, server)
     crash(page)
-    watcher = open_page()
-    wait_until(watcher, lambda: not lives(kernel), timeout=AT_ONCE_S)
+    with server.nobody_has_time():
+        wait_for(lambda: not lives(kernel), timeout=AT_ONCE_S)
 
 
 def crash(page) -> None:
@@ -90,19 +90,20 @@ def crash(page) -> None:
         os.kill(renderer, signal.SIGKILL)
 
 
-def test_idle_page_says_so_and_starts_again(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER], idle_timeout=12)
+def test_idle_page_says_so_and_starts_again(share_cells: ServeCells, open_page: OpenPage) -> None:
+    server = share_cells([SLIDER])
     page, kernel = visit(open_page, server)
-    page.get_by_role("alert").get_by_text("had not been used for a while").wait_for()
+    with server.nobody_has_time():
+        page.get_by_role("alert").get_by_text("had not been used for a while").wait_for()
     wait_until(page, lambda: not lives(kernel))
     page.get_by_role("button", name="Start again").click()
     assert process_of(page).pid != kernel.pid
     assert page.get_by_role("alert").count() == 0
-    assert re.search(r"ended after \d+ s: idle", server.log.read_text())
+    assert re.search(r"ended after \d+ s: idle", server.said())
 
 
-def test_killed_kernel_tells_its_visitor_and_nobody_else(serve_cells: ServeCells, open_page) -> None:
-    server = serve_cells([SLIDER])
+def test_killed_kernel_tells_its_visitor_and_nobody_else(share_cells: ServeCells, open_page) -> None:
+    server = share_cells([SLIDER])
     other, _ = visit(open_page, server)
     page, kernel = visit(open_page, server)
     kernel.kill()
@@ -112,14 +113,14 @@ def test_killed_kernel_tells_its_visitor_and_nobody_else(serve_cells: ServeCells
     assert other.get_by_role("alert").count() == 0
     page.get_by_role("button", name="Start again").click()
     process_of(page)
-    assert "Traceback" not in server.log.read_text()
+    assert "Traceback" not in server.said()
 
 
 @pytest.mark.parametrize("early", ["**/voila*.js", "**/api/kernels/*"])
 def test_a_kernel_that_dies_before_it_is_reached_is_told(
-    early: str, serve_cells: ServeCells, open_page: OpenPage
+    early: str, share_cells: ServeCells, open_page: OpenPage
 ) -> None:
-    server, page = serve_cells([SLIDER]), open_page()
+    server, page = share_cells([SLIDER]), open_page()
 
     def kill(route: Route) -> None:
         for kernel in server.kernels():
@@ -255,7 +256,7 @@ def test_lost_connection_is_said_and_found_again(serve_cells: ServeCells, open_p
         page.get_by_text(f"amount is {step}").wait_for()
         assert len(lines) == before + step - 3
     assert page.get_by_role("alert").count() == 0
-    assert "Traceback" not in server.log.read_text()
+    assert "Traceback" not in server.said()
 
 
 def test_page_says_when_its_server_has_gone(serve_cells: ServeCells, open_page, tmp_path: Path) -> None:
@@ -265,8 +266,8 @@ def test_page_says_when_its_server_has_gone(serve_cells: ServeCells, open_page, 
     page.get_by_role("alert").get_by_text("The connection to the server is lost").wait_for()
 
 
-def test_full_page_waits_for_its_turn(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER], max_sessions=1)
+def test_full_page_waits_for_its_turn(share_cells: ServeCells, open_page: OpenPage) -> None:
+    server = share_cells([SLIDER], max_sessions=1)
     first, _ = visit(open_page, server)
     second = open_page()
     answer = second.goto(server.url)
@@ -278,8 +279,8 @@ def test_full_page_waits_for_its_turn(serve_cells: ServeCells, open_page: OpenPa
     process_of(second)
 
 
-def test_reload_keeps_the_only_place(serve_cells: ServeCells, open_page: OpenPage) -> None:
-    server = serve_cells([SLIDER], max_sessions=1)
+def test_reload_keeps_the_only_place(share_cells: ServeCells, open_page: OpenPage) -> None:
+    server = share_cells([SLIDER], max_sessions=1)
     page, _ = visit(open_page, server)
     page.reload()
     process_of(page)

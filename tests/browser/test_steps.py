@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import hosts
 import safetensors.torch
 import torch
 from playwright.sync_api import Page
-from test_hand import serious
 
 from prunescope.export import load_plan
 from prunescope.measure.costs.measuring import measure, silencing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
+from tests.browser.test_hand import serious
+from tests.support import hosts
 
 OpenPage = Callable[..., Page]
 
@@ -121,7 +121,7 @@ def test_a_teacher_hides_and_locks_by_the_link(open_page: OpenPage, voila_url: s
 
 def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, tmp_path: Path) -> None:
     page = opened(open_page(), voila_url)
-    page.get_by_role("tab", name="Take it home").click()
+    page.get_by_role("tab", name="Export").click()
     says(page, "Apply a step first")
     assert page.get_by_role("button", name="Download").is_disabled()
     press(page, "Apply")
@@ -157,6 +157,6 @@ def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, t
     says(page, f"({right} of 599)")
 
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Carry out a plan").click()
+        page.get_by_role("button", name="Apply plan file").click()
     chooser.value.set_files(files=[{"name": "p.json", "mimeType": "application/json", "buffer": b"{}"}])
     says(page, "`plan` must be JSON that Prunescope saved")

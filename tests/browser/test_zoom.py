@@ -5,16 +5,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hosts
 import numpy as np
 import torch
 import torch.nn.utils.prune as oracle
 from playwright.sync_api import Page
-from test_dashboard import colours
-from test_lab import run_in_a_new_cell
 from torch import nn
 
 from prunescope.figures.layout import LEFT
+from tests.browser.test_dashboard import colours
+from tests.browser.test_lab import run_in_a_new_cell
+from tests.support import hosts
 
 OpenNotebook = Callable[[Page, Sequence[str]], list[str]]
 
@@ -28,8 +28,8 @@ model = nn.Linear(1800, 1200)
 """
 SHOW = """
 explorer = explore(model, amount=0.4, method="l1_unstructured")
-picture, readings = explorer._canvas.picture, []
-canvas = explorer._canvas.widget
+picture, readings = explorer.screen.canvas.picture, []
+canvas = explorer.screen.canvas.widget
 canvas.mpl_connect("motion_notify_event", lambda event: readings.append(picture.reading()[0]))
 explorer
 """

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-import test_pointing as pointing
 import torch
 from torch import nn
 
@@ -11,6 +10,7 @@ from prunescope import Explorer, explore, prune
 from prunescope.core.errors import RequestError
 from prunescope.explorer.state.link import from_query
 from prunescope.figures import View
+from tests.explorer import test_pointing as pointing
 
 
 @pytest.fixture
@@ -46,15 +46,15 @@ def test_a_click_on_a_bar_prunes_keeps_and_leaves_it_to_the_method_again(explore
     assert pruned(explorer) == sorted([*lowest[1:3], lowest[9]])
     assert (explorer.keep_channels, explorer.prune_channels) == ((lowest[0],), (lowest[9],))
     assert (explorer.method, explorer.amount) == ("ln_structured", 0.3)
-    said = explorer._readout.numbers.value
+    said = explorer.screen.readout.numbers.value
     assert "Custom mask" in said
     assert f"by hand keep {lowest[0]}, prune {lowest[9]}" in said
-    assert explorer._controls.by_hand["keep_channels"].value == str(lowest[0])
+    assert explorer.screen.controls.by_hand["keep_channels"].value == str(lowest[0])
     click(explorer, lowest[0])
     click(explorer, lowest[9])
     assert pruned(explorer) == sorted(lowest[:3])
     assert explorer.spec.by_hand == ""
-    assert "Custom mask" not in explorer._readout.numbers.value
+    assert "Custom mask" not in explorer.screen.readout.numbers.value
 
 
 def test_what_is_by_hand_stays_while_the_amount_moves(explorer: Explorer) -> None:
@@ -90,8 +90,8 @@ def test_the_threshold_is_grabbed_across_the_bars(explorer: Explorer) -> None:
 
 
 def test_hovering_says_what_a_click_does_and_the_cursor_too(explorer: Explorer) -> None:
-    lowest, picture = in_order(explorer), explorer._canvas.picture
-    canvas = explorer._canvas.widget
+    lowest, picture = in_order(explorer), explorer.screen.canvas.picture
+    canvas = explorer.screen.canvas.widget
     for channel, says in ((lowest[0], "pruned · a click keeps it"), (lowest[9], "kept · a click prunes it")):
         pointing.send(explorer, "motion_notify", pointing.bars(explorer), channel, 0.1)
         assert picture._headings[1].line.get_text().endswith(says)
@@ -110,16 +110,16 @@ def test_by_keys(explorer: Explorer) -> None:
     for key in ("shift+kArrowRight",) * 3 + ("shift+kArrowLeft", "k "):
         pointing.send(explorer, "key_press", key=key)
     assert explorer.keep_channels + explorer.prune_channels == (1,)
-    assert "channel 1 " in explorer._ruler.value["sentence"]
-    assert "by hand" in explorer._ruler.value["sentence"]
-    explorer._controls.by_hand["keep_channels"].value = ""
-    explorer._controls.by_hand["prune_channels"].value = "0-2, 5"
+    assert "channel 1 " in explorer.screen.ruler.value["sentence"]
+    assert "by hand" in explorer.screen.ruler.value["sentence"]
+    explorer.screen.controls.by_hand["keep_channels"].value = ""
+    explorer.screen.controls.by_hand["prune_channels"].value = "0-2, 5"
     assert set(pruned(explorer)) >= {0, 1, 2, 5}
-    explorer._controls.by_hand["prune_channels"].value = "10"
+    explorer.screen.controls.by_hand["prune_channels"].value = "10"
     assert "`prune_channels` must list output features from 0 to 9, got 10." in (
-        explorer._controls._messages["prune_channels"].value
+        explorer.screen.controls.messages["prune_channels"].value
     )
-    assert explorer._controls.by_hand["prune_channels"].value == "0-2, 5"
+    assert explorer.screen.controls.by_hand["prune_channels"].value == "0-2, 5"
 
 
 def test_an_unstructured_method_goes_round_by_way_of_its_own_choice(explorer: Explorer) -> None:
@@ -146,7 +146,7 @@ def test_a_step_by_hand_is_undone_and_goes_where_steps_go(explorer: Explorer, me
     assert step.title.endswith("by hand keep 2, prune 5, 7")
 
     plan, query = explorer.plan(), explorer.query
-    model = explorer._session.source.module
+    model = explorer.state.session.source.module
     for engine in ("torch", "prunescope"):
         code, names = explorer.code(engine), {}
         assert "prune.custom_from_mask(" in code
@@ -196,7 +196,7 @@ def test_other_channels_are_not_by_hand(explorer: Explorer) -> None:
 
 def test_what_cannot_be_met_is_refused_with_a_sentence(explorer: Explorer) -> None:
     with pytest.raises(RequestError, match="`prune_channels` must not list what `keep_channels` does, got 3"):
-        explorer._set(keep_channels=[3, 4], prune_channels=[3])
+        explorer.ask(keep_channels=[3, 4], prune_channels=[3])
     with pytest.raises(RequestError, match=r"`keep_channels` must list channels, .*got \[0.5\]"):
         explorer.keep_channels = [0.5]
     with pytest.raises(RequestError, match="`keep_channels` must list channels, .*got True"):
@@ -210,7 +210,9 @@ def test_what_cannot_be_met_is_refused_with_a_sentence(explorer: Explorer) -> No
     gone = pruned(explorer)[0]
     explorer.apply()
     click(explorer, gone)
-    assert f"an earlier step pruned channel {gone}" in explorer._controls._messages["keep_channels"].value
+    assert (
+        f"an earlier step pruned channel {gone}" in explorer.screen.controls.messages["keep_channels"].value
+    )
     assert explorer.spec.by_hand == ""
 
 

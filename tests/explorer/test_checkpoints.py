@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import ipywidgets.widgets.widget as registry
 import pytest
 import torch
-from checkpoint_files import hub_folder, network, safetensors_file, sparse_safetensors, state, torch_file
 from safetensors.torch import load_file
 
 from prunescope import Explorer, explore, prune
@@ -16,15 +14,16 @@ from prunescope.explorer import dashboard
 from prunescope.explorer.panels.layers import LIST_LIMIT, MATCH_LIMIT
 from prunescope.export import load_plan, plan, pruned_model, save
 from prunescope.figures import View
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import MODELS_VARIABLE, OPEN_VARIABLE, checkpoint_source, module_source
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
+from tests.support.checkpoint_files import (
+    hub_folder,
+    network,
+    safetensors_file,
+    sparse_safetensors,
+    state,
+    torch_file,
+)
 
 
 @pytest.fixture
@@ -38,11 +37,11 @@ def many(tmp_path: Path) -> Iterator[Explorer]:
 
 
 def options(explorer: Explorer) -> list[str]:
-    return [name for _, name in explorer._controls.layer.options]
+    return [name for _, name in explorer.screen.controls.layer.options]
 
 
 def type_search(explorer: Explorer, words: str) -> None:
-    explorer._controls.layers.search.set_state({"value": words})
+    explorer.screen.controls.layers.search.set_state({"value": words})
 
 
 @pytest.mark.parametrize("make", [safetensors_file, torch_file, lambda folder: hub_folder(folder / "hub")])
@@ -96,16 +95,16 @@ def test_a_file_that_goes_away_says_so_and_the_picture_stays(tmp_path: Path) -> 
 def test_a_small_checkpoint_has_one_list(tmp_path: Path) -> None:
     explorer = explore(safetensors_file(tmp_path))
     assert len(options(explorer)) == 8
-    assert explorer._controls.layers.search.layout.display == "none"
-    assert explorer._controls.layers.group.layout.display == "none"
+    assert explorer.screen.controls.layers.search.layout.display == "none"
+    assert explorer.screen.controls.layers.group.layout.display == "none"
     explorer.close()
 
 
 def test_many_layers_are_listed_by_group(many: Explorer) -> None:
     many.layer = "model.layers.7.mlp.up_proj"
-    assert many._controls.layers.group.value == "model.layers.7"
+    assert many.screen.controls.layers.group.value == "model.layers.7"
     assert options(many) == [f"model.layers.7.mlp.{part}_proj.weight" for part in ("down", "up")]
-    many._controls.layers.group.set_state({"index": 2})
+    many.screen.controls.layers.group.set_state({"index": 2})
     assert many.layer == "model.layers.1.mlp.down_proj.weight"
 
 
@@ -115,16 +114,16 @@ def test_a_search_lists_what_matches_and_chooses_nothing(many: Explorer) -> None
     assert many.snapshot is before
     assert options(many)[0] == many.layer
     assert options(many)[1:3] == ["model.layers.29.mlp.up_proj.weight", "model.layers.290.mlp.up_proj.weight"]
-    assert "111 of 6,001 layers match, the first 100 are listed" in many._controls.layers.found.value
+    assert "111 of 6,001 layers match, the first 100 are listed" in many.screen.controls.layers.found.value
     assert len(options(many)) == MATCH_LIMIT + 1
-    many._controls.layer.set_state({"index": 2})
+    many.screen.controls.layer.set_state({"index": 2})
     assert many.layer == "model.layers.290.mlp.up_proj.weight"
     type_search(many, "nothing like that")
     assert options(many) == [many.layer]
-    assert "No layer matches." in many._controls.layers.found.value
+    assert "No layer matches." in many.screen.controls.layers.found.value
     type_search(many, "")
     assert len(options(many)) == 2
-    assert many._controls.layers.found.layout.display == "none"
+    assert many.screen.controls.layers.found.layout.display == "none"
 
 
 def test_names_with_markup_are_text(tmp_path: Path) -> None:
@@ -132,9 +131,11 @@ def test_names_with_markup_are_text(tmp_path: Path) -> None:
     explorer = explore(safetensors_file(tmp_path, {f"{evil}.weight": torch.ones(2, 2), "b": torch.tensor(1)}))
     problem = explorer.request(layer=evil + "nowhere")
     assert evil in str(problem)
-    shown = [w.value for w in explorer._controls._messages.values()] + [explorer._readout.numbers.value]
+    shown = [w.value for w in explorer.screen.controls.messages.values()] + [
+        explorer.screen.readout.numbers.value
+    ]
     assert not any(evil in text for text in shown)
-    assert "&lt;img" in explorer._controls._messages["layer"].value
+    assert "&lt;img" in explorer.screen.controls.messages["layer"].value
     explorer.close()
 
 
@@ -175,8 +176,8 @@ def test_the_page_saves_a_pruned_copy_of_the_same_kind(
     explorer = explore(make(tmp_path), method="l1_unstructured", amount=0.5)
     explorer.apply()
     saved: dict[str, bytes] = {}
-    monkeypatch.setattr(explorer._page, "save", saved.__setitem__)
-    explorer._taking.save.click()
+    monkeypatch.setattr(explorer.screen.page, "save", saved.__setitem__)
+    explorer.screen.panels["export"].save.click()
     path = tmp_path / name
     path.write_bytes(saved[name])
     loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
@@ -197,8 +198,8 @@ def test_what_a_page_does_not_take_is_refused_with_the_way_to_get_it(tmp_path: P
     )
     explorer = explore(path, layer="v" if kind == "large" else "head", amount=0.5)
     explorer.apply()
-    explorer._taking.save.click()
-    said = explorer._taking._message.value
+    explorer.screen.panels["export"].save.click()
+    said = explorer.screen.panels["export"].message.value
     why = "m.safetensors has 67 MB" if kind == "large" else "m lies in 2 files"
     assert f"{why}, and a page takes one file of at most 64 MB. Take the plan, then:" in said
     text = explorer.plan()
@@ -213,19 +214,20 @@ def test_the_page_offers_what_can_be_made(tmp_path: Path, monkeypatch: pytest.Mo
     safetensors_file(tmp_path)
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     explorer = dashboard()
-    offered = explorer._taking.what
+    offered = explorer.screen.panels["export"].what
     every = ("state_dict", "masks", "plan", "torch", "prunescope")
     assert tuple(key for _, key in offered.options) == every
+    explorer.request(front="export")
     offered.value = "torch"
     explorer.apply()
-    assert "prune.ln_structured(" in explorer._taking._text.value
+    assert "prune.ln_structured(" in explorer.screen.panels["export"].text.value
     assert explorer.request(model="models/m.safetensors") is None
     assert tuple(key for _, key in offered.options) == every[:3]
     assert offered.value == "state_dict"
-    assert explorer._taking._text.value.startswith("<p>Apply a step first")
+    assert explorer.screen.panels["export"].text.value.startswith("<p>Apply a step first")
     explorer.amount = 0.5
     explorer.apply()
-    assert explorer._taking._text.value == ""
+    assert explorer.screen.panels["export"].text.value == ""
     explorer.close()
 
 
@@ -262,10 +264,10 @@ def test_colours_of_a_whole_checkpoint_have_a_limit_and_the_picture_stays(
         assert explorer.view == colours
         assert explorer.request(model="models/m.safetensors") is None
         assert explorer.view == replace(colours, colour_range="layer")
-        explorer._views.lists["colour_range"].set_state({"index": 2})
+        explorer.screen.view.lists["colour_range"].set_state({"index": 2})
         sentence = "`view` with colours of the whole model reads all of its weights: at most 134,217,728, and"
-        assert sentence in explorer._readout.problem.value
-        assert explorer._views.lists["colour_range"].value == explorer.view.colour_range == "layer"
+        assert sentence in explorer.screen.readout.problem.value
+        assert explorer.screen.view.lists["colour_range"].value == explorer.view.colour_range == "layer"
     finally:
         explorer.close()
 
@@ -287,7 +289,10 @@ def test_a_file_of_the_folder_that_is_opened_is_offered_once(
     safetensors_file(tmp_path, name="two")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     explorer = dashboard()
-    assert [title for title, _ in explorer._controls.model.options] == ["one.safetensors", "two.safetensors"]
+    assert [title for title, _ in explorer.screen.controls.model.options] == [
+        "one.safetensors",
+        "two.safetensors",
+    ]
     explorer.close()
 
 

@@ -13,11 +13,11 @@ from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live import costs as costing
 from prunescope.measure import Costs
+from tests.support import networks, person
 
 
 def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 4))
+    model = networks.network(3, norm=True)
     nn.init.constant_(model[1].bias, 1.5)
     return model.eval()
 
@@ -31,18 +31,13 @@ def is_whole(costs: Costs) -> bool:
 
 
 async def settled(explorer: Explorer, holds: Callable[[Costs], bool] = is_whole) -> Costs:
-    changed = asyncio.Event()
-    explorer.observe(lambda _: changed.set(), names="snapshot")
-    while not holds(explorer.snapshot.costs):
-        changed.clear()
-        await asyncio.wait_for(changed.wait(), 10)
-    return explorer.snapshot.costs
+    return (await person.settled(explorer, lambda snapshot: holds(snapshot.costs))).costs
 
 
 def test_the_costs_of_what_is_shown_come_after_the_picture() -> None:
     async def scene() -> None:
         explorer = explored()
-        line = explorer._costs.line
+        line = explorer.screen.costs.line
         assert explorer.snapshot.costs.files is None
         assert "… of 208" in line.value
         costs = await settled(explorer)
@@ -52,7 +47,7 @@ def test_the_costs_of_what_is_shown_come_after_the_picture() -> None:
         assert f">{costs.flops.total:,}<" in line.value
         assert f"up to {costs.put_out:.3g}" in line.value
         assert "makes nothing smaller or faster" in line.value
-        account = explorer._costs._files.value + explorer._costs._emissions.value
+        account = explorer.screen.costs.files.value + explorer.screen.costs.emissions.value
         assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in account
         assert "0<br><small>2 of 6, 1 behind</small>" in account
         assert costs.cut.parameters == 2 * 27 + 2
@@ -71,15 +66,15 @@ def test_the_costs_of_what_is_shown_come_after_the_picture() -> None:
 def test_what_pruned_channels_put_out_is_masked_by_a_button() -> None:
     async def scene() -> None:
         explorer = explored()
-        panel = explorer._costs
+        panel = explorer.screen.costs
         await settled(explorer)
         assert panel.silence.layout.display is None
         assert panel.silence.disabled
-        assert "Apply first" in panel._message.value
+        assert "Apply first" in panel.message.value
         explorer.apply()
         await settled(explorer)
         assert not panel.silence.disabled
-        assert panel._message.layout.display == "none"
+        assert panel.message.layout.display == "none"
         panel.silence.click()
         costs = await settled(explorer)
         assert costs.put_out == 0
@@ -88,7 +83,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_button() -> None:
         assert explorer.history.done[-1].effect.startswith("masked 6 of 18 entries of 0.bias, 1.weight and")
         with pytest.raises(RequestError, match="put out nothing"):
             explorer.silence()
-        assert "put out nothing" in panel._message.value
+        assert "put out nothing" in panel.message.value
         explorer.undo()
         assert (await settled(explorer)).put_out > 0
         explorer.close()
@@ -114,7 +109,7 @@ def test_only_the_last_of_a_drag_is_measured(monkeypatch: pytest.MonkeyPatch) ->
         await settled(explorer)
         assert measured == [4]
         explorer.amount = 5
-        task = explorer._live_costs._task
+        task = explorer.state._live_costs._task
         explorer.close()
         await asyncio.gather(task, return_exceptions=True)
         assert measured == [4]
@@ -129,14 +124,14 @@ def test_a_large_file_is_compressed_when_asked_for(monkeypatch: pytest.MonkeyPat
         explorer = explored()
         costs = await settled(explorer)
         assert costs.compressed is None
-        panel = explorer._costs
-        assert "KiB is counted and compressed when asked for" in panel._files.value
-        assert panel._files.value.count("when asked for") == 1
-        assert "Compressed (zlib)" not in panel._files.value
+        panel = explorer.screen.costs
+        assert "KiB is counted and compressed when asked for" in panel.files.value
+        assert panel.files.value.count("when asked for") == 1
+        assert "Compressed (zlib)" not in panel.files.value
         assert panel.compress.layout.display is None
         panel.compress.click()
         costs = await settled(explorer, lambda costs: costs.compressed is not None)
-        assert f"<td>{costs.compressed.dense:,}</td>" in panel._files.value
+        assert f"<td>{costs.compressed.dense:,}</td>" in panel.files.value
         assert panel.compress.layout.display == "none"
         explorer.close()
 
@@ -148,9 +143,9 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_there() -> None:
         explorer = explore(network())
         costs = await settled(explorer)
         assert costs.compressed is not None
-        panel = explorer._costs
-        assert "`data` or `example` must be given: operations" in panel._files.value
-        assert "`data` or `example` must be given: what channels" in panel._files.value
+        panel = explorer.screen.costs
+        assert "`data` or `example` must be given: operations" in panel.files.value
+        assert "`data` or `example` must be given: what channels" in panel.files.value
         assert "Operations" not in panel.line.value
         assert panel.silence.layout.display == "none"
         with pytest.raises(RequestError, match="`data` or `example` must be given"):
@@ -163,16 +158,16 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_there() -> None:
 def test_the_section_can_be_hidden_and_its_button_locked() -> None:
     async def scene() -> None:
         explorer = explored(hide=["costs"])
-        assert "Costs" not in explorer._sections.titles
-        assert "ps-short" in explorer._costs.line._dom_classes
+        assert "Costs" not in explorer.screen.tabs.titles
+        assert "ps-short" in explorer.screen.costs.line._dom_classes
         assert explorer.open_link("lock=steps&amount=2&method=ln_structured") is None
-        assert "Costs" in explorer._sections.titles
-        assert "ps-short" not in explorer._costs.line._dom_classes
+        assert "Costs" in explorer.screen.tabs.titles
+        assert "ps-short" not in explorer.screen.costs.line._dom_classes
         explorer.apply()
         await settled(explorer)
-        assert explorer._costs.silence.disabled
+        assert explorer.screen.costs.silence.disabled
         explorer.open_link("hide=steps")
-        assert "ps-hidden" in explorer._costs.silence._dom_classes
+        assert "ps-hidden" in explorer.screen.costs.silence._dom_classes
         explorer.close()
 
     asyncio.run(scene())
@@ -196,10 +191,10 @@ def test_a_checkpoint_has_files_and_no_operations(tmp_path: Path) -> None:
         explorer = explore(path, method="ln_structured", amount=2)
         costs = await settled(explorer)
         assert costs.compressed.permanent < costs.compressed.dense
-        panel = explorer._costs
-        assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in panel._files.value
-        assert panel._files.value.count("is a checkpoint, which has weights but no network") == 1
-        assert panel._emissions.value == ""
+        panel = explorer.screen.costs
+        assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in panel.files.value
+        assert panel.files.value.count("is a checkpoint, which has weights but no network") == 1
+        assert panel.emissions.value == ""
         # A file does not tell parameters from statistics: here are 6 variances, and 6 means that are zero.
         assert f"{208 + 6 - 2 * 27} of {208 + 12}" in panel.line.value
         explorer.close()

@@ -25,11 +25,11 @@ def explorer() -> Iterator[Explorer]:
 
 
 def look(explorer: Explorer, title: str = "Effect") -> None:
-    explorer._sections.selected_index = explorer._sections.titles.index(title)
+    explorer.screen.tabs.selected_index = explorer.screen.tabs.titles.index(title)
 
 
 def body(explorer: Explorer) -> str:
-    return explorer._effect._body.value
+    return explorer.screen.panels["effect"].body.value
 
 
 def test_nothing_is_drawn_before_it_is_looked_at(explorer: Explorer) -> None:
@@ -60,21 +60,21 @@ def test_drawn_again_only_when_what_it_shows_has_changed(
     assert drawn == []
     explorer.amount = 0.7
     assert len(drawn) == 1
-    explorer._ruler.set_state({"dark": True})
+    explorer.screen.ruler.set_state({"dark": True})
     assert drawn[-1]["theme"] == DARK
 
 
 def test_pictures_and_tables_say_what_the_effect_is(explorer: Explorer) -> None:
     look(explorer)
     effect = explorer.effect
-    assert effect.sentence in explorer._effect._summary.value
+    assert effect.sentence in explorer.screen.panels["effect"].summary.value
     alternatives = re.findall(r'alt="([^"]*)"', body(explorer))
     first, example = effect.classes[0], effect.examples(1)[0]
     assert f"class 0: {first.before.right} → {first.after.right} of {first.after.total};" in alternatives[0]
     assert alternatives[1].startswith(
         f"#{example.index} is {example.target}, answered {example.before} → {example.after}: became wrong;"
     )
-    explorer._effect.as_text.value = True
+    explorer.screen.panels["effect"].as_text.value = True
     assert "<img" not in body(explorer)
     assert f"<td>0</td><td>{first.before.in_words}</td><td>{first.after.in_words}</td>" in body(explorer)
     assert f"<td>#{example.index}</td>" in body(explorer)
@@ -84,14 +84,14 @@ def test_pictures_and_tables_say_what_the_effect_is(explorer: Explorer) -> None:
 def test_width_decides_how_many_stand_in_a_row(explorer: Explorer) -> None:
     look(explorer)
     for width in (390, 900):
-        explorer._ruler.set_state({"width": width})
+        explorer.screen.ruler.set_state({"width": width})
         assert re.findall(r'<img width="(\d+)"', body(explorer)) == [str(width - 40)] * 2
 
 
 def test_hidden_with_a_word(explorer: Explorer) -> None:
     hidden = explore(hide=["effect"])
     try:
-        assert hidden._sections.titles == tuple(t for t in explorer._sections.titles if t != "Effect")
+        assert hidden.screen.tabs.titles == tuple(t for t in explorer.screen.tabs.titles if t != "Effect")
     finally:
         hidden.close()
 
@@ -103,7 +103,7 @@ def test_names_of_classes_are_no_markup() -> None:
     explorer = explore(model, data=data, classes=["<b>cat", "dog"], amount=1.0)
     try:
         look(explorer)
-        explorer._effect.as_text.value = True
+        explorer.screen.panels["effect"].as_text.value = True
         assert "&lt;b&gt;cat" in body(explorer)
         assert "<b>" not in body(explorer)
     finally:
@@ -115,8 +115,8 @@ def test_own_numbers_stand_in_a_table() -> None:
     try:
         look(explorer)
         assert "<td>a&lt;b</td><td>0.25</td><td>0.25</td>" in body(explorer)
-        assert "a&lt;b" in explorer._readout.numbers.value
-        assert explorer._effect.as_text.layout.display == "none"
+        assert "a&lt;b" in explorer.screen.readout.numbers.value
+        assert explorer.screen.panels["effect"].as_text.layout.display == "none"
     finally:
         explorer.close()
 
@@ -124,7 +124,7 @@ def test_own_numbers_stand_in_a_table() -> None:
 def test_without_a_measure_there_is_no_such_section() -> None:
     explorer = explore(nn.Linear(4, 2))
     try:
-        assert "Effect" not in explorer._sections.titles
+        assert "Effect" not in explorer.screen.tabs.titles
     finally:
         explorer.close()
 
@@ -141,7 +141,7 @@ def test_a_checkpoint_among_others_says_why_there_is_nothing(tmp_path: Path) -> 
         assert "<img" in body(explorer)
         explorer.model = "file"
         assert "cannot be measured" in body(explorer)
-        assert explorer._effect._summary.value == ""
+        assert explorer.screen.panels["effect"].summary.value == ""
         explorer.model = "mlp"
         assert "<img" in body(explorer)
     finally:
@@ -152,7 +152,7 @@ def test_what_cannot_be_measured_shows_no_effect() -> None:
     explorer = explore(nn.Linear(4, 3), data=(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)))
     try:
         look(explorer)
-        assert "Not measured." in explorer._effect._summary.value
-        assert explorer._sections.titles.count("Effect") == 1
+        assert "Not measured." in explorer.screen.panels["effect"].summary.value
+        assert explorer.screen.tabs.titles.count("Effect") == 1
     finally:
         explorer.close()

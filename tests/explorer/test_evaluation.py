@@ -10,6 +10,7 @@ from prunescope import Explorer, explore
 from prunescope.core.preview import Preview
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Accuracy
+from tests.support.person import settled
 
 
 def explored() -> Explorer:
@@ -19,13 +20,8 @@ def explored() -> Explorer:
     return explore(model, data=(inputs, model(inputs).argmax(1)))
 
 
-async def settled(explorer: Explorer) -> Snapshot:
-    changed = asyncio.Event()
-    explorer.observe(lambda _: changed.set(), names="snapshot")
-    while explorer.snapshot.after is None and not explorer.snapshot.evaluation_problem:
-        changed.clear()
-        await asyncio.wait_for(changed.wait(), 10)
-    return explorer.snapshot
+def measured(snapshot: Snapshot) -> object:
+    return snapshot.after is not None or snapshot.evaluation_problem
 
 
 def test_the_picture_comes_before_the_numbers() -> None:
@@ -34,8 +30,8 @@ def test_the_picture_comes_before_the_numbers() -> None:
         explorer.amount = 0.5
         assert explorer.snapshot.after is None
         assert explorer.preview.pruned_units == 6
-        assert "→ …" in explorer._readout.numbers.value
-        snapshot = await settled(explorer)
+        assert "→ …" in explorer.screen.readout.numbers.value
+        snapshot = await settled(explorer, measured)
         assert snapshot.after == explorer.accuracy[1]
         assert snapshot.preview is explorer.preview
         explorer.close()
@@ -46,19 +42,19 @@ def test_the_picture_comes_before_the_numbers() -> None:
 def test_only_the_last_of_a_drag_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         explorer = explored()
-        await settled(explorer)
-        measured: list[int] = []
-        evaluate = explorer._session.evaluate
+        await settled(explorer, measured)
+        asked: list[int] = []
+        evaluate = explorer.state.session.evaluate
         monkeypatch.setattr(
-            explorer._session,
+            explorer.state.session,
             "evaluate",
-            lambda preview=None: (measured.append(preview and preview.pruned_units), evaluate(preview))[1],
+            lambda preview=None: (asked.append(preview and preview.pruned_units), evaluate(preview))[1],
         )
         for count in range(1, 9):
             explorer.amount = count
             await asyncio.sleep(0)
-        snapshot = await settled(explorer)
-        assert [units for units in measured if units] == [8]
+        snapshot = await settled(explorer, measured)
+        assert [units for units in asked if units] == [8]
         assert snapshot.preview.pruned_units == 8
         explorer.close()
 
@@ -69,7 +65,7 @@ def test_closing_gives_up_what_is_measured() -> None:
     async def scene() -> None:
         explorer = explored()
         await asyncio.sleep(0)
-        task = explorer._live._task
+        task = explorer.state._live._task
         explorer.close()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -81,17 +77,17 @@ def test_closing_gives_up_what_is_measured() -> None:
 def test_a_change_from_another_thread_is_measured_on_the_loop_of_the_cells() -> None:
     async def scene() -> None:
         explorer = explored()
-        await settled(explorer)
+        await settled(explorer, measured)
         threads: list[threading.Thread] = []
-        evaluate = explorer._session.evaluate
+        evaluate = explorer.state.session.evaluate
 
         def watched(preview: Preview | None = None) -> Iterator[Accuracy]:
             threads.append(threading.current_thread())
             return evaluate(preview)
 
-        explorer._session.evaluate = watched
+        explorer.state.session.evaluate = watched
         await asyncio.to_thread(explorer.request, amount=7)
-        assert (await settled(explorer)).preview.pruned_units == 7
+        assert (await settled(explorer, measured)).preview.pruned_units == 7
         assert set(threads) == {threading.main_thread()}
         explorer.close()
 
@@ -101,7 +97,7 @@ def test_a_change_from_another_thread_is_measured_on_the_loop_of_the_cells() -> 
 def test_a_problem_is_reported_later_too() -> None:
     async def scene() -> None:
         explorer = explore(nn.Linear(4, 3), data=(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)))
-        snapshot = await settled(explorer)
+        snapshot = await settled(explorer, measured)
         assert "could not be evaluated" in snapshot.evaluation_problem
         explorer.close()
 

@@ -20,19 +20,12 @@ from prunescope.explorer import dashboard, dashboard_when_visited, entry
 from prunescope.explorer.explorer import Explorer as Implementation
 from prunescope.figures import View
 from prunescope.sources.demos import DEMOS
+from tests.support import person
 
 
 def net() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 6))
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    left = {key: widget for key, widget in registry._instances.items() if key not in before}
-    assert left == {}
 
 
 @pytest.fixture
@@ -43,22 +36,19 @@ def explorer() -> Iterator[Explorer]:
 
 
 def pixels(explorer: Explorer) -> np.ndarray:
-    return np.asarray(explorer._canvas.widget.buffer_rgba()).copy()
+    return np.asarray(explorer.screen.canvas.widget.buffer_rgba()).copy()
 
 
 def type_into(explorer: Explorer, control: str, value: Any) -> None:
-    """Set a control as the page does: by a message that carries its state."""
-    getattr(explorer._controls, control).set_state({"value": value})
+    person.type_into(getattr(explorer.screen.controls, control), value)
 
 
 def choose(explorer: Explorer, control: str, option: str) -> None:
-    dropdown = getattr(explorer._controls, control)
-    labels = list(dropdown._options_labels)
-    dropdown.set_state({"index": labels.index(option)})
+    person.choose(getattr(explorer.screen.controls, control), option)
 
 
 def sentence(explorer: Explorer, parameter: str) -> str:
-    message = explorer._controls._messages[parameter]
+    message = explorer.screen.controls.messages[parameter]
     return message.value if message.layout.display != "none" else ""
 
 
@@ -77,7 +67,7 @@ def test_a_step_tells_the_page_what_changed_and_each_thing_once(explorer: Explor
 
 
 def test_attributes_and_controls_are_the_same_state(explorer: Explorer) -> None:
-    controls = explorer._controls
+    controls = explorer.screen.controls
     explorer.method = "ln_structured"
     explorer.amount = 2
     explorer.n = float("inf")
@@ -110,7 +100,9 @@ def test_only_the_controls_a_method_uses_are_enabled(explorer: Explorer) -> None
     }
     for method, names in used.items():
         explorer.method = method
-        enabled = {name for name in ("n", "dim", "seed") if not getattr(explorer._controls, name).disabled}
+        enabled = {
+            name for name in ("n", "dim", "seed") if not getattr(explorer.screen.controls, name).disabled
+        }
         assert enabled == names
 
 
@@ -120,10 +112,10 @@ def test_switching_the_kind_of_amount_keeps_what_is_pruned(explorer: Explorer) -
     choose(explorer, "amount_kind", "a count of weights")
     assert explorer.amount == 18
     assert isinstance(explorer.amount, int)
-    slider = explorer._controls.count_slider
+    slider = explorer.screen.controls.count_slider
     assert (slider.value, slider.max) == (18, 36)
     assert slider.layout.display != "none"
-    assert explorer._controls.percent_slider.layout.display == "none"
+    assert explorer.screen.controls.percent_slider.layout.display == "none"
     type_into(explorer, "count_slider", 9)
     assert explorer.amount == 9
     assert isinstance(explorer.amount, int)
@@ -140,12 +132,12 @@ def test_any_number_can_be_typed_as_norm(explorer: Explorer) -> None:
     explorer.method = "ln_structured"
     choose(explorer, "n", "another number …")
     assert explorer.n == 0.5
-    assert explorer._controls.other_n.layout.display != "none"
+    assert explorer.screen.controls.other_n.layout.display != "none"
     type_into(explorer, "other_n", "3")
     assert explorer.n == 3
     type_into(explorer, "other_n", "2")
-    assert explorer._controls.n.value == 2
-    assert explorer._controls.other_n.layout.display == "none"
+    assert explorer.screen.controls.n.value == 2
+    assert explorer.screen.controls.other_n.layout.display == "none"
 
 
 @pytest.mark.parametrize(
@@ -215,9 +207,9 @@ def test_a_notebook_prints_the_sentence_without_a_traceback() -> None:
 
 def test_a_refused_value_snaps_the_control_back(explorer: Explorer) -> None:
     sent: list[dict[str, Any]] = []
-    explorer._controls.amount.send_state = lambda key=None: sent.append({"key": key})
+    explorer.screen.controls.amount.send_state = lambda key=None: sent.append({"key": key})
     type_into(explorer, "amount", 1.5)
-    assert explorer._controls.amount.value == 0.3
+    assert explorer.screen.controls.amount.value == 0.3
     assert sent, "the page is told"
     assert "got 1.5" in sentence(explorer, "amount")
 
@@ -258,7 +250,7 @@ def test_the_model_is_untouched() -> None:
 
 def test_numbers_say_requested_and_achieved(explorer: Explorer) -> None:
     explorer.request(method="ln_structured", amount=0.3)
-    text = explorer._readout.numbers.value
+    text = explorer.screen.readout.numbers.value
     assert 'role="status"' in text
     for part in ("30 % of 4 output channels", "1 (25.0 %)", "25.0 %", f"{100 * 9 / 142:.1f} %"):
         assert part in text
@@ -272,14 +264,14 @@ def test_accuracy_follows_without_a_loop_at_once() -> None:
     explorer = explore(model, data=(inputs, targets), layer="3", amount=1.0)
     assert explorer.accuracy[0].fraction == 1.0
     assert explorer.snapshot.after == explorer.accuracy[1]
-    assert f"100.0 % → {100 * explorer.accuracy[1].fraction:.1f} %" in explorer._readout.numbers.value
+    assert f"100.0 % → {100 * explorer.accuracy[1].fraction:.1f} %" in explorer.screen.readout.numbers.value
     explorer.close()
 
 
 def test_data_the_model_cannot_run_on_is_said_and_the_picture_stays() -> None:
     explorer = explore(net(), data=(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)))
-    assert "`data` could not be evaluated" in explorer._readout.problem.value
-    assert explorer._readout.problem.layout.display != "none"
+    assert "`data` could not be evaluated" in explorer.screen.readout.problem.value
+    assert explorer.screen.readout.problem.layout.display != "none"
     assert explorer.preview.pruned_units > 0
     explorer.close()
 
@@ -287,12 +279,13 @@ def test_data_the_model_cannot_run_on_is_said_and_the_picture_stays() -> None:
 def test_a_defect_of_ours_is_logged_and_leaves_the_state(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(explorer._session, "preview", lambda _: 1 / 0)
+    monkeypatch.setattr(explorer.state.session, "preview", lambda _: 1 / 0)
     with caplog.at_level(logging.ERROR, "prunescope"):
         problem = explorer.request(amount=0.9)
     assert str(problem) == "That did not work: division by zero"
     assert explorer.amount == 0.3
     assert "ZeroDivisionError" in caplog.text
+    caplog.clear()  # The traceback holds on to the explorer.
 
 
 def test_one_event_per_request(explorer: Explorer) -> None:
@@ -309,7 +302,7 @@ def test_demos_can_be_switched() -> None:
     for key, demo in DEMOS.items():
         explorer.model = key
         assert explorer.layer == demo.layer
-        assert f"{100 * demo.accuracy:.1f} % right on 599 held-out digits" in explorer._caption.value
+        assert f"{100 * demo.accuracy:.1f} % right on 599 held-out digits" in explorer.screen.caption.value
         assert explorer.accuracy[0].fraction == pytest.approx(demo.accuracy)
     with pytest.raises(RequestError, match="^`model` must be one of cnn, mlp, vit, lstm, got 'bert'"):
         explorer.model = "bert"
@@ -338,7 +331,7 @@ def test_a_dashboard_that_waits_for_its_visitor_measures_meanwhile(monkeypatch: 
     monkeypatch.setattr(voila.utils, "wait_for_request", visitor_comes)
     explorer = asyncio.run(dashboard_when_visited())
     assert (explorer.model, explorer.amount) == ("mlp", 3)
-    assert explorer._page.query == explorer.query
+    assert explorer.screen.page.query == explorer.query
     explorer.close()
 
 
@@ -348,9 +341,9 @@ def test_data_without_a_model_is_refused() -> None:
 
 
 def test_the_page_decides_how_wide_the_picture_is(explorer: Explorer) -> None:
-    figure = explorer._canvas.picture.figure
+    figure = explorer.screen.canvas.picture.figure
     for asked, given in ((420, 420), (1000, 1000), (10**9, 1600), (-5, 280)):
-        explorer._ruler.set_state({"width": asked})
+        explorer.screen.ruler.set_state({"width": asked})
         assert figure.get_figwidth() * 100 == pytest.approx(given)
 
 
@@ -359,7 +352,7 @@ def test_a_blitted_step_equals_a_full_drawing(explorer: Explorer) -> None:
     for amount in (0.5, 0.75, 0.0, 1.0, 0.25):
         explorer.amount = amount
         blitted = pixels(explorer)
-        explorer._canvas.widget.draw()
+        explorer.screen.canvas.widget.draw()
         assert np.array_equal(blitted, pixels(explorer))
 
 
@@ -369,7 +362,7 @@ def test_the_public_name_is_the_implementation() -> None:
 
 def test_page_and_cells_act_one_after_the_other(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     """JupyterLab's page is answered in a thread of its own, beside the cells: two drawings would mix."""
-    canvas, draw = explorer._canvas.widget, explorer._canvas.draw
+    canvas, draw = explorer.screen.canvas.widget, explorer.screen.canvas.draw
     drawing, go_on = threading.Event(), threading.Event()
     done: list[str] = []
 
@@ -383,12 +376,12 @@ def test_page_and_cells_act_one_after_the_other(explorer: Explorer, monkeypatch:
         thread.start()
         return thread
 
-    monkeypatch.setattr(explorer._canvas, "draw", slow_draw)
+    monkeypatch.setattr(explorer.screen.canvas, "draw", slow_draw)
     threads = [threaded("cell", lambda: explorer.request(amount=0.5))]
     assert drawing.wait(10)
     threads += [
         threaded("message", lambda: canvas._handle_message(canvas, {"type": "draw"}, [])),
-        threaded("width", lambda: explorer._ruler.set_state({"width": 700})),
+        threaded("width", lambda: explorer.screen.ruler.set_state({"width": 700})),
         threaded("control", lambda: type_into(explorer, "percent_slider", 75)),
     ]
     for thread in threads:
@@ -407,25 +400,25 @@ def test_page_and_cells_act_one_after_the_other(explorer: Explorer, monkeypatch:
 
 def assert_shown_right(explorer: Explorer) -> None:
     shown = pixels(explorer)
-    explorer._canvas.widget.draw()
+    explorer.screen.canvas.widget.draw()
     assert np.array_equal(shown, pixels(explorer))
 
 
 def test_saving_the_picture_leaves_the_live_one_right(explorer: Explorer) -> None:
     explorer.request(method="ln_structured", amount=0.75)
-    canvas = explorer._canvas.widget
+    canvas = explorer.screen.canvas.widget
     canvas._handle_message(canvas, {"type": "toolbar_button", "name": "save_figure"}, [])
     explorer.amount = 0.25
     assert_shown_right(explorer)
     for kind in ("png", "svg", "pdf"):
-        explorer._canvas.picture.figure.savefig(io.BytesIO(), format=kind)
+        explorer.screen.canvas.picture.figure.savefig(io.BytesIO(), format=kind)
     explorer.amount = 0.5
     assert_shown_right(explorer)
 
 
 def test_home_leads_to_the_layer_that_is_shown(explorer: Explorer) -> None:
     explorer.view = View(chart="norms")
-    axes, toolbar = explorer._canvas.picture.bars, explorer._canvas.widget.toolbar
+    axes, toolbar = explorer.screen.canvas.picture.bars, explorer.screen.canvas.widget.toolbar
     toolbar.push_current()
     explorer.layer = "3"
     toolbar.home()
@@ -442,13 +435,13 @@ def test_an_old_count_keeps_its_share_and_says_so(explorer: Explorer) -> None:
 
 def test_a_typed_norm_is_shown_as_it_is(explorer: Explorer) -> None:
     explorer.n = 1.23456789
-    assert explorer._controls.other_n.value == "1.23456789"
+    assert explorer.screen.controls.other_n.value == "1.23456789"
     explorer.n = np.int64(1)
     assert '"n": 1,' in explorer.spec.to_json()
 
 
 def test_what_masks_do_not_do_is_said(explorer: Explorer) -> None:
-    assert "makes nothing smaller or faster" in explorer._costs.line.value
+    assert "makes nothing smaller or faster" in explorer.screen.costs.line.value
 
 
 def test_what_a_model_says_is_text_and_no_markup() -> None:
@@ -457,22 +450,22 @@ def test_what_a_model_says_is_text_and_no_markup() -> None:
             raise ValueError("<script>alert(1)</script>")
 
     explorer = explore(Rude(4, 3), data=(torch.zeros(4, 4), torch.zeros(4, dtype=torch.int64)))
-    assert "&lt;script&gt;" in explorer._readout.problem.value
-    assert "<script>" not in explorer._readout.problem.value
+    assert "&lt;script&gt;" in explorer.screen.readout.problem.value
+    assert "<script>" not in explorer.screen.readout.problem.value
     explorer.close()
 
 
 def test_a_page_that_says_anything_does_not_break_the_picture(explorer: Explorer) -> None:
-    canvas = explorer._canvas.widget
+    canvas = explorer.screen.canvas.widget
     for ratio in (0, -1, "x", float("nan"), 10**9, None):
         canvas._handle_message(canvas, {"type": "set_device_pixel_ratio", "device_pixel_ratio": ratio}, [])
         explorer.amount = 0.5
         assert max(pixels(explorer).shape) <= 3 * 900
     canvas._handle_message(canvas, {"type": "resize", "width": 0, "height": 0}, [])
     canvas._handle_message(canvas, {"type": "set_device_pixel_ratio", "device_pixel_ratio": 1}, [])
-    explorer._controls.percent_slider.set_state({"min": 50, "max": 60})
+    explorer.screen.controls.percent_slider.set_state({"min": 50, "max": 60})
     explorer.amount = 0.25
-    slider = explorer._controls.percent_slider
+    slider = explorer.screen.controls.percent_slider
     assert (slider.min, slider.value, slider.max) == (0, 25, 100)
     assert_shown_right(explorer)
 
@@ -487,7 +480,7 @@ def test_a_broken_observer_is_not_taken_for_a_refusal(explorer: Explorer) -> Non
 def test_only_the_first_picture_of_a_layer_is_drawn_whole(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer._canvas.widget, "draw", lambda: pytest.fail("drawn whole"))
+    monkeypatch.setattr(explorer.screen.canvas.widget, "draw", lambda: pytest.fail("drawn whole"))
     explorer.amount = 0.5
     explorer.seed = 3
     with pytest.raises(pytest.fail.Exception, match="drawn whole"):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
@@ -17,11 +16,7 @@ from prunescope.explorer import dashboard
 from prunescope.explorer.state.link import CONTROLS, from_query
 from prunescope.figures import View
 from prunescope.measure.compare import Choice, Comparing
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support.networks import network
 
 
 @pytest.fixture
@@ -66,7 +61,7 @@ def test_a_link_shows_the_same_to_whoever_opens_it(explorer: Explorer, state: di
         assert other.open_link(explorer.query) is None
         assert other.spec == explorer.spec
         assert torch.equal(other.preview.mask, explorer.preview.mask)
-        masks, theirs = explorer._session.history.masks(), other._session.history.masks()
+        masks, theirs = explorer.state.session.history.masks(), other.state.session.history.masks()
         assert masks.keys() == theirs.keys()
         assert all(torch.equal(masks[name], theirs[name]) for name in masks)
         assert other.view == explorer.view
@@ -88,7 +83,7 @@ def test_a_link_carries_what_was_silenced() -> None:
         explorer.apply()
         explorer.silence()
         assert other.open_link(explorer.query) is None
-        masks, theirs = explorer._session.history.masks(), other._session.history.masks()
+        masks, theirs = explorer.state.session.history.masks(), other.state.session.history.masks()
         assert (
             masks.keys()
             == theirs.keys()
@@ -155,7 +150,7 @@ def test_a_link_that_does_not_fit_changes_nothing(explorer: Explorer, query: str
     assert str(problem).startswith("The link could not be opened: ")
     assert says in str(problem)
     assert explorer.query == before
-    shown = explorer._readout.problem
+    shown = explorer.screen.readout.problem
     assert shown.layout.display is None
     assert "<script>" not in shown.value
     assert explorer.request(amount=0.5) is None
@@ -190,27 +185,24 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.dictionaries(
         st.sampled_from([*CONTROLS, "view", "compare", "plans", "hide", "lock", "token", "x"]), VALUES
     )
 )
-def test_no_link_does_harm(values: dict[str, str]) -> None:
-    explorer = SHARED.setdefault("explorer", explore(network()))
-    problem = explorer.open_link(urlencode(values))
+def test_no_link_does_harm(shared: Explorer, values: dict[str, str]) -> None:
+    problem = shared.open_link(urlencode(values))
     assert problem is None or isinstance(problem, RequestError)
-    assert explorer.open_link(explorer.query) is None
+    assert shared.open_link(shared.query) is None
 
 
-SHARED: dict[str, Explorer] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def close_the_shared() -> Iterator[None]:
-    yield
-    for explorer in SHARED.values():
-        explorer.close()
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Explorer]:
+    explorer = explore(network())
+    yield explorer
+    explorer.close()
 
 
 def test_parameters_of_others_are_passed_over() -> None:
@@ -226,9 +218,9 @@ def hidden(widget: object) -> bool:
 def test_a_teacher_hides_and_locks() -> None:
     explorer = explore(network(), hide=("seed", "steps"), lock=["method"])
     try:
-        controls = explorer._controls
+        controls = explorer.screen.controls
         assert hidden(controls.seed)
-        assert hidden(explorer._steps.buttons)
+        assert hidden(explorer.screen.steps.bar)
         assert not hidden(controls.layer)
         assert controls.method.disabled
         assert not controls.layer.disabled
@@ -240,7 +232,7 @@ def test_a_teacher_hides_and_locks() -> None:
         assert not controls.method.disabled
         assert controls.amount.disabled
         assert controls.percent_slider.disabled
-        assert all(button.disabled for button in explorer._steps._buttons.values())
+        assert all(button.disabled for button in explorer.screen.steps.buttons.values())
     finally:
         explorer.close()
 
@@ -248,15 +240,19 @@ def test_a_teacher_hides_and_locks() -> None:
 def test_what_is_hidden_leaves_no_frame_behind() -> None:
     explorer = explore(network(), hide=("steps", "compare"))
     try:
-        assert explorer._sections.titles == ("Costs", "Take it home")
+        assert explorer.screen.tabs.titles == ("Costs", "Export")
         every = "keep_channels,prune_channels,view,steps,compare,costs,takeaway"
         assert explorer.open_link(f"hide=layer,method,n,dim,seed,{every}") is None
-        assert all(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
+        assert all(map(hidden, (explorer.screen.side, explorer.screen.view.widget, explorer.screen.tabs)))
         assert explorer.open_link("hide=layer,method,n,dim,seed") is None
-        assert explorer._sections.titles == ("Steps", "Compare", "Costs", "Take it home")
-        panels = explorer._steps.widget, explorer._compare_tab, explorer._costs.widget
-        assert explorer._sections.children == (*panels, explorer._taking.widget)
-        assert not any(map(hidden, (explorer._side, explorer._views.widget, explorer._sections)))
+        assert explorer.screen.tabs.titles == ("Steps", "Compare", "Costs", "Export")
+        panels = (
+            explorer.screen.steps.widget,
+            explorer.screen.panels["compare"].widget,
+            explorer.screen.costs.widget,
+        )
+        assert explorer.screen.tabs.children == (*panels, explorer.screen.panels["export"].widget)
+        assert not any(map(hidden, (explorer.screen.side, explorer.screen.view.widget, explorer.screen.tabs)))
     finally:
         explorer.close()
 
@@ -274,14 +270,14 @@ def test_what_cannot_be_hidden_is_said() -> None:
 def test_only_a_page_of_its_own_carries_the_state_in_its_address(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert explorer._page.query == ""
+    assert explorer.screen.page.query == ""
     monkeypatch.setenv("QUERY_STRING", "model=mlp&amount=3&token=secret")
     page = dashboard()
     try:
         assert (page.model, page.amount) == ("mlp", 3)
-        assert page._page.query == page.query
+        assert page.screen.page.query == page.query
         assert "token" not in page.query
         page.amount = 0.5
-        assert "amount=0.5" in page._page.query
+        assert "amount=0.5" in page.screen.page.query
     finally:
         page.close()

@@ -32,6 +32,7 @@ def use(explorer: Explorer, times: int) -> None:
             explorer.amount = amount
 
 
+@pytest.mark.slow
 def test_it_holds_at_most_four_layers_and_no_more_with_time() -> None:
     model = nn.Sequential(*(nn.Linear(SIDE, SIDE, bias=False) for _ in range(3)))
     before, previews = held()

@@ -4,8 +4,7 @@ import asyncio
 import math
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,14 +12,15 @@ import torch
 import torch.nn.utils.prune as oracle
 from torch import nn
 
-from prunescope import Explorer, explore
+from prunescope import explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live import calling
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Numbers
 from prunescope.measure.compare import Choice, Comparing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
+from tests.support.person import settled
 
 
 def network() -> nn.Sequential:
@@ -32,15 +32,6 @@ def zeros(model: nn.Module) -> float:
     return float(sum((parameter == 0).sum() for parameter in model.parameters()))
 
 
-async def settled(explorer: Explorer, ready: Callable[[Snapshot], object]) -> Snapshot:
-    changed = asyncio.Event()
-    explorer.observe(lambda _: changed.set(), names="snapshot")
-    while not ready(explorer.snapshot):
-        changed.clear()
-        await asyncio.wait_for(changed.wait(), 20)
-    return explorer.snapshot
-
-
 def answered(snapshot: Snapshot) -> object:
     return snapshot.numbers_after or snapshot.evaluation_problem
 
@@ -49,18 +40,20 @@ class Gate:
     """An `evaluate` that does not answer before it is let go; counts its calls."""
 
     def __init__(self) -> None:
-        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.entered, self.let_go, self._beside = (threading.Event() for _ in range(3))
         self.calls: list[int] = []
         self.most = self._inside = 0
 
     def __call__(self, model: nn.Module) -> float:
         self._inside += 1
+        if self._inside > 1:
+            self._beside.set()
         self.most = max(self.most, self._inside)
         self.calls.append(int(zeros(model)))
         self.entered.set()
         self.let_go.wait(30)
         found = zeros(model)
-        time.sleep(0.01)  # Long enough for another call to overlap, if one may.
+        self._beside.wait(0.01)  # Another call, if one may be made.
         self._inside -= 1
         return found
 
@@ -86,14 +79,14 @@ def test_it_is_called_with_a_pruned_copy_in_eval_mode() -> None:
         snapshot = explorer.snapshot
         assert snapshot.numbers_before == Numbers({"zeros": 32, "grad": 1})
         assert snapshot.numbers_after == Numbers({"zeros": 35, "grad": 1})
-        assert "zeros" in explorer._readout.numbers.value
-        assert "32 → 35" in explorer._readout.numbers.value
+        assert "zeros" in explorer.screen.readout.numbers.value
+        assert "32 → 35" in explorer.screen.readout.numbers.value
         assert all(given is not model and not given.training for given in seen)
         assert isinstance(seen[1][2].weight, nn.Parameter)
         assert model.training
         assert zeros(model) == 0
         explorer.apply()
-        assert "zeros 35, grad 1" in explorer._steps._table.value
+        assert "zeros 35, grad 1" in explorer.screen.steps.table.value
         explorer.amount = 1
         assert explorer.snapshot.numbers_after.values["zeros"] == 36
         assert explorer.snapshot.numbers_before.values["zeros"] == 32
@@ -107,7 +100,7 @@ def test_a_single_number_goes_by_the_functions_name() -> None:
         assert explorer.snapshot.numbers_after == Numbers({"zeros": 0})
         assert explorer.accuracy is None
         assert explorer.effect is None
-        assert "Held-out" not in explorer._readout.numbers.value
+        assert "Held-out" not in explorer.screen.readout.numbers.value
     finally:
         explorer.close()
 
@@ -163,7 +156,7 @@ def test_a_bad_answer_is_one_sentence_and_the_picture_stays(answer: object, sent
         if good:
             return 1.0
         if isinstance(answer, BaseException):
-            raise answer
+            raise type(answer)(*answer.args)  # One that is raised has a traceback, and all that is in it.
         return answer
 
     explorer = explore(network(), evaluate=evaluate, amount=2)
@@ -172,8 +165,8 @@ def test_a_bad_answer_is_one_sentence_and_the_picture_stays(answer: object, sent
         explorer.amount = 5
         assert explorer.preview.pruned_units == 5
         assert sentence in explorer.snapshot.evaluation_problem
-        assert sentence in explorer._readout.problem.value
-        assert "1 → not measured" in explorer._readout.numbers.value
+        assert sentence in explorer.screen.readout.problem.value
+        assert "1 → not measured" in explorer.screen.readout.numbers.value
         good = True
         explorer.amount = 6
         assert explorer.snapshot.evaluation_problem == ""
@@ -189,8 +182,8 @@ def test_the_picture_comes_first_and_only_the_last_of_a_drag_is_asked(gate: Gate
         for count in (1, 2, 3, 4):
             explorer.amount = count
             assert explorer.preview.pruned_units == count
-            await asyncio.sleep(0.08)
-        assert "… → …" in explorer._readout.numbers.value
+            await asyncio.sleep(0)
+        assert "… → …" in explorer.screen.readout.numbers.value
         assert gate.calls == [0]
         gate.let_go.set()
         snapshot = await settled(explorer, answered)
@@ -392,7 +385,10 @@ def test_a_comparison_says_why_it_has_no_answer() -> None:
                 explorer, lambda snapshot: snapshot.comparison and snapshot.comparison.problems
             )
             assert ("Your own measure", "not measured", "not measured") in shown.comparison.rows
-            assert "`evaluate` raised ValueError: no such file" in explorer._compare_panel._message.value
+            assert (
+                "`evaluate` raised ValueError: no such file"
+                in explorer.screen.panels["compare"].message.value
+            )
         finally:
             explorer.close()
 

@@ -27,18 +27,18 @@ def send(
     explorer: Explorer, kind: str, axes: Axes | None = None, x: float = 0, y: float = 0, **more: Any
 ) -> None:
     """Send what the page sends when the pointer is at ``(x, y)`` of ``axes``."""
-    canvas = explorer._canvas.widget
+    canvas = explorer.screen.canvas.widget
     place = (0.0, 0.0) if axes is None else axes.transData.transform((x, y))
     content = {"x": place[0], "y": canvas.get_renderer().height - place[1], "button": 0, "buttons": 0}
     canvas._handle_message(canvas, {"type": kind, "modifiers": [], "step": None, **content, **more}, [])
 
 
 def bars(explorer: Explorer) -> Axes:
-    return explorer._canvas.picture.bars
+    return explorer.screen.canvas.picture.bars
 
 
 def pixels(explorer: Explorer) -> np.ndarray:
-    return np.asarray(explorer._canvas.widget.buffer_rgba()).copy()
+    return np.asarray(explorer.screen.canvas.widget.buffer_rgba()).copy()
 
 
 def middle_norm(explorer: Explorer, pruned: int) -> float:
@@ -57,7 +57,7 @@ def test_the_threshold_is_dragged(explorer: Explorer) -> None:
     assert explorer.preview.pruned_units == 9, "where the button was let go"
     send(explorer, "motion_notify", bars(explorer), 3, middle_norm(explorer, 2))
     assert explorer.amount == 0.9
-    assert explorer._controls.percent_slider.value == 90
+    assert explorer.screen.controls.percent_slider.value == 90
 
 
 def test_a_button_let_go_beside_the_picture_ends_the_drag(explorer: Explorer) -> None:
@@ -78,8 +78,8 @@ def test_a_move_from_before_the_press_that_comes_after_it_costs_no_click(explore
 
 
 def test_a_move_from_before_the_press_that_comes_after_it_costs_no_zoom(explorer: Explorer) -> None:
-    heatmap = explorer._canvas.picture.heatmap
-    explorer._canvas.widget.toolbar.zoom()
+    heatmap = explorer.screen.canvas.picture.heatmap
+    explorer.screen.canvas.widget.toolbar.zoom()
     send(explorer, "button_press", heatmap, 10, 2, buttons=1)
     send(explorer, "motion_notify", heatmap, 10, 2, buttons=0)
     send(explorer, "motion_notify", heatmap, 20, 6, buttons=1)
@@ -97,17 +97,17 @@ def test_a_count_stays_a_count_under_the_hand(explorer: Explorer) -> None:
 @pytest.mark.parametrize("method", ["l1_unstructured", "global_unstructured"])
 def test_a_click_in_the_histogram_sets_the_threshold(explorer: Explorer, method: str) -> None:
     explorer.method = method
-    send(explorer, "button_press", explorer._canvas.picture.scores, 0.05, 2.0, buttons=1)
+    send(explorer, "button_press", explorer.screen.canvas.picture.scores, 0.05, 2.0, buttons=1)
     weight = explorer.preview.tensor.weight
     assert explorer.preview.pruned_units == int((weight.abs() <= 0.05).sum())
     assert explorer.preview.mask.equal(weight.abs() > 0.05)
 
 
 def test_a_click_on_random_scores_or_while_zooming_asks_for_nothing(explorer: Explorer) -> None:
-    explorer._canvas.widget.toolbar.zoom()
+    explorer.screen.canvas.widget.toolbar.zoom()
     send(explorer, "button_press", bars(explorer), 3, middle_norm(explorer, 5), buttons=1)
     send(explorer, "button_release", bars(explorer), 3, middle_norm(explorer, 5))
-    explorer._canvas.widget.toolbar.zoom()
+    explorer.screen.canvas.widget.toolbar.zoom()
     explorer.method = "random_structured"
     send(explorer, "button_press", bars(explorer), 3, middle_norm(explorer, 5), buttons=1)
     assert explorer.amount == 0.3
@@ -115,7 +115,7 @@ def test_a_click_on_random_scores_or_while_zooming_asks_for_nothing(explorer: Ex
 
 def test_hovering_reads_and_leaving_gives_the_old_picture_back(explorer: Explorer) -> None:
     before = pixels(explorer)
-    picture = explorer._canvas.picture
+    picture = explorer.screen.canvas.picture
     send(explorer, "motion_notify", picture.heatmap, 7, 4)
     assert picture._headings[0].line.get_text().startswith("[4, 7] = ")
     assert picture._headings[1].line.get_text().startswith("channel 4 · norm")
@@ -129,7 +129,7 @@ def test_hovering_reads_and_leaving_gives_the_old_picture_back(explorer: Explore
 
 def test_hovering_in_place_draws_nothing_anew(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     send(explorer, "motion_notify", bars(explorer), 2, 0.1)
-    monkeypatch.setattr(explorer._canvas.widget, "blit", lambda: pytest.fail("drawn again"))
+    monkeypatch.setattr(explorer.screen.canvas.widget, "blit", lambda: pytest.fail("drawn again"))
     send(explorer, "motion_notify", bars(explorer), 2.2, 0.2)
 
 
@@ -150,9 +150,9 @@ def test_arrow_keys_stop_at_both_ends(explorer: Explorer) -> None:
 
 
 def test_zooming_with_the_toolbar_reduces_what_is_in_sight(explorer: Explorer) -> None:
-    picture = explorer._canvas.picture
+    picture = explorer.screen.canvas.picture
     picture.heatmap.set(xlim=(4.5, 9.5), ylim=(3.5, 0.5))
-    explorer._canvas.widget.draw()
+    explorer.screen.canvas.widget.draw()
     shown = np.asarray(picture.heatmap.images[0].get_array())
     assert shown.shape[:2] == (3, 5), "a cell a weight"
     explorer.amount = 0.9
@@ -162,9 +162,9 @@ def test_zooming_with_the_toolbar_reduces_what_is_in_sight(explorer: Explorer) -
 def test_the_view_is_state_like_any_other(explorer: Explorer) -> None:
     mask = explorer.preview.mask
     explorer.view = View(heatmap="weights", order="norm")
-    assert explorer._views.lists["heatmap"].value == "weights"
+    assert explorer.screen.view.lists["heatmap"].value == "weights"
     assert explorer.preview.mask is mask, "nothing was computed anew"
-    explorer._views.lists["scale"].value = "log"
+    explorer.screen.view.lists["scale"].value = "log"
     assert explorer.view == View(heatmap="weights", order="norm", scale="log")
     assert bars(explorer).get_yscale() == "log"
     explorer.amount = 0.5
@@ -175,9 +175,9 @@ def test_the_view_is_state_like_any_other(explorer: Explorer) -> None:
     with pytest.raises(RequestError, match="`view` must be a View, got 'mask'"):
         explorer.view = "mask"
     explorer.method = "l1_unstructured"
-    assert not explorer._views.lists["order"].disabled
+    assert not explorer.screen.view.lists["order"].disabled
     explorer.view = View(chart="histogram")
-    assert explorer._views.lists["order"].disabled, "a histogram has no order"
+    assert explorer.screen.view.lists["order"].disabled, "a histogram has no order"
 
 
 def test_the_colour_range_of_the_model_is_that_of_its_largest_weight() -> None:
@@ -186,7 +186,7 @@ def test_the_colour_range_of_the_model_is_that_of_its_largest_weight() -> None:
         model[1].weight[0, 0] = -7.5
     explorer = explore(model, layer="0")
     explorer.view = View(heatmap="weights", colour_range="model")
-    labels = [text.get_text() for text in explorer._canvas.picture.figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in explorer.screen.canvas.picture.figure.legends[0].get_texts()]
     assert labels[:3] == ["−7.5", "0", "7.5"]
     explorer.close()
 
@@ -196,9 +196,11 @@ def test_the_picture_is_saved_and_the_page_keeps_its_own(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch, format: str, beginning: bytes
 ) -> None:
     before, sent = pixels(explorer), []
-    monkeypatch.setattr(explorer._canvas.widget, "send", lambda content, buffers=None: sent.append(buffers))
-    explorer._views.format.value = format
-    explorer._views.save_button.click()
+    monkeypatch.setattr(
+        explorer.screen.canvas.widget, "send", lambda content, buffers=None: sent.append(buffers)
+    )
+    explorer.screen.view.format.value = format
+    explorer.screen.view.save.click()
     [[file]] = [buffers for buffers in sent if buffers]
     assert file.startswith(beginning)
     explorer.amount = 0.6
@@ -207,20 +209,20 @@ def test_the_picture_is_saved_and_the_page_keeps_its_own(
 
 
 def test_the_page_tells_width_and_theme(explorer: Explorer) -> None:
-    explorer._ruler.set_state({"dark": True, "width": 500})
-    picture = explorer._canvas.picture
+    explorer.screen.ruler.set_state({"dark": True, "width": 500})
+    picture = explorer.screen.canvas.picture
     assert picture.theme == DARK
     assert tuple(pixels(explorer)[0, 0, :3]) == (0x16, 0x19, 0x1D)
     assert picture.figure.get_figwidth() == 5.0
     send(explorer, "motion_notify", picture.heatmap, 7, 4)
     assert picture._headings[0].line.get_text().startswith("[4, 7] = ")
-    explorer._ruler.set_state({"dark": False})
+    explorer.screen.ruler.set_state({"dark": False})
     assert (pixels(explorer)[0, 0] == 255).all()
 
 
 def test_a_screen_reader_is_told_what_the_picture_shows(explorer: Explorer) -> None:
     explorer.amount = 4
-    value = explorer._ruler.value
+    value = explorer.screen.ruler.value
     assert (value["pruned"], value["units"]) == (4, 10)
     assert value["sentence"].startswith("4 of 10 output features pruned, L2 norms ")
 
@@ -229,8 +231,8 @@ def test_an_event_acts_under_the_lock(explorer: Explorer, monkeypatch: pytest.Mo
     owned: list[bool] = []
 
     def observed(answer: Callable[[Preview, float], int]) -> Callable[[Preview, float], int]:
-        return lambda *words: owned.append(explorer._lock._is_owned()) or answer(*words)
+        return lambda *words: owned.append(explorer.state.lock._is_owned()) or answer(*words)
 
-    monkeypatch.setattr(explorer._pointing, "_units_up_to", observed(explorer._units_up_to))
+    monkeypatch.setattr(explorer.screen.pointing, "_units_up_to", observed(explorer.screen._units_up_to))
     send(explorer, "button_press", bars(explorer), 3, middle_norm(explorer, 5), buttons=1)
     assert owned == [True]

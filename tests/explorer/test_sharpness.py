@@ -4,28 +4,28 @@ import asyncio
 
 import numpy as np
 import pytest
-import test_pointing as pointing
 from torch import nn
 
 from prunescope import Explorer, explore
+from tests.explorer import test_pointing as pointing
 
 
 def size(explorer: Explorer) -> int:
-    return int(explorer._canvas.widget.get_renderer().width)
+    return int(explorer.screen.canvas.widget.get_renderer().width)
 
 
 async def rested(explorer: Explorer) -> None:
     """Wait until the picture has come to rest: what is measured and sharpened is done."""
     await asyncio.sleep(0)
-    await explorer._canvas._sharpness._task
+    await explorer.screen.canvas._sharpness._task
 
 
 async def on_a_fine_screen(*, stretches: bool) -> Explorer:
     explorer = explore(nn.Linear(40, 10), method="ln_structured", amount=0.3)
-    canvas = explorer._canvas.widget
+    canvas = explorer.screen.canvas.widget
     canvas._handle_message(canvas, {"type": "set_device_pixel_ratio", "device_pixel_ratio": 2}, [])
     canvas.draw()
-    explorer._ruler.set_state({"stretches": stretches})
+    explorer.screen.ruler.set_state({"stretches": stretches})
     return explorer
 
 
@@ -39,7 +39,7 @@ def test_a_step_is_coarse_and_the_picture_that_rests_is_sharp() -> None:
         await rested(explorer)
         assert size(explorer) == sharp
         stepped = pointing.pixels(explorer)
-        explorer._canvas._draw_whole()
+        explorer.screen.canvas._draw_whole()
         assert np.array_equal(pointing.pixels(explorer), stepped), "the same as drawn afresh"
         explorer.close()
 
@@ -50,7 +50,7 @@ def test_neither_a_step_nor_its_sharpening_draws_what_rests(monkeypatch: pytest.
     async def look() -> None:
         explorer = await on_a_fine_screen(stretches=True)
         await rested(explorer)
-        monkeypatch.setattr(explorer._canvas.widget, "draw_unsent", lambda: pytest.fail("drawn afresh"))
+        monkeypatch.setattr(explorer.screen.canvas.widget, "draw_unsent", lambda: pytest.fail("drawn afresh"))
         for amount in (0.5, 0.6):
             explorer.amount = amount
             await rested(explorer)
@@ -65,11 +65,11 @@ def test_the_hand_finds_its_place_in_a_coarse_picture() -> None:
         await rested(explorer)
         bars = pointing.bars(explorer)
         x, y = bars.transData.transform((4, 0.1))
-        canvas = explorer._canvas.widget
+        canvas = explorer.screen.canvas.widget
         event = {"x": x, "y": canvas.get_renderer().height - y, "button": 0, "buttons": 0, "modifiers": []}
         explorer.amount = 0.5
         canvas._handle_message(canvas, {"type": "motion_notify", **event}, [])
-        assert explorer._canvas.picture.place.channel == 4
+        assert explorer.screen.canvas.picture.place.channel == 4
         explorer.close()
 
     asyncio.run(look())

@@ -3,35 +3,23 @@
 import asyncio
 from collections.abc import Iterator
 
-import ipywidgets.widgets.widget as registry
 import pytest
 import torch
 import torch.nn.utils.prune as oracle
-from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.figures import DARK
 from prunescope.measure import Comparison
 from prunescope.measure.compare import GIVEN, Choice, Comparing
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support import person
+from tests.support.networks import network
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
     inputs = torch.randn(300, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return inputs, network()(inputs).argmax(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
 
 
 @pytest.fixture
@@ -42,16 +30,15 @@ def explorer() -> Iterator[Explorer]:
 
 
 def open_tab(explorer: Explorer, title: str) -> None:
-    explorer._sections.set_state({"selected_index": explorer._sections.titles.index(title)})
+    person.open_tab(explorer.screen.tabs, title)
 
 
 def choose(explorer: Explorer, side: str, label: str) -> None:
-    dropdown = getattr(explorer._compare_panel, side)
-    dropdown.set_state({"index": list(dropdown._options_labels).index(label)})
+    person.choose(getattr(explorer.screen.panels["compare"], side), label)
 
 
 def press(explorer: Explorer, name: str) -> None:
-    explorer._plans_panel.buttons[name].click()
+    person.press(explorer.screen.panels["compare"].plans.buttons[name])
 
 
 def seen(explorer: Explorer) -> Comparison:
@@ -61,7 +48,7 @@ def seen(explorer: Explorer) -> Comparison:
 
 def test_opening_the_tab_compares_with_chance_and_leaving_it_ends_that(explorer: Explorer) -> None:
     assert explorer.snapshot.comparison is None
-    assert explorer._compare_panel._canvas is None
+    assert explorer.screen.panels["compare"].canvas is None
     open_tab(explorer, "Compare")
     a, b = network(), network()
     oracle.l1_unstructured(a[0], "weight", 0.5)
@@ -69,18 +56,18 @@ def test_opening_the_tab_compares_with_chance_and_leaving_it_ends_that(explorer:
     torch.manual_seed(0)
     oracle.random_unstructured(b[0], "weight", 0.5)
     assert torch.equal(seen(explorer).b.mask, b[0].weight_mask.bool())
-    assert "B · Random unstructured" in explorer._compare_panel._table.value
-    assert "54 of 108" in explorer._compare_panel._table.value
+    assert "B · Random unstructured" in explorer.screen.panels["compare"].table.value
+    assert "54 of 108" in explorer.screen.panels["compare"].table.value
     open_tab(explorer, "Steps")
     assert explorer.snapshot.comparison is None
-    assert set(explorer._session._rankings) == {0}
+    assert set(explorer.state.session._rankings) == {0}
 
 
 def test_the_second_click_chooses_another_method_and_the_amount_moves_both(explorer: Explorer) -> None:
     open_tab(explorer, "Compare")
     choose(explorer, "b", "Ln structured")
     assert seen(explorer).b.what == "ln_structured(amount=0.5, n=2, dim=0)"
-    canvas = explorer._compare_panel._canvas
+    canvas = explorer.screen.panels["compare"].canvas
     drawn = canvas.picture._maps[0].image.get_array().copy()
     explorer.amount = 0.9
     assert [side.what for side in (seen(explorer).a, seen(explorer).b)] == [
@@ -89,7 +76,7 @@ def test_the_second_click_chooses_another_method_and_the_amount_moves_both(explo
     ]
     assert seen(explorer).a.mask is explorer.preview.mask
     assert not (drawn == canvas.picture._maps[0].image.get_array()).all()
-    assert explorer._compare_panel._canvas is canvas
+    assert explorer.screen.panels["compare"].canvas is canvas
     explorer.method = "ln_structured"
     explorer.amount = 2
     assert seen(explorer).b.what == "ln_structured(amount=2, n=2, dim=0)"
@@ -99,49 +86,49 @@ def test_the_second_click_chooses_another_method_and_the_amount_moves_both(explo
 def test_settings_that_are_held_stay_while_the_controls_move_on(explorer: Explorer) -> None:
     explorer.request(method="ln_structured", n=1)
     open_tab(explorer, "Compare")
-    explorer._compare_panel.hold.click()
+    explorer.screen.panels["compare"].hold.click()
     assert seen(explorer).agreement == 1
     explorer.n = float("inf")
     assert [seen(explorer).a.title, seen(explorer).b.title] == ["Ln structured, n=inf", "Ln structured, n=1"]
-    assert explorer._compare_panel.b.label == "Ln structured, n=1, dim=0"
+    assert explorer.screen.panels["compare"].b.label == "Ln structured, n=1, dim=0"
     choose(explorer, "b", "Random structured")
-    assert "Ln structured, n=1, dim=0" not in explorer._compare_panel.b._options_labels
+    assert "Ln structured, n=1, dim=0" not in explorer.screen.panels["compare"].b._options_labels
 
 
 def test_what_does_not_fit_a_layer_is_a_sentence_and_the_slider_goes_on(explorer: Explorer) -> None:
     open_tab(explorer, "Compare")
     choose(explorer, "b", "Ln structured")
     explorer.layer = "0.bias"
-    panel = explorer._compare_panel
+    panel = explorer.screen.panels["compare"]
     assert explorer.layer == "0.bias"
-    assert "Ln structured removes whole channels and needs a tensor of" in panel._message.value
-    assert panel._holder.layout.display == panel._table.layout.display == "none"
+    assert "Ln structured removes whole channels and needs a tensor of" in panel.message.value
+    assert panel._holder.layout.display == panel.table.layout.display == "none"
     open_tab(explorer, "Steps")
     open_tab(explorer, "Compare")
-    assert explorer._in_front() is explorer._compare_tab
+    assert explorer.screen.in_front == "compare"
     choose(explorer, "a", "Ln structured")
     assert panel.a.value == Choice()
     assert explorer.snapshot.problem.parameter == "compare"
     explorer.layer = "0"
-    assert panel._message.layout.display == "none"
-    assert panel._table.layout.display is None
+    assert panel.message.layout.display == "none"
+    assert panel.table.layout.display is None
 
 
 def test_plans_are_kept_compared_carried_out_renamed_and_removed(explorer: Explorer) -> None:
-    panel = explorer._plans_panel
+    panel = explorer.screen.panels["compare"].plans
     assert panel.buttons["keep"].disabled
     assert panel._choosing.layout.display == "none"
     explorer.apply()
     first = explorer.history.masks()["0.weight"]
-    panel.name.value = "half"
+    panel.typed.value = "half"
     press(explorer, "keep")
-    assert (panel.name.value, panel.plan.options, panel.plan.value) == ("", ("half",), "half")
+    assert (panel.typed.value, panel.plan.options, panel.plan.value) == ("", ("half",), "half")
     explorer.amount = 0.5
     explorer.apply()
-    panel.name.value = "half"
+    panel.typed.value = "half"
     press(explorer, "keep")
-    assert "has one named &#x27;half&#x27; already" in panel._message.value
-    panel.name.value = "three quarters"
+    assert "has one named &#x27;half&#x27; already" in panel.message.value
+    panel.typed.value = "three quarters"
     press(explorer, "keep")
     open_tab(explorer, "Compare")
     choose(explorer, "a", "Plan: half")
@@ -152,10 +139,10 @@ def test_plans_are_kept_compared_carried_out_renamed_and_removed(explorer: Explo
     press(explorer, "carry_out")
     assert torch.equal(explorer.history.masks()["0.weight"], first)
     assert explorer.amount == 0
-    panel.name.value = "first"
+    panel.typed.value = "first"
     press(explorer, "rename")
     assert seen(explorer).a.title == "first"
-    assert explorer._compare_panel.a.label == "Plan: first"
+    assert explorer.screen.panels["compare"].a.label == "Plan: first"
     panel.plan.value = "first"
     press(explorer, "remove")
     assert list(explorer.plans) == ["three quarters"]
@@ -185,28 +172,28 @@ def test_a_failed_act_leaves_the_plans_as_they_were(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explorer.apply()
-    monkeypatch.setattr(explorer._catalogue, "answer", lambda *_: 1 / 0)
+    monkeypatch.setattr(explorer.state.catalogue, "answer", lambda *_: 1 / 0)
     with pytest.raises(RequestError, match="That did not work"):
         explorer.keep_plan("half")
-    assert list(explorer._session.plans) == []
+    assert list(explorer.state.session.plans) == []
 
 
 def test_a_teacher_hides_the_comparison_or_the_steps() -> None:
     explorer = explore(network(), hide=("compare",))
     try:
-        assert "Compare" not in explorer._sections.titles
+        assert "Compare" not in explorer.screen.tabs.titles
         assert explorer.open_link("compare=[{},null]&hide=steps") is None
-        assert explorer._in_front() is explorer._compare_tab
+        assert explorer.screen.in_front == "compare"
         assert explorer.snapshot.comparing.shown
-        assert "ps-hidden" in explorer._plans_panel.widget._dom_classes
+        assert "ps-hidden" in explorer.screen.panels["compare"].plans.widget._dom_classes
         assert explorer.open_link("lock=steps") is None
-        assert explorer._in_front() is explorer._compare_tab
-        assert all(button.disabled for button in explorer._plans_panel.buttons.values())
+        assert explorer.screen.in_front == "compare"
+        assert all(button.disabled for button in explorer.screen.panels["compare"].plans.buttons.values())
         assert explorer.open_link("hide=compare") is None
         assert not explorer.snapshot.comparing.shown
-        open_tab(explorer, "Take it home")
+        open_tab(explorer, "Export")
         assert explorer.open_link("amount=0.5") is None
-        assert explorer._in_front() is explorer._taking.widget
+        assert explorer.screen.in_front == "export"
     finally:
         explorer.close()
 
@@ -215,13 +202,13 @@ def test_both_sides_are_measured_after_the_picture_and_given_up_when_out_of_date
     async def scene() -> None:
         explorer = explore(network(), data=data(), layer="0", amount=0.5)
         open_tab(explorer, "Compare")
-        assert "…" in explorer._compare_panel._table.value
+        assert "…" in explorer.screen.panels["compare"].table.value
         first = seen(explorer)
         changed = asyncio.Event()
         explorer.observe(lambda _: changed.set(), names="snapshot")
         explorer.amount = 0.9
         assert seen(explorer).a.accuracy is None
-        while "…" in explorer._compare_panel._table.value:
+        while "…" in explorer.screen.panels["compare"].table.value:
             changed.clear()
             await asyncio.wait_for(changed.wait(), 20)
         assert first.a.mask is not seen(explorer).a.mask
@@ -245,17 +232,17 @@ def test_measures_that_come_too_late_are_not_shown(explorer: Explorer) -> None:
     old = seen(explorer)
     explorer.amount = 0.9
     now = seen(explorer)
-    explorer._publish_sides(old, old.knowing("a", file=1))
+    explorer.state._publish_sides(old, old.knowing("a", file=1))
     assert seen(explorer) is now
 
 
 def test_the_picture_follows_the_page(explorer: Explorer) -> None:
     open_tab(explorer, "Compare")
-    explorer._ruler.set_state({"width": 420, "dark": True})
-    picture = explorer._compare_panel._canvas.picture
+    explorer.screen.ruler.set_state({"width": 420, "dark": True})
+    picture = explorer.screen.panels["compare"].canvas.picture
     assert picture.theme is DARK
     assert 3.5 < picture.figure.get_figwidth() < 4.2
-    assert explorer._ruler.others == {"ps-compare": seen(explorer).sentence}
+    assert explorer.screen.ruler.others == {"ps-compare": seen(explorer).sentence}
     assert explorer.request(comparing=7).parameter == "compare"
     assert explorer.request(comparing=Comparing(shown=False)) is None
-    assert explorer._in_front() is not explorer._compare_tab
+    assert explorer.screen.in_front is not explorer.screen.panels["compare"].widget

@@ -8,6 +8,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
+from tests.support import person
 
 
 @pytest.fixture
@@ -19,11 +20,11 @@ def explorer() -> Iterator[Explorer]:
 
 
 def press(explorer: Explorer, name: str) -> None:
-    explorer._steps._buttons[name].click()
+    person.press(explorer.screen.steps.buttons[name])
 
 
 def enabled(explorer: Explorer) -> set[str]:
-    return {name for name, button in explorer._steps._buttons.items() if not button.disabled}
+    return {name for name, button in explorer.screen.steps.buttons.items() if not button.disabled}
 
 
 def test_buttons_walk_the_history(explorer: Explorer) -> None:
@@ -55,7 +56,7 @@ def test_buttons_walk_the_history(explorer: Explorer) -> None:
 
 
 def test_the_slider_goes_through_the_history(explorer: Explorer) -> None:
-    slider = explorer._steps._place
+    slider = explorer.screen.steps.place
     assert slider.layout.display == "none"
     explorer.apply()
     explorer.amount = 0.5
@@ -70,21 +71,21 @@ def test_the_slider_goes_through_the_history(explorer: Explorer) -> None:
 
 def test_a_page_that_asks_for_a_place_that_is_not_there(explorer: Explorer) -> None:
     explorer.apply()
-    slider = explorer._steps._place
+    slider = explorer.screen.steps.place
     slider.set_state({"max": 99})
     slider.set_state({"value": 40})
-    assert "must be a whole number from 0 to 1, got 40" in explorer._steps._message.value
+    assert "must be a whole number from 0 to 1, got 40" in explorer.screen.steps.message.value
     assert (slider.value, slider.max) == (1, 1)
     assert explorer.history.position == 1
 
 
 def test_the_table_says_what_each_step_did(explorer: Explorer) -> None:
-    assert "No steps yet" in explorer._steps._table.value
+    assert "No steps yet" in explorer.screen.steps.table.value
     explorer.apply()
     explorer.amount = 0.5
     explorer.apply()
     explorer.undo()
-    table = explorer._steps._table.value
+    table = explorer.screen.steps.table.value
     assert "<code>l1_unstructured(amount=0.5)</code>" in table
     assert "50.0 % of what was left, not of all" in table
     assert "undone: <span>0.weight</span>" in table
@@ -103,7 +104,7 @@ def test_nothing_to_apply_is_said_and_raised(explorer: Explorer) -> None:
     explorer.amount = 0.0
     with pytest.raises(RequestError, match="`amount` prunes nothing here: there is no step to apply"):
         explorer.apply()
-    assert "prunes nothing here" in explorer._steps._message.value
+    assert "prunes nothing here" in explorer.screen.steps.message.value
     assert explorer.history.steps == ()
     with pytest.raises(RequestError, match="there is nothing to undo"):
         explorer.undo()
@@ -127,7 +128,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_step_of_its_own() -> None:
             "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias, "
             "so that pruned channels put out nothing"
         )
-        assert "<code>custom_from_mask(mask)</code>" in explorer._steps._table.value
+        assert "<code>custom_from_mask(mask)</code>" in explorer.screen.steps.table.value
         with pytest.raises(RequestError, match="the channels that the steps have pruned put out nothing"):
             explorer.silence()
         explorer.request(layer="block2.norm2.weight", method="l1_unstructured", amount=0.0)
@@ -140,7 +141,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_step_of_its_own() -> None:
         assert explorer.layer == layer
         explorer.reset()
         explorer.jump(2)
-        assert len(explorer._session.masks(explorer._session.applied)) == 3
+        assert len(explorer.state.session.masks(explorer.state.session.applied)) == 3
     finally:
         explorer.close()
 
@@ -150,7 +151,7 @@ def test_silence_leaves_the_accuracy_to_what_is_kept() -> None:
     try:
         explorer.apply()
         explorer.silence()
-        model, (inputs, targets) = explorer.pruned_model(), explorer._session.source.data
+        model, (inputs, targets) = explorer.pruned_model(), explorer.state.session.source.data
         seen = []
         model.block2.norm2.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
         with torch.no_grad():
@@ -182,7 +183,7 @@ def test_accuracy_stands_beside_each_step() -> None:
         explorer.apply()
         before, after = explorer.accuracy
         assert after.fraction < before.fraction
-        table = explorer._steps._table.value
+        table = explorer.screen.steps.table.value
         assert f"{100 * before.fraction:.1f} %" in table
         assert f"{100 * after.fraction:.1f} %" in table
     finally:
@@ -195,12 +196,12 @@ def test_the_accuracy_has_its_interval_beside_it() -> None:
         _, after = explorer.accuracy
         low, high = after.interval
         assert low < after.fraction < high
-        assert f"{100 * low:.1f} % to {100 * high:.1f} %" in explorer._readout.numbers.value
+        assert f"{100 * low:.1f} % to {100 * high:.1f} %" in explorer.screen.readout.numbers.value
     finally:
         explorer.close()
 
 
 def test_a_short_list_of_layers_needs_no_search(explorer: Explorer) -> None:
-    controls = explorer._controls
+    controls = explorer.screen.controls
     assert controls.layers.search.layout.display == "none"
     assert controls.layer.layout.display is None

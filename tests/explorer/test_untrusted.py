@@ -56,7 +56,7 @@ def assert_valid(explorer: Explorer, witness: Explorer) -> None:
     assert int((~explorer.preview.mask).sum()) == explorer.preview.pruned_units
 
 
-@pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")
+@pytest.mark.slow
 def test_every_trait_of_every_widget(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     model = nn.Linear(16, 8)

@@ -5,22 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ipywidgets.widgets.widget as registry
 import pytest
-from checkpoint_files import Payload, safetensors_file, torch_file
 
 from prunescope import Explorer
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.explorer import dashboard
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.panels.upload import Upload
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
-    before = set(registry._instances)
-    yield
-    assert set(registry._instances) <= before
+from tests.support.checkpoint_files import Payload, safetensors_file, torch_file
 
 
 class PageOf:
@@ -64,7 +56,7 @@ def explorer(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Explore
 
 def test_an_upload_is_another_model(explorer: Explorer, uploads: Path, tmp_path: Path) -> None:
     sent = safetensors_file(tmp_path)
-    told = PageOf(explorer._upload, sent.read_bytes()).send("my model.safetensors")
+    told = PageOf(explorer.screen.upload, sent.read_bytes()).send("my model.safetensors")
     assert told == {
         "type": "end",
         "text": "my_model.safetensors is uploaded, and among the models.",
@@ -72,21 +64,21 @@ def test_an_upload_is_another_model(explorer: Explorer, uploads: Path, tmp_path:
     }
     assert explorer.model == "upload/1/my_model.safetensors"
     assert explorer.layer == "conv.weight"
-    assert explorer._controls.model.options[-1] == ("my_model.safetensors", explorer.model)
-    assert explorer._controls.model.value == explorer.model
+    assert explorer.screen.controls.model.options[-1] == ("my_model.safetensors", explorer.model)
+    assert explorer.screen.controls.model.value == explorer.model
     (kept,) = uploads.rglob("*.safetensors")
     assert kept.read_bytes() == sent.read_bytes()
     assert kept.parent.stat().st_mode & 0o077 == 0
     explorer.apply()
     explorer.model = "mlp"
-    assert explorer._controls.model.value == "mlp"
+    assert explorer.screen.controls.model.value == "mlp"
 
 
 def test_the_limit_is_said_and_holds_for_all_uploads_together(
     explorer: Explorer, uploads: Path, tmp_path: Path
 ) -> None:
     content = safetensors_file(tmp_path).read_bytes()
-    page = PageOf(explorer._upload, content)
+    page = PageOf(explorer.screen.upload, content)
     page.send("a.safetensors")
     assert 3000 / 2 < len(content) < 3000
     told = page.send("b.safetensors")
@@ -102,14 +94,16 @@ def test_the_limit_is_said_and_holds_for_all_uploads_together(
 def test_a_hostile_file_gets_its_sentence_and_goes(explorer: Explorer, uploads: Path, tmp_path: Path) -> None:
     mark, shown = tmp_path / "ran", explorer.snapshot
     bad = torch_file(tmp_path, {"w": Payload(mark)}).read_bytes()
-    told = PageOf(explorer._upload, bad).send("evil.pt")
+    told = PageOf(explorer.screen.upload, bad).send("evil.pt")
     assert told["problem"]
     assert "loading that could run code, so it was refused and nothing was run" in told["text"]
     assert not mark.exists()
     assert list(uploads.iterdir()) == []
     assert explorer.snapshot is shown
-    assert "upload/1/evil.pt" not in explorer._catalogue.entries
-    assert PageOf(explorer._upload, b"no archive").send("x.pt")["text"].endswith("it is no zip archive.")
+    assert "upload/1/evil.pt" not in explorer.state.catalogue.entries
+    assert (
+        PageOf(explorer.screen.upload, b"no archive").send("x.pt")["text"].endswith("it is no zip archive.")
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +117,7 @@ def test_a_hostile_file_gets_its_sentence_and_goes(explorer: Explorer, uploads: 
     ],
 )
 def test_what_is_not_taken_gets_a_sentence(explorer: Explorer, name: Any, size: Any, sentence: str) -> None:
-    page = PageOf(explorer._upload, b"")
+    page = PageOf(explorer.screen.upload, b"")
     page.tell(type="begin", name=name, size=size)
     assert sentence in page.said[-1]["text"]
 
@@ -166,5 +160,5 @@ def test_a_disk_that_is_full_gets_a_sentence(uploads: Path) -> None:
 def test_where_no_server_offers_a_folder_there_is_no_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(UPLOADS_VARIABLE, raising=False)
     explorer = dashboard()
-    assert explorer._upload is None
+    assert explorer.screen.upload is None
     explorer.close()

@@ -19,8 +19,9 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
 from prunescope.export import code, load_plan, plan, pruned_model, save
 from prunescope.measure.costs.measuring import silencing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
+from tests.support import networks
 
 STEPS = {
     "l1_unstructured": [{"method": "l1_unstructured", "amount": 0.3}],
@@ -53,8 +54,7 @@ STEPS = {
 
 
 def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+    model = networks.network(3, norm=True)
     nn.init.normal_(model[1].bias)
     nn.init.normal_(model[1].weight)
     return model

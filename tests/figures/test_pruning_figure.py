@@ -9,12 +9,13 @@ from torch import nn
 from prunescope.core.preview import Preview, preview_tensor
 from prunescope.core.spec import PruneSpec, resolve
 from prunescope.core.tensor import PrunableTensor
+from prunescope.core.text import norm_name
 from prunescope.figures import PruningFigure, View
-from prunescope.figures.norms import MAX_BARS, norm_name
+from prunescope.figures.norms import MAX_BARS
 from prunescope.figures.pruning import Place
 from prunescope.figures.reading import channel_reading
 from prunescope.figures.style import EARLIER, KEPT, PRUNED
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
 
 AXES = ("output channels", "input channels", "kernel rows", "kernel columns")

@@ -8,10 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.text import Text
-from test_pruning_figure import preview_of, tensor
 
 from prunescope.figures import PruningFigure
 from prunescope.figures.fast.quicktext import QuickText, _line
+from tests.figures.test_pruning_figure import preview_of, tensor
 
 
 def ink(figure: Figure) -> np.ndarray:

@@ -15,7 +15,7 @@ from prunescope.core.spec import PruneSpec, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import DARK, VIEW_CHOICES, PruningFigure, View, sentence
 from prunescope.figures.style import LIGHT
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
 
 

@@ -1,5 +1,6 @@
 """Two states side by side: laws of their agreement, and the same numbers as torch's."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,20 +11,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import rank_tensor
+from prunescope.core.preview import rank
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Comparison
 from prunescope.measure.compare import Choice, Comparing, chosen, compare, counterpart, measured
 from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.prune import Ranking
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support.networks import network
 
 
 def session(steps: int = 0) -> Session:
@@ -168,7 +165,7 @@ def test_choices() -> None:
 def test_the_other_side_is_chance_unless_told_otherwise(method: str) -> None:
     other = METHODS[counterpart(method).method]
     assert other.structured == METHODS[method].structured
-    assert ("seed" in other.uses) != ("seed" in METHODS[method].uses)
+    assert (other.scores is None) != (METHODS[method].scores is None)
     preview = shown(session(), method=method)
     assert Comparing().other(preview) == counterpart(method)
     assert Comparing(b=Choice(n=1)).other(preview) == Choice(n=1)
@@ -188,11 +185,11 @@ def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) 
     explored = session()
     ranked: list[str] = []
 
-    def counted(spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
+    def counted(spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> Ranking:
         ranked.append(spec.method)
-        return rank_tensor(spec, tensor)
+        return rank(spec, tensors)
 
-    monkeypatch.setattr("prunescope.session.session.rank_tensor", counted)
+    monkeypatch.setattr("prunescope.session.session.rank", counted)
     for amount in (0.1, 0.2, 0.3):
         preview = shown(explored, amount=amount)
         compare(explored, preview, chosen(explored, Choice(method="random_unstructured"), preview, 2))

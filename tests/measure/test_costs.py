@@ -24,15 +24,15 @@ from prunescope.measure.costs.measuring import (
     measure,
     nonzero,
 )
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Entry, Source, checkpoint_source, demo_source, file_parts, module_source
+from tests.support import networks
 
 
 def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4).double()
-    )
+    model = networks.network(3, norm=True)
+    model[-1].double()
+    return model
 
 
 class Tied(nn.Module):
@@ -204,7 +204,8 @@ def test_without_an_example_no_operations_are_counted() -> None:
 
 def test_counting_does_not_load_torchs_compiler() -> None:
     code = (
-        "import sys; from prunescope.measure.costs.measuring import flops; from prunescope.session.session import Session\n"
+        "import sys\nfrom prunescope.session import Session\n"
+        "from prunescope.measure.costs.measuring import flops\n"
         "from prunescope.sources import demo_source\n"
         "print(flops(Session(demo_source('mlp'))).total, 'torch._dynamo' in sys.modules)"
     )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prunescope.core.spec import PruneSpec
 from prunescope.measure import Accuracy, Effect
 from prunescope.measure.effect import CHANGES, FATES
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import demo_source
 
 

@@ -6,9 +6,9 @@ import pickle
 import pytest
 import torch
 import torch.nn.utils.prune as theirs
-from layers import LAYERS, STEPS, STRUCTURED, assert_same, output, twins
 
 import prunescope.prune as ours
+from tests.support.layers import LAYERS, STEPS, STRUCTURED, assert_same, output, twins
 
 ALONE = [
     (kind, step) for kind in LAYERS for step in STEPS if not (kind == "linear_bias" and step in STRUCTURED)
@@ -289,6 +289,7 @@ def test_a_persons_own_method_globally():
         assert_same(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:global pruning left almost nothing")
 @pytest.mark.parametrize("method", ["L1Unstructured", "RandomUnstructured"])
 @pytest.mark.parametrize("amount", [0.5, 7, 0, 1.0])
 def test_global_rounds(method, amount):

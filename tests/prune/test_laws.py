@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import prunescope.prune as prune
 from prunescope.prune import selection
-from prunescope.prune.partition import sample_step
+from prunescope.prune._kernels.partition import sample_step
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 RARE = [
@@ -207,6 +207,7 @@ def test_gradients_are_those_of_the_dense_tensor_where_kept(t, amount):
     assert torch.equal(layer.weight_orig.grad, layer.weight_mask)
 
 
+@pytest.mark.filterwarnings("ignore:global pruning left almost nothing")
 @settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from([(1 << 13,), (64, 64, 3, 3), (700, 400), (257, 1023)]),

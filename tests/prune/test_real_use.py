@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from layers import LAYERS, assert_same, make, output
 from torch import nn
 
 import prunescope.prune as prune
+from tests.support.layers import LAYERS, assert_same, make, output
 
 
 def pruned(kind="linear"):
@@ -178,6 +178,9 @@ def test_jit_trace(training):
     assert {"conv.weight_orig", "fc.weight_orig"} <= {n for n, _ in traced.named_parameters()}
 
 
+@pytest.mark.filterwarnings(
+    "ignore:While compiling, we found certain side effects", "ignore:The tensor attributes"
+)
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("warm", [True, False])
 def test_export(strict, warm):
@@ -247,7 +250,7 @@ def test_to_another_dtype(dtype):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_gives_the_masks_of_the_cpu():
-    from layers import STEPS
+    from tests.support.layers import STEPS
 
     for step in ("l1", "ln2", "inf", "random_rows", "custom", "global"):
         masks = []

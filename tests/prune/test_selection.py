@@ -13,7 +13,7 @@ from prunescope.prune import (
     validate_dim,
     validate_norm,
 )
-from prunescope.prune.partition import sample_step
+from prunescope.prune._kernels.partition import sample_step
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hosts import Server, notebook, served, stand_in_command
 
 from prunescope.serving import app, handlers
+from tests.support.hosts import Server, notebook, served, stand_in_command
+
+pytestmark = pytest.mark.slow
 
 REQUEST = """GET /api/kernels/{kernel}/channels?session_id=page HTTP/1.1\r
 Host: 127.0.0.1:{port}\r

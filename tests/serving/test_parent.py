@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hosts import Server, lives, notebook, served, stand_in_command
-from visitor import Visitor
 
 from prunescope.serving.forked import WarmParent, can_fork
+from tests.support.hosts import Server, lives, notebook, served, stand_in_command, wait_for
+from tests.support.visitor import Visitor
+
+pytestmark = pytest.mark.slow
 
 forks = pytest.mark.skipif(not can_fork(), reason="kernels are forked on Linux only")
 
@@ -109,9 +111,8 @@ def test_a_server_that_is_killed_leaves_no_kernel_and_no_upload(tmp_path: Path) 
     (uploads,) = Path(kernel.cwd()).parent.glob("voila_*/uploads-*")
     (uploads / "sent").write_bytes(bytes(1000))
     server.process.kill()
-    server.process.wait()
-    while lives(parent) or lives(kernel):
-        pass
+    server.close()
+    wait_for(lambda: not (lives(parent) or lives(kernel)))
     assert not uploads.parents[1].exists()
 
 
@@ -121,8 +122,8 @@ def test_a_stuck_kernel_does_not_outlive_its_server(stuck: str, fork: bool, tmp_
     cells = ["open('stuck', 'w').close()", STUCK[stuck]]
     command = stand_in_command(notebook(tmp_path / "page.ipynb", cells))
     if not fork:
-        no = "import prunescope.serving.app as a, prunescope.serving.kernels as k;"
-        command[2] = f"{no} a.can_fork = k.can_fork = lambda: False; {command[2]}"
+        no = "import prunescope.serving.app as a;"
+        command[2] = f"{no} a.can_fork = lambda: False; {command[2]}"
     with (
         served(command, tmp_path) as server,
         suppress(OSError),

@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hosts import Server, prunescope_command, served
 from tornado.httpclient import AsyncHTTPClient
-from visitor import Visitor
+
+from tests.support.hosts import Server, prunescope_command, served
+from tests.support.visitor import Visitor
+
+pytestmark = pytest.mark.slow
 
 WRONG_FRAMES: list[str | bytes] = [
     "",

@@ -15,13 +15,9 @@ from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export import code, load_plan, plan, pruned_model
 from prunescope.measure import Accuracy
 from prunescope.measure.costs.measuring import silencing
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4))
+from tests.support.networks import network
 
 
 def step(session: Session, **changes: object) -> None:
@@ -39,7 +35,7 @@ class Exploration(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.model = network()
+        self.model = network(norm=True)
         self.state = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.session = Session(Source(self.model, "network", example=torch.ones(2, 2, 3, 3)))
         self.places: list[dict[str, torch.Tensor]] = [{}]
@@ -160,8 +156,8 @@ class Exploration(RuleBasedStateMachine):
     def take_home_by_other_ways(self, engine: str) -> None:
         names: dict[str, object] = {}
         exec(code(self.session, engine=engine), names)
-        by_code = Session(module_source(names["apply_pruning"](network())))
-        by_plan = Session(module_source(network()))
+        by_code = Session(module_source(names["apply_pruning"](network(norm=True))))
+        by_plan = Session(module_source(network(norm=True)))
         load_plan(by_plan, plan(self.session))
         for name, mask in self.places[self.here].items():
             assert torch.equal(by_plan.history.masks()[name], mask)
@@ -186,7 +182,7 @@ def test_half_and_half_is_three_quarters_and_the_step_says_so() -> None:
 
 
 def test_a_global_step_prunes_as_torch_does() -> None:
-    model, other = network(), network()
+    model, other = network(norm=True), network(norm=True)
     session = Session(module_source(model))
     step(session, layer="4.weight", amount=0.5)
     step(session, method="global_unstructured", amount=0.6)
@@ -202,7 +198,7 @@ def test_a_global_step_prunes_as_torch_does() -> None:
 
 
 def test_a_global_preview_counts_the_weights_of_the_model() -> None:
-    session = Session(module_source(network()))
+    session = Session(module_source(network(norm=True)))
     preview = session.preview(
         session.resolve(replace(session.first_spec, method="global_unstructured", amount=30))
     )
@@ -216,7 +212,7 @@ def test_a_global_preview_counts_the_weights_of_the_model() -> None:
 
 
 def test_a_bias_shown_beside_a_global_method_keeps_all() -> None:
-    session = Session(module_source(network()))
+    session = Session(module_source(network(norm=True)))
     preview = session.preview(session.resolve(PruneSpec("0.bias", "global_unstructured", 0.9)))
     assert bool(preview.mask.all())
 
@@ -244,7 +240,7 @@ def test_a_measured_preview_is_not_measured_again_once_applied() -> None:
 
 
 def test_a_preview_from_before_a_step_is_refused() -> None:
-    session = Session(module_source(network()))
+    session = Session(module_source(network(norm=True)))
     preview = session.preview(session.resolve(session.first_spec))
     session.apply(preview)
     with pytest.raises(RequestError, match="the model has changed since this preview"):
@@ -254,7 +250,7 @@ def test_a_preview_from_before_a_step_is_refused() -> None:
 
 @pytest.mark.parametrize("position", [-1, 2, 1.0, True, "1"])
 def test_no_such_place_in_the_history(position: object) -> None:
-    session = Session(module_source(network()))
+    session = Session(module_source(network(norm=True)))
     step(session)
     with pytest.raises(RequestError, match="`steps` must be a whole number from 0 to 1, got"):
         session.jump(position)
@@ -262,7 +258,7 @@ def test_no_such_place_in_the_history(position: object) -> None:
 
 
 def test_steps_go_on_from_pruning_the_model_carries() -> None:
-    model = network()
+    model = network(norm=True)
     oracle.l1_unstructured(model[4], "weight", amount=0.5)
     session = Session(module_source(model))
     step(session, layer="4.weight", amount=0.5)

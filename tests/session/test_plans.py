@@ -8,9 +8,9 @@ from torch import nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.session import Session
 from prunescope.session.history import History
 from prunescope.session.plans import LONGEST_NAME, MOST_PLANS, Plans
-from prunescope.session.session import Session
 from prunescope.sources import module_source
 
 

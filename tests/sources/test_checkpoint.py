@@ -5,7 +5,12 @@ from pathlib import Path, WindowsPath
 import pytest
 import torch
 import torch.nn.utils.prune as oracle
-from checkpoint_files import (
+from safetensors.torch import save_file
+from torch import nn
+
+from prunescope.core.errors import RequestError
+from prunescope.sources.checkpoint import offered, open_checkpoint
+from tests.support.checkpoint_files import (
     hub_folder,
     network,
     raw_safetensors,
@@ -14,11 +19,6 @@ from checkpoint_files import (
     state,
     torch_file,
 )
-from safetensors.torch import save_file
-from torch import nn
-
-from prunescope.core.errors import RequestError
-from prunescope.sources.checkpoint import offered, open_checkpoint
 
 NAMES = [
     "conv.weight",

@@ -8,14 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import (
-    hub_folder,
-    network,
-    safetensors_file,
-    sparse_safetensors,
-    state,
-    torch_file,
-)
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,6 +15,14 @@ from torch import Tensor
 from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.sources.checkpoint import open_checkpoint, save_pruned
+from tests.support.checkpoint_files import (
+    hub_folder,
+    network,
+    safetensors_file,
+    sparse_safetensors,
+    state,
+    torch_file,
+)
 
 
 def half_mask(name: str = "conv.weight") -> dict[str, Tensor]:
@@ -108,7 +108,6 @@ def test_an_integer_zero_is_its_zero_point(tmp_path: Path) -> None:
     assert open_checkpoint(out).read("fc.weight").tolist() == [[0, 0.5], [-1, 0]]
 
 
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_a_quantised_tensor_of_torch_stays_one(tmp_path: Path) -> None:
     values = torch.tensor([[0.5, -1.0]])
     path = torch_file(tmp_path, {"q": torch.quantize_per_tensor(values, 0.5, 10, torch.quint8)})

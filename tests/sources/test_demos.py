@@ -187,6 +187,7 @@ def test_shipped_digits_are_those_of_scikit_learn() -> None:
         np.testing.assert_array_equal(getattr(made, name), getattr(shipped, name))
 
 
+@pytest.mark.slow
 @needs_sklearn
 def test_remaking_writes_the_same_kind_of_files(tmp_path: Path) -> None:
     from prunescope.sources.demos.train import count_correct, remake

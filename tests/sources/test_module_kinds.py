@@ -12,7 +12,7 @@ from prunescope import explore, prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
 from prunescope.export import pruned_model
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import module_source
 from prunescope.sources.module import not_prunable
 
@@ -69,6 +69,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex values to real")
 @pytest.mark.parametrize(("model", "layer", "axes"), KINDS, ids=lambda value: type(value).__name__)
 def test_a_kind_names_its_axes_and_is_pruned_as_the_engine_does(
     model: nn.Module, layer: str, axes: tuple[str, ...]
@@ -116,7 +117,7 @@ def test_what_is_not_prunable_is_seen_with_its_reason() -> None:
         "out.weight": "is tied to emb.weight, and pruned with it",
     }
     explorer = explore(model)
-    shown = explorer._caption.value
+    shown = explorer.screen.caption.value
     assert "<summary>5 other tensors are not prunable</summary>" in shown
     assert "<li><b>&lt;b&gt;.scale</b> is a single number</li>" in shown
     with pytest.raises(RequestError, match=r": out\.weight is tied to emb\.weight, and pruned with it\.$"):

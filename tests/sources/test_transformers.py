@@ -7,7 +7,7 @@ import torch
 
 from prunescope.core.spec import PruneSpec
 from prunescope.export import save
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import checkpoint_source
 
 transformers = pytest.importorskip("transformers")

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.core.channels import state_of, turned, with_hand
-from prunescope.core.spec import METHODS, Method, PruneSpec, Resolved, unit_name
-from prunescope.core.tensor import PrunableTensor
-from prunescope.prune import Ranking, channel_norms, units_to_prune
-from prunescope.prune.scores import is_float8, widened
-from prunescope.prune.unheld import NarrowScores
-
-AT_ONCE = 1 << 20
-"""Weights that are looked at at a time. A tensor of more, read from a file, has its scores held nowhere."""
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelNorms:
-    """The Ln norm of every channel of a tensor.
-
-    Attributes:
-        now: With what earlier steps pruned counted as zero, as this step's method sees it; of shape
-            ``(s_dim,)``.
-        unpruned: As if no step had pruned anything; the same tensor as ``now`` if none did.
-    """
-
-    now: Tensor
-    unpruned: Tensor
+from prunescope.core.counting import count_true, kept_of_channels
+from prunescope.core.criteria import CRITERIA
+from prunescope.core.methods import METHODS, Context, Method
+from prunescope.core.scores import ChannelNorms, Scores, Take, wide
+from prunescope.core.spec import PruneSpec, Resolved
+from prunescope.core.tensor import PrunableTensor, mask_so_far
+from prunescope.core.text import norm_name
+from prunescope.prune import Norm, Ranking, channel_norms, units_to_prune
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +34,8 @@ class Preview:
         pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``, those by hand included.
         threshold: Highest score that goes; None when nothing goes or scores are random.
         chosen: The mask as the method alone chooses it; ``mask`` itself if nothing is done by hand.
+        importance: The scores that a criterion gave its tensors, by name; empty where weights are ranked.
+        scores: What the method ranks by; None where it draws at random, which is not worth looking at.
         masks: The mask of every tensor the step prunes: this one, or all that are ranked together.
         pruned_before: How many weights of those tensors earlier steps had pruned.
     """
@@ -63,6 +48,8 @@ class Preview:
     pruned_units: int
     threshold: float | None
     chosen: Tensor = field(repr=False)
+    scores: Scores | None = field(default=None, repr=False)
+    importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     masks: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     pruned_before: int = 0
 
@@ -74,7 +61,7 @@ class Preview:
     @property
     def unit_name(self) -> str:
         """Return what a unit is, in the plural: ``"weights"`` or such as ``"output channels"``."""
-        return unit_name(self.method, self.tensor, self.spec.dim)
+        return self.method.unit_name(self.tensor, self.spec.dim)
 
     @property
     def asked_units(self) -> int:
@@ -112,30 +99,44 @@ class Preview:
         earlier = self.tensor.default_mask
         return None if earlier is None else ~earlier
 
-    @property
-    def has_scores(self) -> bool:
-        """Return whether the method ranks by something worth looking at, and does not draw at random."""
-        return "seed" not in self.method.uses
+    def values(self, what: str, take: Take) -> Tensor:
+        """Return the weights, or the scores where ``what`` is ``"scores"`` and there are any, of a part.
 
-    def score_parts(self) -> Iterator[NDArray[np.floating[Any]]]:
-        """Yield what the method ranks, a part of it at a time, in index order.
+        Args:
+            what: ``"weights"`` or ``"scores"``.
+            take: Takes the part of a tensor of the weight's shape.
 
         Returns:
-            Vectors: norms where channels are ranked, else magnitudes of weights; -inf for what earlier steps
-            pruned. Each is good until the next comes.
+            Tensor in float32 of the shape that ``take`` gives.
         """
-        mask = self.tensor.default_mask
-        if self.method.norm_scores:
-            norms = self.norms.now.float().cpu().numpy()
-            yield (
-                norms if mask is None else np.where(kept_of_channels(mask, self.spec.dim) > 0, norms, -np.inf)
-            )
-            return
-        weight = self.tensor.weight.reshape(-1).cpu()
-        weight = widened(weight) if is_float8(weight) else weight
-        kept = None if mask is None else mask.reshape(-1).cpu()
-        for block in NarrowScores(weight, absolute=True, candidates=kept).blocks():
-            yield block.scores
+        if what == "scores" and self.scores is not None:
+            return self.scores.part(take)
+        return wide(take(self.tensor.weight))
+
+    def colour_limits(self, what: str, by: str = "layer", largest_weight: float | None = None) -> Tensor:
+        """Return the magnitude that has the full colour: of shape ``(1,)``, or one for every channel.
+
+        Args:
+            what: ``"weights"`` or ``"scores"``.
+            by: ``"layer"``; ``"channel"`` or ``"model"`` for weights.
+            largest_weight: Largest magnitude in the whole model; None: that of the layer.
+        """
+        if what == "scores" and self.scores is not None:
+            return self.scores.limit()
+        if by == "model" and largest_weight is not None:
+            return torch.tensor([largest_weight])
+        largest = self.channel_norms(math.inf, pruned=False).float().nan_to_num(posinf=0.0)
+        return largest if by == "channel" else largest.amax().reshape(1)
+
+    def channel_norms(self, n: Norm, *, pruned: bool = True) -> Tensor:
+        """Return the Ln norm of the weights of each channel, of shape ``(s_dim,)``.
+
+        Args:
+            n: Order of the norm.
+            pruned: Whether what earlier steps pruned counts as zero.
+        """
+        mask = self.tensor.default_mask if pruned else None
+        return channel_norms(self.tensor.weight, n=n, dim=self.spec.dim, mask=mask)
 
     def kept_fractions(self) -> Tensor:
         """Return which fraction of what earlier steps left of each channel is kept now.
@@ -149,11 +150,6 @@ class Preview:
         if self.tensor.default_mask is None:
             return kept / (self.mask.numel() // len(kept))
         return kept / kept_of_channels(self.tensor.default_mask, self.spec.dim).clamp(min=1)
-
-
-def count_true(mask: Tensor) -> int:
-    """Return how many entries of a boolean tensor are True; on the CPU by NumPy, three times as fast."""
-    return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
 
 
 def shortest_fraction(pruned: int, units: int) -> float:
@@ -170,25 +166,13 @@ def shortest_fraction(pruned: int, units: int) -> float:
     return next((fraction for fraction in short if round(fraction * units) == pruned), exact)
 
 
-def kept_of_channels(mask: Tensor, dim: int) -> Tensor:
-    """Return how many weights of each channel ``mask`` keeps, of shape ``(s_dim,)``, on the CPU.
-
-    By NumPy: torch counts booleans along an axis some twenty times as slowly.
-    """
-    kept = np.zeros(mask.shape[dim], np.int64)
-    parts = mask.numel() // AT_ONCE if dim else 1
-    for part in mask.tensor_split(max(1, min(parts, len(mask)))):
-        channels = part.movedim(dim, 0).reshape(mask.shape[dim], -1).cpu().numpy()
-        kept += np.add.reduce(channels.view(np.uint8), axis=1, dtype=np.int64)
-    return torch.from_numpy(kept)
-
-
 def make_preview(
     resolved: Resolved,
     tensor: PrunableTensor,
     ranking: Ranking,
     norms: ChannelNorms,
     pool: Sequence[PrunableTensor] = (),
+    importance: Mapping[str, Tensor] | None = None,
 ) -> Preview:
     """Return what ``resolved`` does to ``tensor``, by selection from a ranking made before.
 
@@ -198,12 +182,12 @@ def make_preview(
         ranking: Its units in the order the method prunes them.
         norms: Its channel norms along ``resolved.spec.dim``.
         pool: The tensors that were ranked together, in that order, by a method that ranks the whole model.
+        importance: The scores that were ranked in place of the weights, by tensor; None: the weights were.
     """
     spec = resolved.spec
-    pruned = units_to_prune(spec.amount, ranking.units)
-    random = "seed" in METHODS[spec.method].uses
-    together = ranking.mask(pruned)
-    masks = _split(together, pool) if pool else {tensor.name: together}
+    method, scored = METHODS[spec.method], importance or {}
+    selection = method.select(ranking, spec.amount)
+    masks = _split(selection.mask, pool) if pool else {tensor.name: selection.mask}
     chosen = masks[tensor.name] if tensor.name in masks else mask_so_far(tensor)
     mask = with_hand(chosen, spec.dim, spec.keep_channels, spec.prune_channels, tensor.default_mask)
     if mask is not chosen:
@@ -214,9 +198,11 @@ def make_preview(
         mask=mask,
         norms=norms,
         units=ranking.units,
-        pruned_units=pruned + _kept_units(spec, chosen) - _kept_units(spec, mask),
-        threshold=None if random else ranking.threshold(pruned),
+        pruned_units=selection.pruned_units + _kept_units(spec, chosen) - _kept_units(spec, mask),
+        threshold=selection.threshold,
         chosen=chosen,
+        scores=None if method.scores is None else method.scores(tensor, Context(spec, norms, pool, scored)),
+        importance=scored,
         masks=masks,
         pruned_before=sum(_pruned_so_far(each) for each in pool or (tensor,)),
     )
@@ -239,13 +225,6 @@ def _split(mask: Tensor, pool: Sequence[PrunableTensor]) -> dict[str, Tensor]:
     }
 
 
-def mask_so_far(tensor: PrunableTensor) -> Tensor:
-    """Return the boolean mask that earlier steps left of ``tensor``, True where kept."""
-    if tensor.default_mask is not None:
-        return tensor.default_mask
-    return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
-
-
 def _pruned_so_far(tensor: PrunableTensor) -> int:
     mask = tensor.default_mask
     return 0 if mask is None else mask.numel() - int(mask.count_nonzero())
@@ -262,33 +241,33 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
         tensor([[ True, False],
                 [False,  True]])
     """
-    return make_preview(
-        resolved, tensor, rank_tensor(resolved.spec, tensor), tensor_norms(resolved.spec, tensor)
-    )
+    return make_preview(resolved, tensor, rank(resolved.spec, [tensor]), tensor_norms(resolved.spec, tensor))
 
 
-def rank_tensor(spec: PruneSpec, tensor: PrunableTensor) -> Ranking:
-    """Return the units of ``tensor`` in the order the spec's method prunes them; ``amount`` plays no part."""
-    method = METHODS[spec.method].build(spec)
-    if tensor.in_memory or math.prod(tensor.shape) < AT_ONCE:
-        return method.rank(tensor.effective, default_mask=tensor.default_mask)
-    return method.rank_unheld(tensor.weight, default_mask=tensor.default_mask)
+def rank(
+    spec: PruneSpec, tensors: Sequence[PrunableTensor], importance: Mapping[str, Tensor] | None = None
+) -> Ranking:
+    """Return the units of ``tensors`` in the order the method prunes them; ``amount`` plays no part."""
+    return METHODS[spec.method].rank(spec, tensors, importance)
 
 
-def rank_together(spec: PruneSpec, pool: Sequence[PrunableTensor]) -> Ranking:
-    """Return the weights of all tensors of ``pool``, one after the other, in the order they are pruned.
+def tensor_norms(spec: PruneSpec, tensor: PrunableTensor, scores: Tensor | None = None) -> ChannelNorms:
+    """Return a number for each channel along ``spec.dim``: the Ln norm of its weights, or of their scores.
 
-    The order of ``prune.global_unstructured``: one threshold for all, whatever layer a weight is in.
+    Args:
+        spec: Whose method, criterion, ``n`` and ``dim`` are meant.
+        tensor: The tensor.
+        scores: What a criterion has scored its weights; None: the weights are ranked.
     """
-    flat = torch.cat([tensor.effective.reshape(-1) for tensor in pool])
-    kept = torch.cat([mask_so_far(tensor).reshape(-1) for tensor in pool])
-    return METHODS[spec.method].build(spec).rank(flat, default_mask=None if kept.all() else kept)
-
-
-def tensor_norms(spec: PruneSpec, tensor: PrunableTensor) -> ChannelNorms:
-    """Return the Ln norm of each channel of ``tensor`` along ``spec.dim``."""
-    unpruned = channel_norms(tensor.weight, n=spec.n, dim=spec.dim)
+    called, criterion = METHODS[spec.method].called(spec), CRITERIA[spec.criterion]
+    values, label = (tensor.weight, "") if scores is None else (scores, criterion.label)
+    n = called.n if scores is not None else spec.n
+    if not label:
+        label = norm_name(n)
+    elif called.n == spec.n:
+        label = f"{norm_name(n)} of {label}"
+    unpruned = channel_norms(values, n=n, dim=spec.dim)
     if tensor.default_mask is None:
-        return ChannelNorms(unpruned, unpruned)
-    now = channel_norms(tensor.weight, n=spec.n, dim=spec.dim, mask=tensor.default_mask)
-    return ChannelNorms(now, unpruned)
+        return ChannelNorms(unpruned, unpruned, label)
+    now = channel_norms(values, n=n, dim=spec.dim, mask=tensor.default_mask)
+    return ChannelNorms(now, unpruned, label)

@@ -1,28 +1,25 @@
-"""What is asked (`PruneSpec`), the one table of methods, and `resolve`: what one tensor allows of it.
+"""What is asked (`PruneSpec`), and `resolve`: what one tensor allows of it.
 
-Validation, error messages, enabled controls and the invalid-value tests all read the tables here. Correction
-happens in `resolve` and nowhere else: what a person *asked for* just now and cannot have is refused with a
-sentence; what merely no longer fits (an old count on a smaller layer) is corrected with a note.
+Correction happens in `resolve` and nowhere else: what a person *asked for* just now and cannot have is
+refused with a sentence; what no longer fits (an old count on a smaller layer) is corrected with a note.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from numbers import Integral, Real
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 
-import torch
-
-from prunescope import prune
 from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
+from prunescope.core.knobs import parse_norm, parse_seed, plain_number, sentence
+from prunescope.core.methods import METHODS, Method
 from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Norm, units_to_prune, validate_dim, validate_norm
 
-SEED_LIMIT = 2**53
-"""Seeds are whole numbers below this: every one of them survives a trip through the browser."""
+__all__ = ["BY_HAND", "FIELDS", "METHODS", "PruneSpec", "Resolved", "parse_norm", "resolve"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +35,7 @@ class PruneSpec:
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         dim: Axis that numbers the channels.
         seed: Seed of the random methods, ``0 <= seed < 2**53``.
+        criterion: What counts as unimportant: a key of `prunescope.core.criteria.CRITERIA`.
         keep_channels: Channels along ``dim`` that are left as they are, by hand, whatever the method says.
         prune_channels: Channels along ``dim`` that are pruned whole, by hand.
 
@@ -54,6 +52,7 @@ class PruneSpec:
     n: Norm = 2
     dim: int = 0
     seed: int = 0
+    criterion: str = WEIGHT
     keep_channels: tuple[int, ...] = ()
     prune_channels: tuple[int, ...] = ()
 
@@ -113,78 +112,6 @@ BY_HAND = ("keep_channels", "prune_channels")
 
 
 @dataclass(frozen=True)
-class Method:
-    """One pruning method, as the controls, the checks and the pictures see it.
-
-    Attributes:
-        key: Torch's function name, such as ``"ln_structured"``.
-        title: What a person reads, such as ``"Ln structured"``.
-        structured: Whether a unit is a channel along ``dim`` (True) or a single weight.
-        uses: The fields of `PruneSpec` the method reads.
-        build: Makes the engine's method from a spec; random ones draw from a generator of the spec's seed.
-        norm_scores: Whether the score of a channel is its Ln norm, so that the threshold is a norm.
-        pooled: Whether the weights of all tensors of two axes and more are ranked together.
-    """
-
-    key: str
-    title: str
-    structured: bool
-    uses: frozenset[str]
-    build: Callable[[PruneSpec], prune.BasePruningMethod] = field(repr=False)
-    norm_scores: bool = False
-    pooled: bool = False
-
-
-def _generator(spec: PruneSpec) -> torch.Generator:
-    return torch.Generator().manual_seed(spec.seed)
-
-
-METHODS: Mapping[str, Method] = {
-    method.key: method
-    for method in (
-        Method(
-            "l1_unstructured",
-            "L1 unstructured",
-            False,
-            frozenset({"amount"}),
-            lambda spec: prune.L1Unstructured(spec.amount),
-        ),
-        Method(
-            "random_unstructured",
-            "Random unstructured",
-            False,
-            frozenset({"amount", "seed"}),
-            lambda spec: prune.RandomUnstructured(spec.amount, generator=_generator(spec)),
-        ),
-        Method(
-            "ln_structured",
-            "Ln structured",
-            True,
-            frozenset({"amount", "n", "dim"}),
-            lambda spec: prune.LnStructured(spec.amount, spec.n, spec.dim),
-            norm_scores=True,
-        ),
-        Method(
-            "random_structured",
-            "Random structured",
-            True,
-            frozenset({"amount", "dim", "seed"}),
-            lambda spec: prune.RandomStructured(spec.amount, spec.dim, generator=_generator(spec)),
-        ),
-        Method(
-            "global_unstructured",
-            "Global L1 unstructured",
-            False,
-            frozenset({"amount"}),
-            lambda spec: prune.L1Unstructured(spec.amount),
-            pooled=True,
-        ),
-    )
-}
-"""The methods, by torch's function name, in the order they are offered."""
-
-
-@dataclass(frozen=True)
 class Resolved:
     """A spec that its tensor can carry out, and what had to be corrected for that.
 
@@ -226,64 +153,30 @@ def resolve(
         RequestError: A value that was asked for is not possible; ``error.parameter`` names it.
 
     Example:
+        >>> import torch
         >>> tensor = PrunableTensor("fc.weight", "Linear", torch.ones(4, 2), ("outputs", "inputs"))
         >>> resolve(PruneSpec("fc.weight", "ln_structured", amount=0.3), tensor).units
         4
-        >>> resolve(PruneSpec("fc.weight", "ln_structured", dim=7), tensor)
+        >>> resolve(PruneSpec("fc.weight", "ln_structured", dim=7), tensor)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        prunescope.core.errors.RequestError: `dim` must be between -2 and 1 for a tensor of shape (4, 2), got 7.
+        prunescope.core.errors.RequestError: `dim` must be between -2 and 1 ..., got 7.
     """
     notes: dict[str, str] = {}
     method = _method(wanted, tensor, asked)
     dim = _dim(wanted, tensor, asked, notes)
     n = _norm(wanted, tensor, dim, asked, notes)
-    seed = _seed(wanted.seed)
+    seed = parse_seed(wanted.seed)
+    criterion = parse_criterion(wanted.criterion)
     units = tensor.units(dim if method.structured else None)
     if method.pooled and pool_units is not None:
         units = pool_units
-    name = unit_name(method, tensor, dim)
+    name = method.unit_name(tensor, dim)
     if "amount" not in asked:
         wanted = replace(wanted, amount=_fitting_count(wanted.amount, name, units, previous_units, notes))
     amount = _amount(wanted.amount, name, units)
-    spec = replace(wanted, amount=amount, n=n, dim=dim, seed=seed).parsed()
+    spec = replace(wanted, amount=amount, n=n, dim=dim, seed=seed, criterion=criterion).parsed()
     _check_channels(spec, tensor)
     return Resolved(spec, units, notes)
-
-
-def unit_name(method: Method, tensor: PrunableTensor, dim: int) -> str:
-    """Return what ``method`` prunes of ``tensor``, in the plural, such as ``"output channels"``."""
-    if method.structured:
-        return tensor.axis(dim)
-    return "weights of the model" if method.pooled else "weights"
-
-
-def parse_norm(n: object) -> Norm:
-    """Return the order of a norm from what a person typed or a program passed.
-
-    Example:
-        >>> parse_norm("-inf"), parse_norm(" 0.5 "), parse_norm("3"), parse_norm("fro")
-        (-inf, 0.5, 3, 'fro')
-    """
-    if isinstance(n, str):
-        text = n.strip().lower()
-        n = text if text in ("fro", "nuc") else _number(text, n)
-    try:
-        validate_norm(n)
-    except (TypeError, ValueError) as error:
-        raise RequestError("n", _sentence(error)) from error
-    return _plain_number(n)  # type: ignore[return-value]
-
-
-def _number(text: str, fallback: str) -> int | float | str:
-    try:
-        number = float(text)
-    except ValueError:
-        return fallback
-    return int(number) if number.is_integer() else number
-
-
-def _sentence(error: Exception) -> str:
-    return str(error.args[0]).rstrip(".") + "."
 
 
 def _method(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str]) -> Method:
@@ -306,7 +199,7 @@ def _dim(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str], note
         return validate_dim(wanted.dim, tensor.shape)
     except (TypeError, IndexError) as error:
         if "dim" in asked:
-            raise RequestError("dim", _sentence(error)) from error
+            raise RequestError("dim", sentence(error)) from error
     notes["dim"] = f"`dim` is 0 again: {tensor.name} of shape {tensor.shape} has no axis {wanted.dim}."
     return 0
 
@@ -319,18 +212,12 @@ def _norm(
         validate_norm(n, shape=tensor.shape, dim=dim)
     except ValueError as error:
         if "n" in asked:
-            raise RequestError("n", _sentence(error)) from error
+            raise RequestError("n", sentence(error)) from error
         notes["n"] = (
             f"`n` is 2 again: a channel of {tensor.name} along dim {dim} is no matrix, as {n!r} needs."
         )
         return 2
     return n
-
-
-def _seed(seed: object) -> int:
-    if isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) < SEED_LIMIT:
-        return int(seed)
-    raise RequestError("seed", f"`seed` must be a whole number from 0 to 2**53 - 1, got {seed!r}.")
 
 
 def _check_channels(spec: PruneSpec, tensor: PrunableTensor) -> None:
@@ -363,19 +250,10 @@ def _fitting_count(
 
 
 def _amount(amount: int | float, unit_name: str, units: int) -> int | float:
-    number = _plain_number(amount)
+    number = plain_number(amount)
     try:
         units_to_prune(number, units)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         allowed = f"a float in [0, 1] or a count from 0 to {units:,} ({unit_name})"
         raise RequestError("amount", f"`amount` must be {allowed}, got {amount!r}.") from error
     return number  # type: ignore[return-value]
-
-
-def _plain_number(value: object) -> object:
-    """Return numpy's scalars as Python's own, so that int and float stay what they are."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    return float(value) if isinstance(value, Real) else value

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from prunescope.prune.product import where_kept
+from prunescope.prune.masking import where_kept
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -154,6 +154,11 @@ class PrunableTensor:
         return isinstance(self.data, Tensor)
 
     @property
+    def kind(self) -> str:
+        """What layer it belongs to, by torch's public class name last: "Conv2d", "likely LSTM"."""
+        return self.layer_type
+
+    @property
     def device(self) -> torch.device:
         """Return where the numbers are; what is read from a file is read into the CPU's memory."""
         return self.data.device if isinstance(self.data, Tensor) else torch.device("cpu")
@@ -206,3 +211,10 @@ class PrunableTensor:
         if dim is None:
             return int(self.default_mask.count_nonzero())
         return int(self.default_mask.movedim(dim, 0).flatten(1).any(dim=1).count_nonzero())
+
+
+def mask_so_far(tensor: PrunableTensor) -> Tensor:
+    """Return the boolean mask that earlier steps left of ``tensor``, True where kept."""
+    if tensor.default_mask is not None:
+        return tensor.default_mask
+    return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)

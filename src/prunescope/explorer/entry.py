@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
 from prunescope.core.errors import RequestError
 from prunescope.explorer.explorer import Explorer
 from prunescope.explorer.state.catalogue import Catalogue, Entry
+from prunescope.prune import Norm
 from prunescope.sources import (
     MODELS_VARIABLE,
     OPEN_VARIABLE,
@@ -33,7 +34,22 @@ def explore(
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
     example: Any = None,
-    **spec: Any,
+    max_examples: int | None = None,
+    loss: Callable[[Any, Tensor], Tensor] | None = None,
+    metric: Callable[[Any, Tensor], object] | None = None,
+    train: Any = None,
+    importance_scores: Any = None,
+    layer: str | None = None,
+    method: str | None = None,
+    amount: int | float | None = None,
+    n: Norm | None = None,
+    dim: int | None = None,
+    seed: int | None = None,
+    criterion: str | None = None,
+    keep_channels: Iterable[int] | str | None = None,
+    prune_channels: Iterable[int] | str | None = None,
+    hide: Iterable[str] = (),
+    lock: Iterable[str] = (),
 ) -> Explorer:
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
 
@@ -42,19 +58,39 @@ def explore(
             or ``.ckpt`` file, or a folder as model hubs lay it out. Read, never written; nothing in a file is
             run. None opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
-            shape ``(N,)`` holding class indices.
+            shape ``(N,)`` holding class indices, used whole. Or NumPy arrays, a dict of tensors with
+            ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Nothing is trained on it.
         classes: Names of those classes, by index; None if they go by number.
-        evaluate: A measure of your own in place of ``data``: a function that takes the model and returns a
+        evaluate: A metric of your own in place of ``data``: a function that takes the model and returns a
             number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
             model in eval mode that has zeros in place of what is pruned, and not again before it returns.
         example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
-            or a tuple of them. Operations are counted on it, and what pruned channels put out.
-        **spec: Where to start: ``layer``, ``method``, ``amount``, ``n``, ``dim``, ``seed``; and ``hide`` and
-            ``lock``: controls not to be shown, or shown and not to be moved, such as ``("seed", "n")``;
-            ``"steps"``, ``"view"``, ``"effect"`` and ``"takeaway"`` can be hidden as well.
+            or a tuple of them. FLOPs are counted on it, and the residual output of pruned channels.
+        max_examples: How many examples are read of a loader, a dataset or batches, once and when they are
+            needed; None means 256.
+        loss: For ``data`` that is no classification, for training, and for criteria that take gradients: a
+            function of the model's answer and the targets, such as ``torch.nn.functional.mse_loss``; None is
+            the cross-entropy, mean over the batch.
+        metric: For ``data`` that is no classification, not trained for: returns a number, or a dict of
+            numbers by name.
+        train: What a pruned copy of the model may be fine-tuned on; whatever ``data`` may be.
+        importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
+            a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it
+            does not cover.
+        layer: Full name of the parameter to start with; ``"fc"`` means its weight.
+        method: Pruning method, by torch's function name, such as ``"ln_structured"``.
+        amount: How much to prune: a float in [0, 1] is a fraction, an int a count.
+        n: Order of the norm, for structured methods: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
+        dim: Axis that numbers the channels.
+        seed: Seed of the random methods.
+        criterion: What counts as unimportant; see `prunescope.core.criteria`.
+        keep_channels: Channels left as they are by hand: whole numbers, or text like ``"3, 7-9"``.
+        prune_channels: Channels pruned whole by hand, likewise.
+        hide: Controls not to be shown, such as ``("seed", "n")``; ``"steps"``, ``"view"``, ``"compare"``,
+            ``"effect"``, ``"costs"`` and ``"export"`` can be hidden as well.
+        lock: Controls that are shown and cannot be moved by hand.
 
     Raises:
-        TypeError: An unknown keyword.
         RequestError: A file cannot be read or trusted, the model has nothing to prune, has lazy parameters,
             both ``data`` and ``evaluate`` are given, or a value cannot be met.
 
@@ -64,18 +100,32 @@ def explore(
         'output channels'
         >>> explorer.close()
     """
-    measures = {"data": data, "classes": classes, "evaluate": evaluate, "example": example}
-    given = [name for name, value in measures.items() if value is not None]
+    asked = {
+        "data": data, "classes": classes, "evaluate": evaluate, "example": example,
+        "max_examples": max_examples, "loss": loss, "metric": metric, "train": train,
+        "importance_scores": importance_scores,
+    }  # fmt: skip
+    start = {
+        "layer": layer, "method": method, "amount": amount, "n": n, "dim": dim, "seed": seed,
+        "criterion": criterion, "keep_channels": keep_channels, "prune_channels": prune_channels,
+    }  # fmt: skip
+    measures = {name: value for name, value in asked.items() if value is not None}
+    spec = {name: value for name, value in start.items() if value is not None}
+    given = list(measures)
     if model is None:
         if given:
             raise RequestError(given[0], f"`{given[0]}` goes with a model of your own: pass `model` too.")
-        return Explorer(Catalogue(_demos()), **spec)
+        return Explorer(Catalogue(_demos()), hide=hide, lock=lock, **spec)
     if given and isinstance(model, str | Path):
         raise RequestError(
             given[0], f"`{given[0]}` goes with a module: a checkpoint has weights, and cannot be run."
         )
     source = checkpoint_source(model) if isinstance(model, str | Path) else module_source(model, **measures)
-    return Explorer(Catalogue({source.title: Entry(source.title, lambda: source)}), **spec)
+    if importance_scores is not None:
+        spec = {"criterion": "given", **spec}
+    return Explorer(
+        Catalogue({source.title: Entry(source.title, lambda: source)}), hide=hide, lock=lock, **spec
+    )
 
 
 def _demos() -> dict[str, Entry]:
@@ -108,7 +158,7 @@ def _visited(explorer: Explorer) -> Explorer:
     query = os.environ.get("QUERY_STRING", "")
     if query:
         explorer.open_link(query)
-    explorer._carry_state_in_address()
+    explorer.screen.carry_state_in_address()
     return explorer
 
 
@@ -122,7 +172,7 @@ def _served() -> Explorer:
     explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)
     uploads, limit = os.environ.get(UPLOADS_VARIABLE), int(os.environ.get(MAX_UPLOAD_VARIABLE, "0"))
     if uploads and limit:
-        explorer._let_upload(Path(uploads), limit)
+        explorer.screen.let_upload(Path(uploads), limit)
     return explorer
 
 

@@ -1,50 +1,41 @@
-"""The explorer: controls and live pictures composed, as views of one state that only render it.
-
-JupyterLab hands the page's messages to a thread of their own, beside the one that runs cells, so whatever
-changes the state or draws holds the explorer's lock.
-"""
+"""The explorer as a notebook shows it and its code sees it: a state, and the widgets that show it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import traitlets
+from torch import nn
 
-from prunescope.core.channels import KEPT
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import Preview, shortest_fraction
-from prunescope.core.spec import BY_HAND
-from prunescope.explorer.api import Attributes
-from prunescope.explorer.canvas.canvas import LiveCanvas
-from prunescope.explorer.canvas.pointing import Pointing
-from prunescope.explorer.canvas.ruler import Ruler
+from prunescope.core.preview import Preview
+from prunescope.core.spec import PruneSpec
+from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
-from prunescope.explorer.panels.compare import ComparePanel
-from prunescope.explorer.panels.controls import Controls
-from prunescope.explorer.panels.costs import CostsPanel
-from prunescope.explorer.panels.effect import EffectPanel
-from prunescope.explorer.panels.export import TakingPanel
-from prunescope.explorer.panels.layers import not_prunable_list
-from prunescope.explorer.panels.page import Page
-from prunescope.explorer.panels.plans import PlansPanel
-from prunescope.explorer.panels.readout import Readout
-from prunescope.explorer.panels.steps import StepsPanel
-from prunescope.explorer.panels.upload import Upload
-from prunescope.explorer.panels.view import LargestWeight, ViewControls
-from prunescope.explorer.state import actions as acts
-from prunescope.explorer.state.catalogue import Catalogue, Entry
-from prunescope.explorer.state.link import CONTROLS
+from prunescope.explorer.fields import SpecField
+from prunescope.explorer.live.compare import measured_now, numbers_now
+from prunescope.explorer.panels import PANELS
+from prunescope.explorer.screen import Screen
+from prunescope.explorer.state import actions
+from prunescope.explorer.state.catalogue import Catalogue
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.export import FILES, file_name, files_of
-from prunescope.figures import DARK, LIGHT, View
-from prunescope.sources import SUFFIXES, checkpoint_source
+from prunescope.explorer.state.state import ExplorerState
+from prunescope.export import code, plan, pruned_model, save
+from prunescope.figures import View
+from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure.compare import Choice, Comparing, chosen, compare
+from prunescope.measure.costs.measuring import measure
+from prunescope.prune import Norm
+from prunescope.session.history import History
 
 
-class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
+class Explorer(widgets.VBox):  # type: ignore[misc]
     """The explorer of one model, or of a choice of models: controls, live pictures, numbers.
 
     The same state is behind the controls and the attributes: moving a slider changes `amount`, and
@@ -62,7 +53,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
         RequestError: The model has nothing to prune, or a value cannot be met.
 
     Attributes:
-        snapshot: What is shown now; observe it to follow every change.
+        state: What is explored and shown; observe its ``snapshot`` to follow every change.
+        screen: The widgets that show it.
 
     Example:
         >>> from torch import nn
@@ -79,264 +71,448 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
     def __init__(
         self, catalogue: Catalogue, *, hide: Iterable[str] = (), lock: Iterable[str] = (), **spec: Any
     ) -> None:
-        super().__init__(catalogue, hide=hide, lock=lock, **spec)
-        self._drawn: tuple[Preview, View] | None = None
-        self._build()
-        self.observe(self._render, names="snapshot")
-        self._render()
-        self._measure()
-
-    def _build(self) -> None:
-        titles = {key: entry.title for key, entry in self._catalogue.entries.items()}
-        self._controls = Controls(titles, self.request, self._switch_amount, self._lock)
-        self._canvas = LiveCanvas(self._lock)
-        hands = [self._controls.percent_slider, self._controls.count_slider, self._canvas.widget]
-        self._ruler = Ruler(canvas=hands[-1].model_id, hands=[hand.model_id for hand in hands])
-        self._pointing = Pointing(
-            self._canvas, self._units_up_to, self._ask_for_units, self._turn, self._ruler.say
-        )
-        self._views = ViewControls(lambda view: self.request(view=view), self._canvas.save, self._lock)
-        self._largest_weight = LargestWeight()
-        self._readout = Readout()
-        self._steps = StepsPanel(self._press, self._jump, self._lock)
-        self._costs = CostsPanel(self._silence, self._measure_large)
-        self._taking = TakingPanel(self._take, self._bring, self._lock)
-        self._effect = EffectPanel(self._lock)
-        self._compare_panel = ComparePanel(lambda comparing: self.request(comparing=comparing), self._lock)
-        self._plans_panel = PlansPanel(self._press_plan, self._lock)
-        self._compare_tab = widgets.VBox([self._compare_panel.widget, self._plans_panel.widget])
-        self._arranging = False
-        self._page = Page()
-        self._addressed = False
-        self._beside = {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(titles) == 1 else set())
-        self._ruler.observe(self._on_page, names=["width", "dark", "stretches"])
-        self._caption = widgets.HTML().add_class("ps-caption")
-        readout = self._readout
-        answers = [
-            readout.numbers,
-            self._controls.amount_widget,
-            self._steps.buttons,
-            readout.problem,
-            self._canvas.widget,
-        ]
-        self._sections = widgets.Tab().add_class("ps-sections")
-        self._sections.observe(self._on_section, names="selected_index")
-        self._put_away = widgets.VBox().add_class("ps-hidden")
-        below = [self._costs.line, self._sections, self._put_away, self._page]
-        picture = widgets.VBox([self._ruler, *answers, *below]).add_class("ps-picture")
-        self._upload: Upload | None = None
-        self._side = widgets.VBox([self._controls.widget, self._views.widget, self._caption])
-        body = widgets.Box([self._side.add_class("ps-side"), picture]).add_class("ps-body")
-        self.children = [body]
+        state = ExplorerState(catalogue, [panel.name for panel in PANELS], hide=hide, lock=lock, **spec)
+        super().__init__()
+        self.state = state
+        self.screen = Screen(state)
+        self.children = [self.screen.widget]
         self.add_class("prunescope")
-        self._restrict()
+        with state.lock:
+            state.measure()
 
-    def _let_upload(self, folder: Path, limit: int) -> None:
-        """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
-        self._upload = Upload(folder, limit, SUFFIXES, self._take_in, self._lock)
-        *controls, caption = self._side.children
-        self._side.children = [*controls, self._upload, caption]
-        self._restrict()
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute that is there; any other name is a slip of the pen, and says what was meant."""
+        if not name.startswith("_") and name not in ("state", "screen") and not hasattr(type(self), name):
+            near = get_close_matches(name, dir(self), 1)
+            hint = f": did you mean {near[0]!r}?" if near else "."
+            raise AttributeError(f"an Explorer has no attribute {name!r}{hint}")
+        super().__setattr__(name, value)
 
-    def _take_in(self, path: Path) -> RequestError | None:
-        """Offer the checkpoint that was uploaded to ``path``, and show it; return why not."""
-        key = f"upload/{path.parent.name}/{path.name}"
-        entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent))
-        try:
-            self._catalogue.add(key, entry)
-        except RequestError as problem:
-            return problem
-        self._controls.offer({key: entry.title for key, entry in self._catalogue.entries.items()})
-        self.request(model=key)
-        return None
+    def __dir__(self) -> list[str]:
+        """List what is ours: a box of widgets has sixty names more."""
+        return sorted(name for name in (*vars(Explorer), "state", "screen") if not name.startswith("_"))
 
-    # What the controls ask.
+    def observe(
+        self, handler: Callable[..., object], names: Any = traitlets.All, type: str = "change"
+    ) -> None:
+        """Call ``handler`` on changes; those of ``"snapshot"`` are the state's."""
+        if names == "snapshot":
+            self.state.observe(handler, names, type)
+        else:
+            super().observe(handler, names, type)
 
-    def _switch_amount(self, kind: str) -> None:
-        snapshot = self.snapshot
-        self.request(amount=snapshot.amount_as_count if kind == "count" else snapshot.amount_as_fraction)
+    # What is asked, and what that does.
 
-    def _units_up_to(self, preview: Preview, score: float) -> int:
-        return self._session.units_up_to(preview, score)
+    def request(self, **changes: Any) -> RequestError | None:
+        """Ask for changes, all of them or none; what the controls do, and the attributes.
 
-    def _ask_for_units(self, pruned: int) -> None:
-        """Ask for a number of units, as the kind of amount that is shown, unless that is locked."""
-        if "amount" in self._locked:
-            return
-        counted = isinstance(self.amount, int)
-        self.request(amount=pruned if counted else shortest_fraction(pruned, self.preview.units))
+        Args:
+            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
+                `prunescope.figures.View` of what the pictures show; ``comparing``, a
+                `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
+                the panel to bring to the front; ``exporting``, the file whose text is shown.
 
-    def _turn(self, channel: int) -> None:
-        """Prune ``channel`` by hand if it is kept, or keep it, or leave it to the method again."""
-        spec, state = self.spec, self.preview.turned(channel)
-        if state is None:
-            why = f"an earlier step pruned channel {channel:,}. Undo that step to keep it."
-            self._refuse(RequestError("keep_channels", f"`keep_channels`: {why}"))
-        elif not self._locked & set(BY_HAND):
-            keep, prune = (set(getattr(spec, name)) - {channel} for name in BY_HAND)
-            if state != self.preview.state(channel, by_method=True):
-                (keep if state == KEPT else prune).add(channel)
-            self.request(keep_channels=keep, prune_channels=prune)
+        Returns:
+            None, or why the request was refused; then all is as it was, and the sentence is shown.
 
-    def _press(self, name: str) -> None:
-        self._act(acts.ACTS[name], "steps")
+        Raises:
+            TypeError: An unknown keyword.
 
-    def _silence(self) -> None:
-        self._act(acts.silence, "silence")
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 3))
+            >>> explorer.request(amount=1.5)
+            RequestError('`amount` must be a float in [0, 1] or a count from 0 to 12 (weights), got 1.5.')
+            >>> explorer.amount
+            0.3
+            >>> explorer.close()
+        """
+        return self.state.request(**changes)
 
-    def _jump(self, position: int) -> None:
-        self._act(partial(acts.jump, position=position), "steps")
+    def ask(self, **changes: Any) -> None:
+        """Ask for changes as `request` does, and raise what is refused.
 
-    def _press_plan(self, name: str, plan: str, text: str) -> RequestError | None:
-        acts_of_plans = {
-            "keep": lambda: self._keep_plan(text),
-            "carry_out": lambda: self._carry_out(plan),
-            "rename": lambda: self._rename_plan(plan, text),
-            "remove": lambda: self._remove_plan(plan),
-        }
-        return acts_of_plans[name]()
+        Raises:
+            RequestError: Why the request was refused; all is as it was.
+        """
+        _raise(self.request(**changes))
 
-    def _on_section(self, _change: Any = None) -> None:
-        """Draw and compare what stands in front, and nothing else."""
-        with self._lock:
-            in_front = self._in_front()
-            self._effect.look(in_front is self._effect.widget)
-            comparing, shown = self.snapshot.comparing, in_front is self._compare_tab
-            if not self._arranging and shown != comparing.shown:
-                self.request(comparing=replace(comparing, shown=shown))
+    layer = SpecField[str, str](
+        'Full name of the parameter shown; set it to show another (``"fc"`` means its weight).'
+    )
+    method = SpecField[str, str]("The pruning method, by torch's function name.")
+    amount = SpecField[int | float, int | float]("How much to prune: a float is a fraction, an int a count.")
+    n = SpecField[Norm, Norm]('Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.')
+    dim = SpecField[int, int]("The axis that numbers the channels.")
+    seed = SpecField[int, int]("The seed of the random methods; set it for another draw.")
+    criterion = SpecField[str, str](
+        'What counts as unimportant: ``"weight"``, ``"taylor"`` …; its scores are computed first.'
+    )
+    keep_channels = SpecField[tuple[int, ...], object](
+        """Channels left as they are by hand; set it to whole numbers, or text like ``"3, 7-9"``.
 
-    def _in_front(self) -> widgets.Widget | None:
-        sections, shown = self._sections.children, self._sections.selected_index
-        return sections[shown] if shown is not None and shown < len(sections) else None
+        They are channels of this layer along `dim`: with another layer or `dim`, none are by hand.
 
-    def _take(self, what: str, save: bool) -> str:
-        file = FILES[what]
-        try:
-            content = file.content(self._session)
-        except RequestError as problem:
-            self._refuse(RequestError("what", str(problem)))
-            return ""
-        if save:
-            self._page.save(file_name(self._session, what), content)
-            return ""
-        return content.decode()
-
-    # The views.
-
-    def _restrict(self) -> None:
-        self._controls.restrict(self._hide, self._locked)
-        for panel in (self._steps, self._costs, self._plans_panel):
-            panel.restrict("steps" in self._hide, "steps" in self._locked)
-        self._costs.shorten("costs" in self._hide)
-        _show(self._views.widget, "view" not in self._hide)
-        if self._upload is not None:
-            _show(self._upload, not (self._hide | self._locked) & {"model"})
-        self._show_sections()
-        self._render()
-        self._on_section()
-
-    def _show_sections(self) -> None:
-        """Have a tab for each section that is not hidden; the others stay in the tree, and close with it."""
-        sections = {
-            "steps": ("Steps", self._steps.widget),
-            "compare": ("Compare", self._compare_tab),
-            "effect": ("Effect", self._effect.widget),
-            "costs": ("Costs", self._costs.widget),
-            "takeaway": ("Take it home", self._taking.widget),
-        }
-        hide = self._hide if self._measurable else self._hide | {"effect"}
-        shown = [section for name, section in sections.items() if name not in hide]
-        in_front, self._arranging = self._in_front(), True
-        self._put_away.children = [widget for name, (_, widget) in sections.items() if name in hide]
-        self._sections.children = [widget for _, widget in shown]
-        self._sections.titles = tuple(title for title, _ in shown)
-        self._bring_to_front(in_front)
-        self._arranging = False
-        _show(self._sections, bool(shown))
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 3), method="ln_structured", amount=0)
+            >>> explorer.prune_channels = [2]
+            >>> explorer.preview.mask.all(1)
+            tensor([ True,  True, False])
+            >>> explorer.close()
+        """
+    )
+    prune_channels = SpecField[tuple[int, ...], object]("Channels pruned whole by hand.")
 
     @property
-    def _measurable(self) -> bool:
-        """Return whether there is a model whose effect can be measured, as far as is known."""
-        alone = len(self._catalogue.entries) == 1
-        return not alone or self.snapshot.has_data or bool(self.snapshot.evaluates)
+    def snapshot(self) -> Snapshot:
+        """What is shown now."""
+        return self.state.snapshot
 
-    def _bring_to_front(self, section: widgets.Widget | None) -> None:
-        """Have ``section`` in front if it has a tab, or else the first one."""
-        children = self._sections.children
-        if children:
-            self._sections.selected_index = children.index(section) if section in children else 0
+    @property
+    def spec(self) -> PruneSpec:
+        """What is asked of the tensor now."""
+        return self.state.spec
 
-    def _carry_state_in_address(self) -> None:
-        """From now on keep the state in the address of the page, which shows nothing but this explorer."""
-        with self._lock:
-            self._addressed = True
-            self._render()
+    @property
+    def preview(self) -> Preview:
+        """What that would do: mask, norms, threshold, counts."""
+        return self.state.preview
 
-    def _render(self, _change: Any = None) -> None:
-        """Show the snapshot: the picture first, which takes longest to unpack in the page."""
-        snapshot = self.snapshot
-        self._render_picture(snapshot.preview, snapshot.view)
-        self._controls.render(snapshot, self._session.tensors)
-        self._readout.render(snapshot)
-        self._steps.render(snapshot)
-        self._costs.render(snapshot)
-        self._effect.render(snapshot)
-        self._taking.render(snapshot, files_of(self._session))
-        self._plans_panel.render(snapshot)
-        self._page.query = self.query if self._addressed else ""
-        note = self._session.source.note
-        reasons = {} if "layer" in self._hide else self._session.not_prunable
-        self._caption.value = (f"<p>{note}</p>" if note else "") + not_prunable_list(reasons)
-        _show(self._side, bool(note) or not self._hide.issuperset(self._beside))
-        self._render_comparison(snapshot)
+    @property
+    def view(self) -> View:
+        """What the pictures show of the preview; set it to show something else."""
+        return self.snapshot.view
 
-    def _render_picture(self, preview: Preview, view: View) -> None:
-        self._views.render(view, view.charts(preview))
-        if (preview, view) != self._drawn:
-            self._canvas.draw(preview, view, self._model_range(view))
-            self._ruler.describe(preview)
-            self._drawn = (preview, view)
+    @view.setter
+    def view(self, view: View) -> None:
+        self.ask(view=view)
 
-    def _render_comparison(self, snapshot: Snapshot) -> None:
-        self._arranging = True
-        if snapshot.comparing.shown != (self._in_front() is self._compare_tab):
-            self._bring_to_front(self._compare_tab if snapshot.comparing.shown else None)
-        self._arranging = False
-        self._compare_panel.render(snapshot)
-        if snapshot.comparison is not None:
-            self._ruler.others = {"ps-compare": snapshot.comparison.sentence}
+    @property
+    def model(self) -> str:
+        """Key of the model shown; set it to show another."""
+        return self.snapshot.model
 
-    def _model_range(self, view: View) -> float | None:
-        if view.heatmap != "weights" or view.colour_range != "model":
-            return None
-        return self._largest_weight.of(tuple(self._session.tensors.values()))
+    @model.setter
+    def model(self, model: str) -> None:
+        self.ask(model=model)
 
-    def _on_page(self, _change: Any) -> None:
-        with self._lock:
-            if self._ruler.stretches:
-                self._canvas.page_stretches()
-            theme, width = DARK if self._ruler.dark else LIGHT, self._ruler.width
-            self._canvas.set_theme(theme)
-            if width:  # A page that has not measured yet has no say.
-                self._canvas.set_width(width)
-            self._effect.set_page(width, theme)
-            self._compare_panel.set_page(width, theme)
+    @property
+    def layers(self) -> Mapping[str, PrunableTensor]:
+        """Each parameter that can be pruned, biases included, by full name: kind, shape, axes, weight.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Sequential(nn.Linear(4, 3)))
+            >>> {name: (layer.kind, layer.shape, layer.axes) for name, layer in explorer.layers.items()}
+            {'0.weight': ('Linear', (3, 4), ('output features', 'input features')), '0.bias': ('Linear', (3,), ('output features',))}
+            >>> explorer.close()
+        """  # noqa: E501
+        return self.state.session.tensors
+
+    @property
+    def query(self) -> str:
+        """The whole state as the query of a dashboard's address: ``"model=cnn&amount=0.3"`` …"""
+        return self.state.query
+
+    def open_link(self, query: str) -> RequestError | None:
+        """Show the state that a link carries, all of it or nothing.
+
+        Args:
+            query: What follows the ``?`` of the link; parameters that are not ours are passed over.
+
+        Returns:
+            None, or why it was refused; then all is as it was, and the sentence is shown.
+        """
+        return self.state.open_link(query)
+
+    # What it is worth, and what it costs.
+
+    @property
+    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """Held-out accuracy before and after the preview, measured now if need be; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        with self.state.lock:
+            if not self.snapshot.has_data:
+                return None
+            return self.state.session.accuracy(), self.state.session.accuracy(self.preview)
+
+    @property
+    def numbers(self) -> tuple[Numbers, Numbers] | None:
+        """What `evaluate` says before and after the preview, asked now if need be; None without it.
+
+        Raises:
+            RequestError: It raises, or does not answer, or not with numbers.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> def zeros(model):
+            ...     return float((model.weight == 0).sum())
+            >>> explorer = explore(nn.Linear(10, 10), method="l1_unstructured", amount=0.3, evaluate=zeros)
+            >>> before, after = explorer.numbers
+            >>> before.values, after.values
+            ({'zeros': 0.0}, {'zeros': 30.0})
+            >>> explorer.close()
+        """
+        with self.state.lock:
+            session = self.state.session
+            if session.source.evaluate is None:
+                return None
+            before = numbers_now(session, None, self.state.calls)
+            return before, numbers_now(session, self.preview, self.state.calls)
+
+    @property
+    def effect(self) -> Effect | None:
+        """What the steps and the preview change in the answers to the data; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        with self.state.lock:
+            return None if self.accuracy is None else self.state.session.effect(self.preview)
+
+    @property
+    def costs(self) -> Costs:
+        """What the model costs with the steps and what is shown, measured now: files, FLOPs, …
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(100, 10), amount=0.9)
+            >>> explorer.costs.nonzero, explorer.costs.files.text
+            (110, '4.1 → 8.1 → 4.1 KiB')
+            >>> explorer.close()
+        """
+        with self.state.lock:
+            *_, costs = measure(self.state.session, self.preview)
+            return costs
+
+    # Steps.
+
+    def apply(self) -> None:
+        """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
+
+        Raises:
+            RequestError: The amount prunes nothing.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.amount = 0.5
+            >>> explorer.apply()
+            >>> [step.share_after for step in explorer.history.done]
+            [0.5, 0.75]
+            >>> explorer.undo()
+            >>> explorer.amount, explorer.preview.pruned_weights
+            (0.5, 12)
+            >>> explorer.close()
+        """
+        self._act(actions.apply, "steps")
+
+    def silence(self) -> None:
+        """Mask the bias, and the batch-norm's scale and shift, of the channels that the steps have pruned.
+
+        A structured step prunes a channel's weights; these go on being put out. They are masked as a step of
+        their own.
+
+        Raises:
+            RequestError: Nothing is put out, or it cannot be seen or masked.
+        """
+        self._act(actions.silence, "silence")
+
+    def undo(self) -> None:
+        """Take the last step back; what it asked is asked again, not yet applied.
+
+        Raises:
+            RequestError: There is no step to undo.
+        """
+        self._act(actions.undo, "steps")
+
+    def redo(self) -> None:
+        """Carry the step that was taken back last out again.
+
+        Raises:
+            RequestError: No step was taken back.
+        """
+        self._act(actions.redo, "steps")
+
+    def reset(self) -> None:
+        """Go back to the model as it was given; `redo` brings the steps back."""
+        self._act(actions.reset, "steps")
+
+    def jump(self, position: int) -> None:
+        """Go to where the first ``position`` steps are carried out.
+
+        Raises:
+            RequestError: There are not so many steps.
+        """
+        self._act(partial(actions.jump, position=position), "steps")
+
+    @property
+    def history(self) -> History:
+        """The steps, and how many of them are carried out."""
+        return self.snapshot.history
+
+    # Plans.
+
+    @property
+    def plans(self) -> Mapping[str, History]:
+        """The histories that are kept, by name."""
+        return self.snapshot.plans
+
+    def keep_plan(self, name: str) -> None:
+        """Keep the steps that are carried out under ``name``, to come back to them and to compare them.
+
+        Raises:
+            RequestError: There are no steps, or the name is none or is taken.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.keep_plan("half")
+            >>> explorer.reset()
+            >>> explorer.carry_out("half")
+            >>> explorer.preview.sparsity
+            0.5
+            >>> explorer.close()
+        """
+        self._act(partial(actions.keep, name=name), "plans")
+
+    def rename_plan(self, old: str, new: str) -> None:
+        """Give the plan ``old`` the name ``new``.
+
+        Raises:
+            RequestError: There is no such plan, or ``new`` is none or is taken.
+        """
+        _raise(self.state.rename_plan(old, new))
+
+    def remove_plan(self, name: str) -> None:
+        """Forget the plan ``name``.
+
+        Raises:
+            RequestError: There is none.
+        """
+        _raise(self.state.remove_plan(name))
+
+    def carry_out(self, name: str) -> None:
+        """Carry out the steps of the plan ``name`` in place of the steps there are.
+
+        Raises:
+            RequestError: There is no such plan.
+        """
+        self._act(partial(actions.carry_out, name=name), "plans")
+
+    def compare(self, b: object = None, a: object = None) -> Comparison:
+        """Return how two states of the model differ on the layer shown, at the same amount.
+
+        Args:
+            b: A method's key, the name of a plan, or a `prunescope.measure.compare.Choice` (its fields may be
+                given as a mapping, such as ``{"n": 1}``); None: chance, or, if chance is shown, what ranks.
+            a: The same; None: what is shown.
+
+        Returns:
+            The comparison, with the accuracy of both if there is data, or what `evaluate` says of them.
+
+        Raises:
+            RequestError: There is no such method or plan, or the layer does not allow it.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 4, bias=False), method="ln_structured", amount=2)
+            >>> seen = explorer.compare("random_structured")
+            >>> seen.a.pruned_weights, seen.b.pruned_weights
+            (8, 8)
+            >>> explorer.close()
+        """
+        first, second = (None if each is None else Choice.of(each) for each in (a, b))
+        comparing = Comparing(first or Choice(), second)
+        with self.state.lock:
+            session, shown = self.state.session, self.preview
+            sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
+            session.forget_rankings(3)
+            seen = compare(session, *sides, at=shown)
+            return measured_now(session, seen, self.state.calls)
+
+    # Taking it home.
+
+    def pruned_model(self, *, permanent: bool = False) -> nn.Module:
+        """Return a copy of the model with the steps carried out.
+
+        Args:
+            permanent: Whether pruning is made permanent, as by ``prune.remove``; else each pruned parameter
+                is a ``_orig`` parameter with a ``_mask`` buffer.
+
+        Raises:
+            RequestError: The model cannot be copied or pruned, or has changed since.
+        """
+        with self.state.lock:
+            return pruned_model(self.state.session, permanent=permanent)
+
+    def plan(self, name: str | None = None) -> str:
+        """Return the steps, or those of the kept plan ``name``, as JSON for `load_plan`.
+
+        Raises:
+            RequestError: There is no such plan.
+        """
+        with self.state.lock:
+            session = self.state.session
+            return plan(session, None if name is None else session.plans[name])
+
+    def load_plan(self, text: str) -> None:
+        """Carry out the steps of a plan in place of the steps there are.
+
+        Raises:
+            RequestError: It is no plan, or is for another model; nothing has changed then.
+        """
+        self._act(partial(actions.bring, text=text), "plan")
+
+    def code(self, engine: str = "torch") -> str:
+        """Return a script that does the steps again, by ``"torch"``'s functions or ``"prunescope"``'s."""
+        with self.state.lock:
+            return code(self.state.session, engine=engine)
+
+    def save(self, what: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write a file that the steps make, and return its path.
+
+        Args:
+            what: ``state_dict``, ``masks``, ``plan``, or code for ``torch`` or ``prunescope``.
+            path: Where to. Tensors are written as ``torch.save`` does where the name ends in ``.pt``,
+                ``.pth``, ``.bin`` or ``.ckpt``, else as safetensors.
+            overwrite: Whether a file that is there may be replaced.
+
+        Raises:
+            RequestError: There is no such kind, the file is there already, or it cannot be written.
+        """
+        with self.state.lock:
+            return save(self.state.session, what, path, overwrite=overwrite)
+
+    def _act(self, action: actions.Act, parameter: str, **changes: Any) -> None:
+        _raise(self.state.act(action, parameter, **changes))
 
     def close(self) -> None:
         """Close every widget, figure and task of the explorer; it is of no use afterwards."""
         if not self.children:
             close_tree(self)
             return
-        with self._lock:
-            self._live.close()
-            self._live_costs.close()
-            self._sides.close()
-            self._compare_panel.close()
-            self._canvas.close()
-            if self._upload is not None:
-                self._upload.clear()
+        with self.state.lock:
+            self.state.close()
+            self.screen.close()
+            self.state.unobserve_all()
             close_tree(self)
 
 
-def _show(widget: widgets.Widget, shown: bool) -> None:
-    (widget.remove_class if shown else widget.add_class)("ps-hidden")
+def _raise(problem: RequestError | None) -> None:
+    if problem is not None:
+        raise problem

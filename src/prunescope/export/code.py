@@ -7,21 +7,21 @@ copy; where its mask is not the step's, the code carries the mask itself.
 from __future__ import annotations
 
 import base64
-import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunescope.core.spec import METHODS
-from prunescope.export.model import place
+from prunescope.core.knobs import Knob
+from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.export.model import has_call, place
 from prunescope.measure import copy_of
+from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 
 ENGINES = {"torch": "torch.nn.utils.prune", "prunescope": "prunescope.prune"}
 """The module whose functions the code calls, by the name of the package it needs."""
@@ -43,6 +43,13 @@ def apply_pruning(model):
     """Prune a fresh copy of the model in place, and return it."""
 '''
 
+_WITH_SCORES = '''
+
+def apply_pruning(model, scores="scores.safetensors"):
+    """Prune a fresh copy of the model in place by the scores in a file, and return it."""
+    scores = load_file(scores)
+'''
+
 
 def code(session: Session, *, engine: str = "torch") -> str:
     """Return a script whose ``apply_pruning(model)`` prunes a fresh copy of the model as the steps did.
@@ -57,51 +64,113 @@ def code(session: Session, *, engine: str = "torch") -> str:
         KeyError: ``engine`` is neither.
     """
     model = copy_of(session.source.module)
-    blocks = [_block(model, step, number, engine) for number, step in enumerate(session.history.done, 1)]
+    done = session.history.done
+    blocks = [_block(model, step, number, engine) for number, step in enumerate(done, 1)]
     packed = any("unpack(" in block for block in blocks)
     imports = ["import torch", f"import {ENGINES[engine]} as prune"]
+    imports += sorted({line for step in done for line in _imports(step)})
     if packed:
         imports = ["import base64", "import math", "import zlib", "", "import numpy as np", *imports]
+    definition = _DEFINITION
+    if any("scores[" in block for block in blocks):
+        imports.append("from safetensors.torch import load_file")
+        definition = _WITH_SCORES
     lines = [line for block in blocks for line in block.splitlines()]
     body = "\n".join(f"    {line}" for line in [*lines, "return model"])
     start = "\n".join(imports) + (_UNPACK if packed else "\n")
-    return f"{start}{_DEFINITION}{body}\n"
+    return f"{start}{definition}{body}\n"
 
 
 def _block(model: nn.Module, step: Step, number: int, engine: str) -> str:
     """Return the code of one step, having carried it out on ``model``."""
     comment = f"# Step {number}: {step.effect}."
-    call = _call(step, engine)
-    if not _does(call, model, step, engine):
+    call = _call(step, engine, number)
+    if not _does(call, model, step, engine, scores_of(step, number)):
         reason = "# torch's own call gives another mask here (ties, or an error), so this is the mask itself."
         call = f"{reason}\n{_masks(step)}"
         _put(model, step)
     return f"{comment}\n{call}"
 
 
-def _call(step: Step, engine: str) -> str:
+def _call(step: Step, engine: str, number: int) -> str:
     spec = step.spec
     if isinstance(spec, Silence):
         return _masking(spec)
-    if spec.by_hand:
+    if not has_call(spec):
         return f"# {step.title}.\n{_masks(step)}"
     method = METHODS[spec.method]
-    if method.pooled:
+    if method.pools is not None:
         return (
             f"prune.global_unstructured(\n    [\n{_pairs(step.masks, 8)}    ],\n"
-            f"    prune.L1Unstructured,\n    amount={spec.amount!r},\n)"
+            f"    {_name_of(method.pools)},\n{_all_scores(step, number)}    amount={spec.amount!r},\n)"
         )
-    fields = [name for name in ("amount", "n", "dim") if name in method.uses]
-    values = ", ".join(f"{name}={_literal(getattr(spec, name))}" for name in fields)
-    start = f"prune.{method.key}({_pair(spec.layer)[1:-1]}, {values}"
-    if "seed" not in method.uses:
-        return f"{start})"
-    if engine == "prunescope":
-        return f"{start}, generator=torch.Generator().manual_seed({spec.seed}))"
-    return (
-        f"with torch.random.fork_rng():  # leaves the global random state as it is\n"
-        f"    torch.manual_seed({spec.seed})\n    {start})"
+    assert method.function is not None
+    ours = engine == "prunescope" or _room(method.function) is not None
+    wraps = [
+        line for knob in method.knobs if knob.around and not ours for line in knob.around(_of(spec, knob))
+    ]
+    knobs = [knob for knob in method.knobs if ours or not knob.around]
+    called = method.called(spec)
+    keywords = [
+        f"amount={spec.amount!r}",
+        *(f"{knob.takes}={knob.code(_of(called, knob))}" for knob in knobs),
+    ]
+    if step.importance:
+        keywords.append(f"importance_scores=scores[{scores_key(number, spec.layer)!r}]")
+    call = f"{_name_of(method.function)}({_pair(spec.layer)[1:-1]}, {', '.join(keywords)})"
+    return "\n".join([*wraps, f"    {call}" if wraps else call])
+
+
+def _of(spec: PruneSpec, knob: Knob) -> Any:
+    return getattr(spec, knob.name)
+
+
+def _room(function: Callable[..., Any]) -> str | None:
+    """Return the module that a function or class from outside is imported from; None for the engine's own."""
+    module = function.__module__
+    return None if module.split(".")[:2] == ["prunescope", "prune"] else module
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return f"{_room(function) or 'prune'}.{function.__name__}"
+
+
+def _imports(step: Step) -> list[str]:
+    """Return the lines that import what a step's method has brought from outside the package."""
+    if not has_call(step.spec):
+        return []
+    method = METHODS[step.spec.method]
+    rooms = {_room(each) for each in (method.function, method.pools) if each is not None}
+    return [f"import {room}" for room in sorted(filter(None, rooms))]
+
+
+def _all_scores(step: Step, number: int) -> str:
+    """Return the line that gives `global_unstructured` the scores of a step, or ""."""
+    if not step.importance:
+        return ""
+    pairs = "".join(
+        f"        {_pair(name)}: scores[{scores_key(number, name)!r}],\n" for name in step.importance
     )
+    return f"    importance_scores={{\n{pairs}    }},\n"
+
+
+def scores_key(number: int, name: str) -> str:
+    """Return what the scores of a tensor in step ``number`` are called in a file."""
+    return f"step {number}: {name}"
+
+
+def scores_of(step: Step, number: int) -> dict[str, Tensor]:
+    """Return the scores that step ``number`` ranked, as a file has them."""
+    return {
+        scores_key(number, name): values.detach().cpu().contiguous().clone()
+        for name, values in step.importance.items()
+    }
+
+
+def all_scores(session: Session) -> dict[str, Tensor]:
+    """Return the scores that the steps ranked in place of the weights; what code loads beside it."""
+    steps = enumerate(session.history.done, 1)
+    return {key: values for number, step in steps for key, values in scores_of(step, number).items()}
 
 
 def _masking(asked: Silence) -> str:
@@ -127,18 +196,12 @@ def _pair(name: str) -> str:
     return f"({f'model.get_submodule({prefix!r})' if prefix else 'model'}, {own!r})"
 
 
-def _literal(value: Any) -> str:
-    if isinstance(value, float) and math.isinf(value):
-        return f'float("{value}")'
-    return repr(value)
-
-
-def _does(call: str, model: nn.Module, step: Step, engine: str) -> bool:
+def _does(call: str, model: nn.Module, step: Step, engine: str, scores: Mapping[str, Tensor]) -> bool:
     """Return whether ``call`` gives the step's masks; it is carried out on ``model``."""
-    names: dict[str, Any] = {"torch": torch, "model": model}
+    names: dict[str, Any] = {"torch": torch, "model": model, "scores": scores}
     exec(f"import {ENGINES[engine]} as prune", names)
     try:
-        exec(call, names)
+        exec("\n".join([*_imports(step), call]), names)
     except Exception:
         return False
     return all(torch.equal(_mask(model, name).bool().cpu(), mask.cpu()) for name, mask in step.masks.items())

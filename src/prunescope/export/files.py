@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.export.code import code
+from prunescope.export.code import all_scores, code
 from prunescope.export.model import sparse_state
 from prunescope.export.plan import plan
-from prunescope.session.session import Session
+from prunescope.session import Session
 from prunescope.sources import PICKLED, Checkpoint, save_pruned
 
 
@@ -84,6 +84,11 @@ FILES: Mapping[str, Saved] = {
         "Masks (safetensors, 1 is kept)", "masks.safetensors", lambda session: _safetensors(_masks(session))
     ),
     "plan": Saved("Plan (JSON)", "plan.json", lambda session: plan(session).encode()),
+    "scores": Saved(
+        "Importance scores (safetensors, for the code)",
+        "scores.safetensors",
+        lambda session: _safetensors(all_scores(session)),
+    ),
     "torch": Saved(
         "Code for torch.nn.utils.prune", "prune_with_torch.py", lambda session: code(session).encode()
     ),
@@ -99,7 +104,8 @@ FILES: Mapping[str, Saved] = {
 def files_of(session: Session) -> tuple[str, ...]:
     """Return those of `FILES` that can be made: code calls a network, which a checkpoint has not."""
     code = ("torch", "prunescope") if isinstance(session.source.model, Checkpoint) else ()
-    return tuple(key for key in FILES if key not in code)
+    scores = () if any(step.importance for step in session.history.done) else ("scores",)
+    return tuple(key for key in FILES if key not in (*code, *scores))
 
 
 def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -122,6 +128,7 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
         raise RequestError("path", f"`path` {target} exists: pass `overwrite=True` to replace it.")
     if what == "state_dict" and isinstance(session.source.model, Checkpoint):
         return save_pruned(session.source.model, session.history.masks(), target, overwrite=overwrite)
+    _save_scores(session, what, target, overwrite)
     tensors = {"state_dict": sparse_state, "masks": _masks}.get(what)
     if tensors is not None and target.suffix in PICKLED:
         content = _pickled(tensors(session))
@@ -132,6 +139,12 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
     except OSError as error:
         raise RequestError("path", f"`path` {target} could not be written: {error.strerror}.") from error
     return target
+
+
+def _save_scores(session: Session, what: str, target: Path, overwrite: bool) -> None:
+    """Write the scores that code needs beside it, if it needs any."""
+    if what in ("torch", "prunescope") and all_scores(session):
+        save(session, "scores", target.with_name(FILES["scores"].name), overwrite=overwrite)
 
 
 def _pickled(tensors: dict[str, Tensor]) -> bytes:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeGuard
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from prunescope import prune
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import METHODS
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.measure import copy_of, permanent_file, state_of
+from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -25,22 +26,23 @@ def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 def carry_out(model: nn.Module, step: Step) -> None:
     """Prune ``model`` in place as ``step`` did, by the engine's function of that name.
 
-    What silences, and what was done by hand as well, is a custom mask.
+    What silences, what was done by hand as well, and what has no function, is a custom mask.
     """
     spec = step.spec
-    if isinstance(spec, Silence) or spec.by_hand:
+    if not has_call(spec):
         for name, mask in step.masks.items():
             prune.custom_from_mask(*place(model, name), mask)
         return
+    names = step.masks if METHODS[spec.method].pooled else [spec.layer]
+    METHODS[spec.method].carry_out({name: place(model, name) for name in names}, spec, step.importance)
+
+
+def has_call(spec: PruneSpec | Silence) -> TypeGuard[PruneSpec]:
+    """Return whether a step that ``spec`` asked for is one call of a function, and no mask of its own."""
+    if isinstance(spec, Silence) or spec.by_hand:
+        return False
     method = METHODS[spec.method]
-    if method.pooled:
-        places = [place(model, name) for name in step.masks]
-        prune.global_unstructured(places, prune.L1Unstructured, amount=spec.amount)
-        return
-    arguments = {name: getattr(spec, name) for name in method.uses - {"seed"}}
-    if "seed" in method.uses:
-        arguments["generator"] = Generator().manual_seed(spec.seed)
-    getattr(prune, method.key)(*place(model, spec.layer), **arguments)
+    return method.pooled or method.function is not None
 
 
 def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import BY_HAND, METHODS, PruneSpec
+from prunescope.measure.importance import scored_preview
+from prunescope.session import Session
 from prunescope.session.history import History, Step
 from prunescope.session.residuals import METHOD, Silence
-from prunescope.session.session import Session
 
 FORMAT = "prunescope-plan"
 VERSION = 1
@@ -50,6 +52,8 @@ def step_values(step: Step) -> dict[str, Any]:
     if isinstance(step.spec, Silence):
         return step.spec.values()
     uses = {"layer", "method"} | METHODS[step.spec.method].uses
+    if step.spec.criterion == WEIGHT:
+        uses -= {"criterion"}  # Plans from before there were criteria say nothing of one.
     by_hand = {name for name in BY_HAND if getattr(step.spec, name)}
     uses |= by_hand | ({"dim"} if by_hand else set())
     values = {name: value for name, value in asdict(step.spec).items() if name in uses}
@@ -99,7 +103,8 @@ def _carry_out(session: Session, spec: PruneSpec | Silence) -> None:
     if isinstance(spec, Silence):
         session.silence(spec)
     else:
-        session.apply(session.preview(session.resolve(spec, frozenset(PruneSpec.__annotations__))))
+        resolved = session.resolve(spec, frozenset(PruneSpec.__annotations__))
+        session.apply(scored_preview(session, resolved))
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from prunescope.core.text import norm_name
 from prunescope.figures.cells import MatrixLayout, cell_fractions
 from prunescope.figures.columns import Columns
 from prunescope.figures.heatmap import Window, across_locator, fit_matrix, rgba
 from prunescope.figures.layout import label_across
-from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped, norm_name
+from prunescope.figures.norms import MAX_APART, MAX_BARS, finite, grouped
 from prunescope.figures.stripes import FALLING, HATCHES, RISING, StripedCells, ink_on
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.measure import SIDES, Comparison

@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prunescope.core.text import percent
+from prunescope.core.text import norm_name, percent
 from prunescope.figures.agreement import (
     AgreementMap,
     NormPair,
@@ -34,7 +34,6 @@ from prunescope.figures.layout import (
     dress_chart,
     place,
 )
-from prunescope.figures.norms import norm_name
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.measure import SIDES, Comparison
 

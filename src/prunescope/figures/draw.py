@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
+from prunescope.core.text import norm_name
 from prunescope.figures.agreement import AgreementMap, NormPair, agreement_handles
 from prunescope.figures.heatmap import Heatmap
 from prunescope.figures.histogram import ScoreHistogram
 from prunescope.figures.legend import legend_handles, state_handles
-from prunescope.figures.norms import NormChart, norm_name
+from prunescope.figures.norms import NormChart
 from prunescope.figures.style import rc_theme
 from prunescope.figures.view import View
 from prunescope.measure import Comparison
@@ -99,7 +100,7 @@ def draw_histogram(preview: Preview, ax: Axes | None = None, *, scale: str = "li
         RequestError: The method draws at random, or ``scale`` is none of these.
     """
     view = View(chart="histogram", scale=scale)
-    if not preview.has_scores:
+    if preview.scores is None:
         raise RequestError(
             "method", f"`method` must rank by scores to have a histogram, got {preview.spec.method!r}."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +23,6 @@ from prunescope.figures.fast.quicktext import QuickText
 from prunescope.figures.layout import label_across
 from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.prune import channel_norms
-from prunescope.prune.blocks import memory_of, widened_into
 
 MAX_NUMBERS = 12
 """Rows and columns of single weights in sight in which their numbers are written, at the most."""
@@ -118,7 +115,7 @@ class Heatmap:
         prune: NDArray[Any] = rgba(theme.pruned)
         if view.heatmap == "weights":
             keep = self._diverging(self._scaled(preview, layout, view, largest_weight))
-        elif view.heatmap == "scores" and preview.has_scores:
+        elif view.heatmap == "scores" and preview.scores is not None:
             score: NDArray[Any] = self._scaled(preview, layout, view, largest_weight)[..., np.newaxis]
             share, paper = _PALEST + (1 - _PALEST) * score, rgba(theme.paper)
             keep, prune = paper + share * (keep - paper), paper + share * (prune - paper)
@@ -145,7 +142,7 @@ class Heatmap:
             largest_weight, self.window,
         )  # fmt: skip
         if self._values is None or not _same(self._values[0], key):
-            limits = colour_limits(preview, view, largest_weight).clamp(min=1e-30)
+            limits = preview.colour_limits(view.heatmap, view.colour_range, largest_weight).clamp(min=1e-30)
             window, spec = self.window, preview.spec
             if len(limits) > 1:  # one for each channel
                 sizes = [-1 if axis == spec.dim else 1 for axis in range(len(layout.shape))]
@@ -153,7 +150,7 @@ class Heatmap:
 
             def shares(first: int, last: int) -> NDArray[np.float32]:
                 first, last = first + window.top, last + window.top
-                shown = rows_shown(preview, view, layout, first, last)
+                shown = _rows(preview, view, layout, first, last)
                 most = limits if limits.dim() == 1 else layout.part(limits, first, last)
                 with np.errstate(over="ignore", invalid="ignore"):  # infinite weights
                     share: NDArray[np.float32] = shown.cpu().numpy() / most.to(shown).cpu().numpy()
@@ -179,7 +176,8 @@ class Heatmap:
             number.set_visible(False)
         if not shown:
             return
-        values = rows_shown(preview, view, layout, window.top, window.bottom)[:, window.left : window.right]
+        values = _rows(preview, view, layout, window.top, window.bottom)
+        values = values[:, window.left : window.right]
         for number, (row, column) in zip(self._numbers, np.ndindex(rows, columns), strict=False):
             middle = (window.left + column + 0.5) / layout.column_width - 0.5
             number.set(
@@ -244,60 +242,9 @@ def fit_matrix(axes: Axes, tensor: PrunableTensor, layout: MatrixLayout, theme: 
     axes.yaxis.set_major_locator(NullLocator() if rows == 1 else MaxNLocator(6, integer=True))
 
 
-def rows_shown(preview: Preview, view: View, layout: MatrixLayout, first: int, last: int) -> torch.Tensor:
-    """Return the weights, or, where ``view`` asks for them and there are any, the scores they have.
-
-    Args:
-        preview: What is shown.
-        view: What of it.
-        layout: How the tensor lies as a matrix.
-        first, last: The rows of that matrix that are wanted, the last one excluded.
-
-    Returns:
-        Tensor of shape ``(last - first, columns)``, in float32.
-    """
-    tensor = preview.tensor
-    if not _shows_scores(preview, view):
-        return _wide(layout.part(tensor.weight, first, last))
-    if preview.method.norm_scores:
-        shape = [-1 if axis == preview.spec.dim else 1 for axis in range(len(tensor.shape))]
-        return layout.part(preview.norms.now.reshape(shape).expand(tensor.shape), first, last).float()
-    weights = _wide(layout.part(tensor.weight, first, last))
-    magnitudes = torch.from_numpy(np.abs(weights.numpy())) if weights.device.type == "cpu" else weights.abs()
-    mask = tensor.default_mask
-    return magnitudes if mask is None else magnitudes * layout.part(mask, first, last)
-
-
-def _wide(part: torch.Tensor) -> torch.Tensor:
-    """Return numbers in float32; by numpy if it can: torch would wake threads for each part."""
-    if part.device.type != "cpu" or part.dtype not in (torch.float16, torch.bfloat16):
-        return part.detach().float()
-    bits = memory_of(part.detach())
-    return torch.from_numpy(widened_into(np.empty(bits.shape, np.float32), bits))
-
-
-def _shows_scores(preview: Preview, view: View) -> bool:
-    return view.heatmap == "scores" and preview.has_scores
-
-
-def colour_limits(preview: Preview, view: View, largest_weight: float | None) -> torch.Tensor:
-    """Return the magnitude that has the full colour: one, or one for every channel.
-
-    Args:
-        preview: What is shown.
-        view: Whose range is asked for.
-        largest_weight: Largest magnitude in the whole model; None: that of the layer.
-    """
-    scores = _shows_scores(preview, view)
-    if view.colour_range == "model" and not scores and largest_weight is not None:
-        return torch.tensor([largest_weight])
-    if scores and preview.method.norm_scores:
-        largest = preview.norms.now
-    else:
-        mask = preview.tensor.default_mask if scores else None
-        largest = channel_norms(preview.tensor.weight, n=math.inf, dim=preview.spec.dim, mask=mask)
-    largest = largest.float().nan_to_num(posinf=0.0)
-    return largest if view.colour_range == "channel" and not scores else largest.amax().reshape(1)
+def _rows(preview: Preview, view: View, layout: MatrixLayout, first: int, last: int) -> torch.Tensor:
+    """Return the weights or the scores in some rows of the matrix, in float32, the last row excluded."""
+    return preview.values(view.heatmap, lambda tensor: layout.part(tensor, first, last))
 
 
 def across_locator(axes: Axes) -> MaxNLocator:

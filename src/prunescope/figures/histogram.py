@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from prunescope.core.preview import Preview, count_true
+from prunescope.core.preview import Preview
 from prunescope.core.text import number
 from prunescope.figures.columns import Columns
 from prunescope.figures.layout import label_across
-from prunescope.figures.norms import norm_name
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
 
@@ -46,7 +45,8 @@ class ScoreHistogram:
 
     def fit(self, preview: Preview, view: View) -> None:
         """Count the scores; set limits, ticks and labels."""
-        self._counts, self._edges = score_counts(preview)
+        if preview.scores is not None:
+            self._counts, self._edges = preview.scores.counts(BINS)
         self.axes.set_xlim(self._edges[0], self._edges[-1])
         self.axes.xaxis.set_major_locator(MaxNLocator(6))
         highest = float(self._counts.max(initial=1))
@@ -59,15 +59,13 @@ class ScoreHistogram:
             self.axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
             self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         theme = self.theme
-        label_across(self.axes, score_name(preview), theme)
+        label_across(self.axes, _label(preview), theme)
         self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:
         """Show ``preview``: the bin of the threshold is cut there, so that no bar is both."""
         threshold = preview.threshold
-        edges, counts, pruned = cut_at(
-            threshold, self._edges, self._counts, _pruned(preview, int(self._counts.sum()))
-        )
+        edges, counts, pruned = cut_at(threshold, self._edges, self._counts, preview.asked_units)
         self._columns[0].set_bars(edges[:-1], edges[1:], pruned, counts)
         self._columns[1].set_bars(edges[:-1], edges[1:], np.zeros_like(counts), pruned)
         self._threshold.set_visible(threshold is not None)
@@ -88,7 +86,7 @@ class ScoreHistogram:
     def title(self, preview: Preview) -> str:
         """Return what the chart shows."""
         where = "in the model" if preview.method.pooled else f"of the {preview.unit_name}"
-        return f"{score_name(preview)} {where}"
+        return f"{_label(preview)} {where}"
 
     def lines(self, preview: Preview) -> Sequence[str]:
         """Return what the step does, in a line and in a shorter one.
@@ -96,10 +94,9 @@ class ScoreHistogram:
         First comes the threshold, which is told nowhere else.
         """
         texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
-        if preview.threshold is None:
+        if preview.threshold is None or preview.scores is None:
             return texts
-        name = "norm" if preview.method.norm_scores else "|w|"
-        return [f"{name} ≤ {number(preview.threshold)} · {text}" for text in texts]
+        return [f"{preview.scores.symbol} ≤ {number(preview.threshold)} · {text}" for text in texts]
 
 
 def cut_at(
@@ -134,38 +131,6 @@ def cut_at(
     return edges, counts, pruned
 
 
-def _pruned(preview: Preview, scores: int) -> int:
-    """Return how many of the ``scores`` of this tensor the method prunes, before anything is by hand."""
-    if preview.method.norm_scores:
-        return preview.asked_units
-    by_hand = preview.chosen is not preview.mask
-    kept = count_true(preview.chosen) if by_hand else preview.mask.numel() - preview.pruned_weights
-    return max(0, scores - kept)
-
-
-def score_name(preview: Preview) -> str:
+def _label(preview: Preview) -> str:
     """Return what the method ranks by."""
-    return norm_name(preview.spec.n) if preview.method.norm_scores else "magnitude |w|"
-
-
-def score_counts(preview: Preview) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return how many of the scores that earlier steps left lie in each bin, and the bins' edges.
-
-    Returns:
-        Counts of shape ``(B,)`` and edges of shape ``(B + 1,)``, ``1 <= B <= BINS``; the first edge is 0.
-    """
-    highest = max((_highest(scores) for scores in preview.score_parts()), default=0.0)
-    top = highest or 1.0
-    count = preview.tensor.units(preview.spec.dim if preview.method.norm_scores else None)
-    bins = min(BINS, max(8, round(2 * count**0.5)))
-    counts = np.zeros(bins, np.int64)
-    for scores in preview.score_parts():
-        places = np.clip(scores * (bins / top), -1, bins - 1).astype(np.int16)
-        counts += np.bincount(places[(scores >= 0) & (scores <= top)], minlength=bins)
-    return counts, np.linspace(0.0, top, bins + 1)
-
-
-def _highest(scores: NDArray[Any]) -> float:
-    """Return the highest score that is finite, or 0."""
-    highest = float(scores.max(initial=0.0))
-    return highest if highest < float("inf") else float(scores[scores < highest].max(initial=0.0))
+    return "" if preview.scores is None else preview.scores.label

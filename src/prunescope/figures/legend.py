@@ -9,7 +9,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from prunescope.core.preview import Preview
-from prunescope.figures.heatmap import colour_limits
 from prunescope.figures.norms import by_hand_mark
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
@@ -21,7 +20,7 @@ def state_handles(
     """Return what a legend says of the heatmap: the states of weights, and their colours."""
     handles: list[Artist] = []
     if view.heatmap == "weights":
-        limits = colour_limits(preview, view, largest_weight)
+        limits = preview.colour_limits(view.heatmap, view.colour_range, largest_weight)
         one = len(limits) == 1
         low, high = (f"−{limits[0]:.2g}", f"{limits[0]:.2g}") if one else ("negative", "positive")
         handles = [
@@ -44,7 +43,7 @@ def legend_handles(
     if view.heatmap == "weights":
         handles.insert(3, Patch(color=theme.kept, label="kept"))
     charts = view.charts(preview)
-    if preview.method.norm_scores or "histogram" in charts:
+    if (preview.scores is not None and preview.scores.by_channel) or "histogram" in charts:
         handles.append(Line2D([], [], color=theme.threshold, linestyle=DASHES, label="threshold"))
     if preview.spec.by_hand and "norms" in charts:
         handles.append(Line2D([], [], linestyle="none", label="by hand", **by_hand_mark(theme)))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+from torch import Tensor
 
 from prunescope.core.preview import Preview
 from prunescope.core.text import number
@@ -21,7 +21,6 @@ from prunescope.figures.heatmap import across_locator, frame, halo
 from prunescope.figures.layout import label_across
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
-from prunescope.prune import Norm, channel_norms
 
 MAX_BARS = 512
 """Bars drawn at the most; more channels are averaged into groups, and the axis says so."""
@@ -103,7 +102,7 @@ class NormChart:
         theme = self.theme
         label_across(self.axes, f"{tensor.axis(spec.dim)}, dim {spec.dim}{order}{each}", theme)
         divided = " / size" if view.norms == "per_weight" else ""
-        self.axes.set_ylabel(norm_name(spec.n) + divided, color=theme.faint, fontsize=theme.text_size)
+        self.axes.set_ylabel(preview.norms.label + divided, color=theme.faint, fontsize=theme.text_size)
 
     def _fit_overlay(self, preview: Preview, view: View, highest: float) -> None:
         """Draw the L1 and the L2 norms, each stretched to the height of the highest bar."""
@@ -111,8 +110,7 @@ class NormChart:
         for line, n in zip(self._overlay, (1, 2), strict=True):
             line.set_visible(shown)
             if shown:
-                tensor, dim = preview.tensor, preview.spec.dim
-                norms = finite(channel_norms(tensor.weight, n=n, dim=dim, mask=tensor.default_mask))
+                norms = finite(preview.channel_norms(n))
                 heights = grouped(norms[self.order] * (highest / (norms.max(initial=0.0) or 1.0)))
                 edges = self._edges()
                 line.set_data((edges[:-1] + edges[1:]) / 2, heights)
@@ -129,7 +127,7 @@ class NormChart:
         gap = 0.12 * (edges[1] - edges[0]) if len(now) <= MAX_APART else 0.0
         for columns, low, high in zip(self._columns, levels, levels[1:], strict=False):
             columns.set_bars(edges[:-1] + gap, edges[1:] - gap, low, high)
-        threshold = preview.threshold if preview.method.norm_scores else None
+        threshold = preview.threshold if _ranks_bars(preview) else None
         self._threshold.set_visible(threshold is not None)
         if threshold is not None:
             self._cut = threshold / _divisor(preview, view)
@@ -169,7 +167,7 @@ class NormChart:
 
     def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
         """Return the score that a threshold at the data coordinates ``(x, y)`` stands for."""
-        return y * _divisor(preview, view) if preview.method.norm_scores else None
+        return y * _divisor(preview, view) if _ranks_bars(preview) else None
 
     def bar_at(self, x: float, y: float) -> int | None:
         """Return the channel whose bar is at ``(x, y)``; None beside the bars and on the threshold line."""
@@ -197,16 +195,16 @@ class NormChart:
 
     def title(self, preview: Preview) -> str:
         """Return what the chart shows."""
-        return f"{norm_name(preview.spec.n)} of the {preview.tensor.axis(preview.spec.dim)}"
+        return f"{preview.norms.label} of the {preview.tensor.axis(preview.spec.dim)}"
 
     def lines(self, preview: Preview, view: View) -> Sequence[str]:
         """Return what the step does in a line and in a shorter one; the threshold as the bars have it."""
         if not preview.method.structured:
             return ["light part: share of its weights pruned", "light part: share pruned"]
         texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
-        if preview.threshold is None:
+        if preview.threshold is None or preview.scores is None:
             return texts
-        name = "norm" if view.norms == "raw" else "norm / size"
+        name = preview.scores.symbol + ("" if view.norms == "raw" else " / size")
         return [f"{text} · {name} ≤ {number(preview.threshold / _divisor(preview, view))}" for text in texts]
 
 
@@ -243,35 +241,24 @@ def by_hand_mark(theme: Theme) -> dict[str, Any]:
     }
 
 
-def norm_name(n: Norm) -> str:
-    """Return what a norm of order ``n`` is called.
-
-    Example:
-        >>> norm_name(2), norm_name(float("inf")), norm_name("fro")
-        ('L2 norm', 'L∞ norm', 'Frobenius norm')
-    """
-    names: dict[Norm, str] = {
-        "fro": "Frobenius norm",
-        "nuc": "nuclear norm",
-        float("inf"): "L∞ norm",
-        float("-inf"): "L−∞ norm",
-    }
-    return names.get(n) or f"L{n:g} norm"
+def _ranks_bars(preview: Preview) -> bool:
+    """Return whether the method ranks what the bars show."""
+    return preview.scores is not None and preview.scores.by_channel
 
 
 def _divisor(preview: Preview, view: View) -> int:
     """Return what norms are divided by before they are shown: 1, or the number of weights in a channel."""
     if view.norms == "raw":
         return 1
-    return max(1, preview.tensor.weight.numel() // max(1, len(preview.norms.now)))
+    return max(1, preview.mask.numel() // max(1, len(preview.norms.now)))
 
 
-def _shown(norms: torch.Tensor, preview: Preview, view: View) -> NDArray[Any]:
+def _shown(norms: Tensor, preview: Preview, view: View) -> NDArray[Any]:
     shown: NDArray[Any] = finite(norms) / np.float32(_divisor(preview, view))
     return shown
 
 
-def finite(norms: torch.Tensor) -> NDArray[Any]:
+def finite(norms: Tensor) -> NDArray[Any]:
     """Return ``norms`` in float32, with 0 where one is not finite."""
     values = norms.float().cpu().numpy()
     finite: NDArray[Any] = np.where(np.isfinite(values), values, 0)

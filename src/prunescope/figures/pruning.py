@@ -304,9 +304,10 @@ class PruningFigure:
     def _mask_line(self, preview: Preview) -> str:
         by_hand = ", and by hand" if preview.spec.by_hand else ""
         text = f"{preview.method.title}{by_hand} · {percent(preview.sparsity)} pruned"
-        if preview.threshold is None or preview.method.structured or self.scores.get_visible():
+        scores = preview.scores
+        if preview.threshold is None or scores is None or scores.by_channel or self.scores.get_visible():
             return text
-        return f"{text} · |w| ≤ {number(preview.threshold)}"
+        return f"{text} · {scores.symbol} ≤ {number(preview.threshold)}"
 
     def _draw_legend(self, preview: Preview, view: View, largest_weight: float | None) -> None:
         for legend in self.figure.legends[:]:
@@ -334,7 +335,8 @@ class PruningFigure:
 def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[object, ...]:
     """Return all that the parts drawn once depend on; comparable while the preview lives."""
     spec, method = preview.spec, preview.method
-    ranked = method.norm_scores, method.structured, preview.has_scores, preview.unit_name
+    scores = None if preview.scores is None else (preview.scores.label, preview.scores.by_channel)
+    ranked = scores, method.structured, preview.unit_name
     by_hand = bool(spec.by_hand)
     return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, *ranked, by_hand, view, largest_weight)
 

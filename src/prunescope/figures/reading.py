@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from prunescope.core.channels import IN_PART, KEPT, PRUNED
 from prunescope.core.preview import Preview
 from prunescope.core.text import number, percent
-from prunescope.figures.norms import norm_name
 
 
 def sentence(preview: Preview) -> str:
@@ -26,13 +25,13 @@ def sentence(preview: Preview) -> str:
     """
     spec = preview.spec
     words = [f"{preview.pruned_units:,} of {preview.units:,} {preview.unit_name} pruned"]
-    if not preview.has_scores:
+    if preview.scores is None:
         words[0] += " at random"
     norms = preview.norms.now
     if len(norms):
         of = "" if preview.method.structured else f" of the {preview.tensor.axis(spec.dim)}"
         low, high = float(norms.min()), float(norms.max())
-        words.append(f"{norm_name(spec.n)}s{of} {number(low)} to {number(high)}")
+        words.append(f"{preview.norms.label}s{of} {number(low)} to {number(high)}")
     if preview.threshold is not None:
         words.append(f"threshold {number(preview.threshold)}")
     if preview.spec.by_hand:
@@ -77,22 +76,13 @@ def channel_state(preview: Preview, channel: int) -> str:
 def weight_reading(preview: Preview, index: Sequence[int]) -> str:
     """Return index, weight, score and state of one weight."""
     place = tuple(index)
-    weight = float(preview.tensor.weight[place])
+    weight = float(preview.values("weights", lambda tensor: tensor[place].reshape(1)))
     words = [f"[{', '.join(map(str, place))}] = {number(weight)}".replace("-", "−")]
-    if preview.has_scores:
-        channel = place[preview.spec.dim]
-        by_norm = preview.method.norm_scores
-        score = float(preview.norms.now[channel]) if by_norm else _magnitude(preview, place)
-        words.append(f"score {number(score)}")
+    if preview.scores is not None:
+        words.append(f"score {number(preview.scores.at(place))}")
     earlier = preview.tensor.default_mask
     if preview.mask[place]:
         words.append("kept")
     else:
         words.append("pruned" if earlier is None or earlier[place] else "pruned earlier")
     return " · ".join(words)
-
-
-def _magnitude(preview: Preview, place: tuple[int, ...]) -> float:
-    """Return the magnitude of a weight as the method sees it: zero if an earlier step pruned it."""
-    earlier = preview.tensor.default_mask
-    return abs(float(preview.tensor.weight[place])) if earlier is None or earlier[place] else 0.0

@@ -70,7 +70,7 @@ class View:
 
         Random scores are not worth a histogram; where channels are ranked, norms say it all.
         """
-        if not preview.has_scores or self.chart == "norms":
+        if preview.scores is None or self.chart == "norms":
             return ("norms",)
         if self.chart == "histogram":
             return ("histogram",)

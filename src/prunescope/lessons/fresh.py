@@ -63,8 +63,15 @@ def fresh_layer(make: Maker, first: Preview, round_number: int, **spec: object) 
 
 def _gap(preview: Preview) -> float:
     """Return the step between the last score that goes and the first that stays, in parts of the largest."""
-    scores = torch.cat([torch.from_numpy(part).flatten() for part in preview.score_parts()]).float()
-    order = scores[scores >= 0].sort().values
+    shown, earlier = preview.scores, preview.tensor.default_mask
+    if shown is None:
+        return 1.0
+    if shown.channels is not None:
+        scores = shown.channels.float()
+    else:
+        sizes = preview.tensor.effective.abs().float()
+        scores = sizes.flatten() if earlier is None else sizes[earlier]
+    order = scores.sort().values
     count = preview.asked_units
     if not 0 < count < len(order):
         return 1.0

@@ -198,7 +198,7 @@ class ChannelQuestion:
     def _example(self, chosen: Set[int]) -> str:
         """Return what the score of one wrongly marked channel is; nothing where no score decides."""
         wrong = sorted(chosen - self.channels)
-        if not (wrong and self.preview.method.norm_scores):
+        if not (wrong and self.preview.scores is not None):
             return ""
         norms = self.preview.norms.now
         smaller = int((norms < norms[wrong[0]]).count_nonzero())

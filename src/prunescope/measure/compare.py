@@ -8,14 +8,17 @@ from typing import Any
 
 from torch import nn
 
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import Preview, mask_so_far, shortest_fraction
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm, unit_name
+from prunescope.core.preview import Preview, shortest_fraction
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm
+from prunescope.core.tensor import mask_so_far
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops
+from prunescope.measure.importance import scored_preview
 from prunescope.prune import Norm
+from prunescope.session import Session
 from prunescope.session.history import History, Variant, call_text
-from prunescope.session.session import Session
 
 GIVEN = "The model as it was given"
 """What the state without any step is called."""
@@ -30,6 +33,7 @@ class Choice:
         n: Order of the norm.
         dim: Axis that numbers the channels.
         seed: Seed of a random method.
+        criterion: What counts as unimportant.
         plan: Name of a kept plan; "" is the model as it was given. The other fields then have no say.
 
     Example:
@@ -41,6 +45,7 @@ class Choice:
     n: Norm | None = None
     dim: int | None = None
     seed: int | None = None
+    criterion: str | None = None
     plan: str | None = None
 
     @property
@@ -60,11 +65,13 @@ class Choice:
 
         Example:
             >>> Choice.of("gentle"), Choice.of({"n": 1}).n
-            (Choice(method=None, n=None, dim=None, seed=None, plan='gentle'), 1)
+            (Choice(method=None, n=None, dim=None, seed=None, criterion=None, plan='gentle'), 1)
         """
         if isinstance(what, Choice):
             return what
         if isinstance(what, str):
+            if what in CRITERIA:
+                return cls(criterion=what)
             return cls(method=what) if what in METHODS else cls(plan=what)
         if not isinstance(what, Mapping) or not set(what) <= set(cls.__dataclass_fields__):
             allowed = ", ".join(cls.__dataclass_fields__)
@@ -110,13 +117,7 @@ def counterpart(method: str) -> Choice:
         >>> counterpart("ln_structured").method, counterpart("random_unstructured").method
         ('random_structured', 'l1_unstructured')
     """
-    own = METHODS[method]
-    others = (
-        key
-        for key, other in METHODS.items()
-        if other.structured == own.structured and ("seed" in other.uses) != ("seed" in own.uses)
-    )
-    return Choice(method=next(others))
+    return Choice(method=METHODS[method].against)
 
 
 def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Preview | History:
@@ -137,13 +138,14 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
         return shown  # With what is by hand; another method is shown as it is.
     spec = replace(shown.spec, keep_channels=(), prune_channels=(), **choice.values)
     nothing = session.resolve(replace(spec, amount=0.0))
-    return session.preview(session.resolve(replace(nothing.spec, amount=_same_amount(shown, nothing))), place)
+    same = replace(nothing.spec, amount=_same_amount(shown, nothing))
+    return scored_preview(session, session.resolve(same), place)
 
 
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
     """Return the amount of what is shown; the share it prunes, where it counts other units or is by hand."""
     amount = shown.spec.amount
-    kind = unit_name(METHODS[other.spec.method], shown.tensor, other.spec.dim)
+    kind = METHODS[other.spec.method].unit_name(shown.tensor, other.spec.dim)
     counts_others = isinstance(amount, int) and (shown.unit_name, shown.units) != (kind, other.units)
     if counts_others or shown.spec.by_hand:
         return shortest_fraction(shown.pruned_units, shown.units)
@@ -206,7 +208,7 @@ def _measures(session: Session) -> frozenset[str]:
         "accuracy": source.data is not None,
         "numbers": network and source.evaluate is not None,
         "file": network,
-        "flops": source.inputs is not None,
+        "flops": source.has_inputs,
     }
     return frozenset(name for name, can in there.items() if can)
 
@@ -270,7 +272,7 @@ _MEASURE: Mapping[str, Callable[[Session, Variant, int | None], Iterator[dict[st
 def _state(session: Session, what: PruneSpec | Preview | History, place: int) -> Preview | History:
     if not isinstance(what, PruneSpec):
         return what
-    return session.preview(session.resolve(what, frozenset(FIELDS)), place)
+    return scored_preview(session, session.resolve(what, frozenset(FIELDS)), place)
 
 
 def _side(session: Session, state: Preview | History, title: str, shown: Preview) -> Side:
@@ -295,7 +297,7 @@ def _titles(session: Session, states: list[Preview | History]) -> list[str]:
     a, b = states
     if not isinstance(a, Preview) or not isinstance(b, Preview) or titles[0] != titles[1]:
         return titles
-    uses = [name for name in ("n", "dim", "seed", "amount") if name in a.method.uses]
+    uses = [*(knob.name for knob in a.method.knobs), "criterion", "amount"]
     apart = [name for name in uses if getattr(a.spec, name) != getattr(b.spec, name)]
     return [
         ", ".join([title, *(f"{name}={getattr(state.spec, name)!r}" for name in apart)])

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.core.preview import count_true, kept_of_channels
+from prunescope.core.counting import count_true, kept_of_channels
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import percent
 from prunescope.measure.costs.report import bytes_text

@@ -16,8 +16,8 @@ from torch.func import functional_call
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.measure.randomness import untouched_randomness
-from prunescope.prune.product import where_kept
-from prunescope.sources import Inputs
+from prunescope.prune.masking import where_kept
+from prunescope.sources import Inputs, arguments, parts_of, rows_of, scores_of
 
 BATCH = 128
 """Examples per step of an evaluation: small enough that a person does not feel one step."""
@@ -137,13 +137,13 @@ class Twin:
         Raises:
             RequestError: The model cannot be run on the data, or answers in another form.
         """
-        parts = inputs if isinstance(inputs, tuple) else (inputs,)
+        parts = parts_of(inputs)
         answers = torch.empty(len(targets), dtype=torch.int64)
         right = 0
         for start in range(0, len(targets), BATCH):
             rows = slice(start, start + BATCH)
             with self.using(weights or {}) as state:  # Anew for each batch: others may run it in between.
-                answers[rows] = self._answer(state, tuple(part[rows] for part in parts), targets[rows])
+                answers[rows] = self._answer(state, rows_of(parts, rows), targets[rows])
             right += int((answers[rows] == targets[rows].cpu()).count_nonzero())
             end = min(start + BATCH, len(targets))
             yield Accuracy(right, end, answers[:end])
@@ -191,13 +191,14 @@ class Twin:
                 raise _unmeasured(error) from error
 
     def _call(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
+        positional, named = arguments(inputs)
         with untouched_randomness(), torch.no_grad():
             # A tied weight is pruned in one of its layers, as torch does it.
-            return functional_call(self.model, state, inputs, tie_weights=False)
+            return functional_call(self.model, state, positional, named, tie_weights=False)
 
     def _answer(self, state: dict[str, Tensor], inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         try:
-            scores = self._call(state, inputs)
+            scores = scores_of(self._call(state, inputs))
             if not isinstance(scores, Tensor) or scores.ndim != 2 or scores.shape[:1] != targets.shape:
                 got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
                 raise ValueError(f"the model must answer with scores of shape (N, classes), got {got}")

@@ -5,6 +5,8 @@ masks for the same seed, same parameters, buffers, hooks and ``state_dict`` keys
 a ranking: it scores units (elements, or channels along ``dim``), and the k lowest go.
 """
 
+from __future__ import annotations
+
 from prunescope.prune.base import BasePruningMethod, PruningContainer
 from prunescope.prune.checkpoint import load_pruned_state_dict
 from prunescope.prune.errors import MissingPruningError, NormError, ParameterError, ShapeError
@@ -19,6 +21,7 @@ from prunescope.prune.functions import (
     remove,
 )
 from prunescope.prune.global_ import global_unstructured
+from prunescope.prune.grouped import GroupedUnstructured, GroupRanking, grouped_unstructured, pattern_breaks
 from prunescope.prune.methods import (
     CustomFromMask,
     Identity,
@@ -41,6 +44,8 @@ from prunescope.prune.validation import (
 __all__ = [
     "BasePruningMethod",
     "CustomFromMask",
+    "GroupRanking",
+    "GroupedUnstructured",
     "Identity",
     "L1Unstructured",
     "LnStructured",
@@ -62,11 +67,13 @@ __all__ = [
     "channel_norms",
     "custom_from_mask",
     "global_unstructured",
+    "grouped_unstructured",
     "identity",
     "is_pruned",
     "l1_unstructured",
     "ln_structured",
     "load_pruned_state_dict",
+    "pattern_breaks",
     "random_structured",
     "random_unstructured",
     "remove",

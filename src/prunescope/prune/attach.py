@@ -1,8 +1,9 @@
 """Putting a mask on a module's parameter, and making it permanent: the only code that changes a module."""
 
-import math
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from prunescope.prune import projection
 from prunescope.prune.combine import next_mask, selects_by_rank
-from prunescope.prune.compat import is_method
+from prunescope.prune.compat import is_method, name_tensor, tensor_name
 from prunescope.prune.errors import ShapeError
+from prunescope.prune.masking import is_soft, masked
 from prunescope.prune.parameters import (
     MASK,
     ORIG,
@@ -23,25 +25,19 @@ from prunescope.prune.parameters import (
     put_before,
     successors,
 )
-from prunescope.prune.product import masked, readable
-from prunescope.prune.scores import is_float8
-
-if TYPE_CHECKING:
-    from prunescope.prune.base import BasePruningMethod
+from prunescope.prune.protocols import Attachment, Hook, Method
+from prunescope.prune.scores import scores_for
 
 
-def prune(
-    method: "BasePruningMethod", module: Module, name: str, importance_scores: Tensor | None
-) -> "BasePruningMethod":
+def prune(method: Hook, module: Module, name: str, importance_scores: Tensor | None) -> Hook:
     """Return the hook after ``method`` pruned ``module.name``; the module is untouched on any error."""
     hook = hook_of(module, name)
-    forget(hook)
     orig = original(module, name, hook)
     tensor: Tensor = getattr(module, name)
     scores = (
         tensor if importance_scores is None else scores_for(whose(module, name), tensor, importance_scores)
     )
-    mask = next_mask(method, scores, mask_of(module, name, hook), soft=getattr(hook, "_soft", False))
+    mask = next_mask(method, scores, mask_of(module, name, hook), soft=_attachment(hook).soft)
     soft = not selects_by_rank(method) and is_soft(mask)
     if hook is not None or selects_by_rank(method):
         # As in torch: the first mask of an unstructured method has the weight's type, others the scores'.
@@ -51,9 +47,7 @@ def prune(
         return put_on(method, module, name, mask, soft=soft)
 
 
-def put_on(
-    method: "BasePruningMethod", module: Module, name: str, mask: Tensor, *, soft: bool = False
-) -> "BasePruningMethod":
+def put_on(method: Hook, module: Module, name: str, mask: Tensor, *, soft: bool = False) -> Hook:
     """Return the hook after giving ``module.name`` a mask that ``method`` has computed.
 
     Args:
@@ -64,11 +58,12 @@ def put_on(
         soft: Whether the mask has values other than 0 and 1.
     """
     old = hook_of(module, name)
-    method._tensor_name = name
-    hook = method if old is None else _joined(old, method)
-    hook._soft = soft or (old is not None and getattr(old, "_soft", False))
+    name_tensor(method, name)
+    hook = method if old is None else method.joined_to(old)
+    before = _attachment(old)
+    after = successors(module, name, _orders(module)) if old is None else before.after
+    hook.attachment = Attachment(after, soft or before.soft)
     if old is None:
-        hook._after = successors(module, name, _orders(module))
         orig = parameter_to_prune(module, name)
         module.register_parameter(name + ORIG, orig)
         del module._parameters[name]
@@ -76,9 +71,9 @@ def put_on(
         _drop(module, old)
     projection.make_effective(module, name)
     module.register_buffer(name + MASK, mask)
-    hook._give(module)
+    hook.give(module)
     module.register_forward_pre_hook(hook, prepend=_computes_weights(module))
-    method._settle()
+    method.settle()
     return hook
 
 
@@ -96,24 +91,18 @@ def fold(module: Module, name: str, pruned: Tensor, after: Iterable[str]) -> Non
     put_before(module, name, after)
 
 
-def hook_of(module: Module, name: str) -> "BasePruningMethod | None":
+def hook_of(module: Module, name: str) -> Method | None:
     """Return the pruning hook, torch's or ours, on ``module.name``, or None.
 
     Raises:
         AssertionError: there are several.
     """
-    hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and h._tensor_name == name]
+    hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and tensor_name(h) == name]
     if len(hooks) > 1:
         raise AssertionError(
             f"{described(module)} has {len(hooks)} pruning hooks on {name!r}: use a container"
         )
     return hooks[0] if hooks else None
-
-
-def forget(hook: object) -> None:
-    """Let the hook, if it is ours, forget its masked tensor: numpy would make a copy of what is watched."""
-    if getattr(hook, "_kept", None) is not None:
-        hook._kept = None  # type: ignore[attr-defined]
 
 
 def original(module: Module, name: str, hook: object) -> Parameter:
@@ -134,45 +123,18 @@ def mask_of(module: Module, name: str, hook: object) -> Tensor | None:
     return mask
 
 
-def scores_for(what: str, tensor: Tensor, importance_scores: Tensor | None) -> Tensor:
-    """Return the scores of ``tensor``: its own values unless others are given.
-
-    Raises:
-        ShapeError: the scores have another shape.
-    """
-    if importance_scores is None:
-        return tensor
-    if importance_scores.shape != tensor.shape:
-        raise ShapeError(
-            f"`importance_scores` must have the shape of {what}, {tuple(tensor.shape)}, "
-            f"got {tuple(importance_scores.shape)}"
-        )
-    return importance_scores
-
-
 def whose(module: Module, name: str) -> str:
     """Return the parameter in a few words for an error message; formatting a module takes its time."""
     return f"parameter {name!r} of {described(module)}"
 
 
-def is_soft(mask: Tensor) -> bool:
-    """Return whether ``mask`` has values other than 0 and 1; not so if it has none to look at."""
-    if mask.dtype == torch.bool or not readable(mask):
-        return False
-    if mask.device.type == "cpu" and mask.dtype.is_floating_point and not is_float8(mask):
-        # Only 0, 1 and infinity are their own squares; a product is many times as fast as two comparisons.
-        return not (torch.equal(mask, mask * mask) and math.isfinite(mask.max().item()))
-    return not bool(((mask == 0) | (mask == 1)).all())
-
-
-def _joined(old: "BasePruningMethod", method: "BasePruningMethod") -> "BasePruningMethod":
-    """Return a container of what was there and ``method``; nothing that was there is changed."""
-    from prunescope.prune.base import PruningContainer
-
-    container = PruningContainer(list(old) if isinstance(old, PruningContainer) else [old])
-    container.add_pruning_method(method)
-    container._after = getattr(old, "_after", ())
-    return container
+def copy_product(module: Module, name: str, memo: dict[int, Any], *, soft: bool) -> None:
+    """Note down in ``memo`` the copy of ``module.name``, made from the copies of its original and mask."""
+    tensor = module.__dict__.get(name)
+    orig, mask = (memo.get(id(getattr(module, name + suffix, None))) for suffix in (ORIG, MASK))
+    if isinstance(tensor, Tensor) and orig is not None and mask is not None and id(tensor) not in memo:
+        with torch.set_grad_enabled(tensor.requires_grad):
+            memo[id(tensor)] = masked(orig, mask, soft=soft)
 
 
 def _drop(module: Module, hook: object) -> None:
@@ -183,19 +145,16 @@ def _drop(module: Module, hook: object) -> None:
 
 def _orders(module: Module) -> dict[str, tuple[str, ...]]:
     """Return what followed each parameter that we have pruned; torch's hooks do not know."""
-    hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and hasattr(h, "_after")]
-    return {h._tensor_name: h._after for h in hooks if h._tensor_name is not None}
+    hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and hasattr(h, "attachment")]
+    return {name: _attachment(h).after for h in hooks if (name := tensor_name(h)) is not None}
+
+
+def _attachment(hook: Method | None) -> Attachment:
+    """Return how a hook sits on its module; torch's hooks, and no hook, say nothing of it."""
+    found: Attachment = getattr(hook, "attachment", Attachment())
+    return found
 
 
 def _computes_weights(module: Module) -> bool:
     """Return whether another hook computes a weight from ours, which must then be fresh before it runs."""
     return any(isinstance(h, WeightNorm | SpectralNorm) for h in module._forward_pre_hooks.values())
-
-
-def copy_product(module: Module, name: str, memo: dict[int, Any], *, soft: bool) -> None:
-    """Note down in ``memo`` the copy of ``module.name``, made from the copies of its original and mask."""
-    tensor = module.__dict__.get(name)
-    orig, mask = (memo.get(id(getattr(module, name + suffix, None))) for suffix in (ORIG, MASK))
-    if isinstance(tensor, Tensor) and orig is not None and mask is not None and id(tensor) not in memo:
-        with torch.set_grad_enabled(tensor.requires_grad):
-            memo[id(tensor)] = masked(orig, mask, soft=soft)

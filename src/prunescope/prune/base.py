@@ -4,11 +4,13 @@ Two classes in one module because each needs the other: pruning a pruned tensor 
 container, and a container is a method itself.
 """
 
+from __future__ import annotations
+
 import copy
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -16,10 +18,12 @@ from torch.nn import Module
 
 from prunescope.prune import attach
 from prunescope.prune.combine import next_mask
-from prunescope.prune.compat import counts_as, is_method, known_to_torch
+from prunescope.prune.compat import counts_as, is_method, known_to_torch, tensor_name
+from prunescope.prune.masking import is_soft, masked, where_kept
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import masked, where_kept
+from prunescope.prune.protocols import Attachment, Method
 from prunescope.prune.reuse import Kept, keep
+from prunescope.prune.scores import scores_for
 from prunescope.prune.selection import Ranking
 
 
@@ -47,33 +51,33 @@ class BasePruningMethod(ABC):
 
     PRUNING_TYPE: ClassVar[str]
 
+    attachment: Attachment = Attachment()
+
     _tensor_name: str | None = None
-    _after: tuple[str, ...] = ()
-    _soft: bool = False
     _kept: Kept | None = None
-    _owner: "weakref.ref[Module] | None" = None
+    _owner: weakref.ref[Module] | None = None
 
     def __call__(self, module: Module, inputs: object) -> None:
         """Set ``module.name`` to the masked tensor; called before each forward pass.
 
-        In evaluation without gradients the last masked tensor is used again until the original or the mask
-        has changed: by an optimizer's step, by an in-place edit, through ``.data`` or numpy as well, by
-        ``.data = ...`` or a move. All of that is seen by the next pass if both tensors lie on the CPU in
-        memory that torch has allocated and nobody else refers to. Otherwise (an array of numpy's or a state
-        dict shares the memory, say) an edit that torch does not count leaves no trace but the values, and
-        those are compared: all of a tensor of up to 4096 elements, and all of any tensor before a pass on
-        8192 input vectors; before a smaller pass a smaller share, the next one each time. (On a GPU, where
-        comparing would cost more than it saves, such an edit is not seen: edit the parameter itself, under
-        ``torch.no_grad()``.) What is written to the masked tensor itself should be written to the original:
-        through ``.data`` it may last until that changes.
+        In evaluation without gradients the masked tensor of the last pass is used again until the original or
+        the mask has changed: by an optimizer's step, ``load_state_dict``, an in-place edit, a move to another
+        dtype or device, or new storage (``.data = ...``). While ``module.name_orig.grad`` is set nothing is
+        used again, since a step may follow: ``optimizer.zero_grad()`` before evaluation makes it faster.
+
+        What torch itself does not count is not seen either, here or by autograd: in-place edits through
+        ``.data``, through a numpy array that shares the memory, or by another process that maps the file.
+        Edit the parameter itself, under ``torch.no_grad()``. Fused optimizers do not count, but are seen by
+        the gradients that they need, unless those are assigned by hand or come from layers that are not
+        pruned, and are cleared before the next pass.
 
         Args:
             module: Module whose tensor is pruned.
-            inputs: Positional inputs of the forward pass; the larger, the more is looked at.
+            inputs: Positional inputs of the forward pass, not looked at.
         """
         kept = self._kept
-        if kept is None or torch.compiler.is_compiling() or not kept.serves(module, inputs):
-            self._give(module)
+        if kept is None or torch.compiler.is_compiling() or not kept.serves(module):
+            self.give(module)
 
     @abstractmethod
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
@@ -127,12 +131,12 @@ class BasePruningMethod(ABC):
             AssertionError: the method has not been applied to any tensor.
         """
         name = self._named(module)
-        return masked(getattr(module, name + ORIG), getattr(module, name + MASK), soft=self._soft)
+        return masked(getattr(module, name + ORIG), getattr(module, name + MASK), soft=self.attachment.soft)
 
     @classmethod
     def apply(
         cls, module: Module, name: str, *args: Any, importance_scores: Tensor | None = None, **kwargs: Any
-    ) -> "BasePruningMethod":
+    ) -> BasePruningMethod:
         """Return the hook after pruning ``module.name``: the method, or a container if it was pruned before.
 
         The mask is computed first and the module changed last: on any error it is exactly as it was.
@@ -148,7 +152,8 @@ class BasePruningMethod(ABC):
             ParameterError: the module has no such parameter.
             ShapeError: ``importance_scores`` has another shape.
         """
-        return attach.prune(cls(*args, **kwargs), module, name, importance_scores)
+        hook = attach.prune(cls(*args, **kwargs), module, name, importance_scores)
+        return cast(BasePruningMethod, hook)
 
     def prune(
         self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
@@ -166,10 +171,10 @@ class BasePruningMethod(ABC):
         Raises:
             ShapeError: ``importance_scores`` has another shape than ``t``.
         """
-        scores = attach.scores_for("tensor t", t, importance_scores)
+        scores = scores_for("tensor t", t, importance_scores)
         default_mask = torch.ones_like(t) if default_mask is None else default_mask
         mask = self.compute_mask(scores, default_mask=default_mask)
-        return masked(t, mask, soft=attach.is_soft(mask))
+        return masked(t, mask, soft=is_soft(mask))
 
     def remove(self, module: Module) -> None:
         """Make the pruning of ``module.name`` permanent and drop the mask; nothing is restored.
@@ -183,7 +188,7 @@ class BasePruningMethod(ABC):
             AssertionError: the method has not been applied to any tensor.
         """
         name = self._named(module)
-        attach.fold(module, name, self.apply_mask(module), self._after)
+        attach.fold(module, name, self.apply_mask(module), self.attachment.after)
         self._kept = None
 
     def _named(self, module: Module) -> str:
@@ -191,7 +196,7 @@ class BasePruningMethod(ABC):
             raise AssertionError(f"Module {module} has to be pruned")
         return self._tensor_name
 
-    def _give(self, module: Module) -> None:
+    def give(self, module: Module) -> None:
         """Set the module's masked tensor; remember whose it is, and the tensor if it may be used again."""
         name = self._named(module)
         setattr(module, name, self.apply_mask(module))
@@ -201,7 +206,14 @@ class BasePruningMethod(ABC):
         if type(self).apply_mask is BasePruningMethod.apply_mask:
             self._kept = keep(module, name)
 
-    def _settle(self) -> None:  # noqa: B027
+    def joined_to(self, earlier: Method) -> PruningContainer:
+        """Return a container of ``earlier``, torch's or ours, and this method; ``earlier`` is as it was."""
+        methods = (
+            list(earlier) if isinstance(earlier, PruningContainer) else [cast(BasePruningMethod, earlier)]
+        )
+        return PruningContainer(methods, self)
+
+    def settle(self) -> None:  # noqa: B027
         """Let go of what is needed to compute a mask but not to keep it."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -221,12 +233,16 @@ class BasePruningMethod(ABC):
         module = None if self._owner is None else self._owner()
         if module is not None and id(module) in memo:
             copied._owner = weakref.ref(memo[id(module)])
-            attach.copy_product(module, self._named(module), memo, soft=self._soft)
+            attach.copy_product(module, self._named(module), memo, soft=self.attachment.soft)
         return copied
 
     def __repr__(self) -> str:
         """Return the method and its arguments."""
-        shown = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and v is not None}
+        shown = {
+            k: v
+            for k, v in self.__dict__.items()
+            if k != "attachment" and not k.startswith("_") and v is not None
+        }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
     @classmethod
@@ -247,13 +263,13 @@ class PruningContainer(BasePruningMethod):
         (0, 0)
     """
 
-    def __init__(self, *args: "BasePruningMethod | Iterable[BasePruningMethod]") -> None:
+    def __init__(self, *args: BasePruningMethod | Iterable[BasePruningMethod]) -> None:
         """Take the methods in order."""
         self._pruning_methods: tuple[BasePruningMethod, ...] = ()
         for argument in args:
             methods = [argument] if is_method(argument) or not isinstance(argument, Iterable) else argument
             for method in methods:
-                self.add_pruning_method(method)
+                self.add_pruning_method(cast(BasePruningMethod, method))
 
     def add_pruning_method(self, method: BasePruningMethod) -> None:
         """Add ``method`` behind the others; an unnamed container takes its tensor's name.
@@ -267,14 +283,14 @@ class PruningContainer(BasePruningMethod):
         """
         if not is_method(method):
             raise TypeError(f"`method` must be a BasePruningMethod, got {type(method).__name__}")
-        name = getattr(method, "_tensor_name", None)
+        name = tensor_name(method)
         if not self._pruning_methods and self._tensor_name is None:
             self._tensor_name = name
         if name != self._tensor_name:
             raise ValueError(
                 f"`method` must act on the parameter {self._tensor_name!r}, but acts on {name!r}"
             )
-        self._pruning_methods += (method,)
+        self._pruning_methods += (cast(BasePruningMethod, method),)
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """Return ``default_mask`` combined with what the latest method prunes of the units it left.

@@ -1,5 +1,7 @@
 """Loading a pruned checkpoint into a plain model, and a plain one into a pruned model."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -7,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from prunescope.prune.attach import hook_of, is_soft, put_on
+from prunescope.prune.attach import hook_of, put_on
 from prunescope.prune.errors import ShapeError
+from prunescope.prune.masking import is_soft
 from prunescope.prune.methods import CustomFromMask
 from prunescope.prune.parameters import MASK, ORIG, all_or_nothing, parameter_to_prune
 

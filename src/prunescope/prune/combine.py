@@ -4,24 +4,21 @@ The rule is torch's: a method of type ``"unstructured"`` sees the elements still
 ``"structured"`` one sees the channels with any element kept; a ``"global"`` one sees everything.
 """
 
-from typing import TYPE_CHECKING, TypeGuard
+from __future__ import annotations
+
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
+from prunescope.prune._kernels.units import candidate_units
+from prunescope.prune.protocols import Method, Selecting
 from prunescope.prune.scores import validate_dim
-from prunescope.prune.units import candidate_units
-
-if TYPE_CHECKING:
-    from prunescope.prune.base import BasePruningMethod
-    from prunescope.prune.ranked import RankedMethod
 
 Index = tuple[slice | Tensor, ...]
 
 
-def next_mask(
-    method: "BasePruningMethod", t: Tensor, default_mask: Tensor | None, *, soft: bool = False
-) -> Tensor:
+def next_mask(method: Method, t: Tensor, default_mask: Tensor | None, *, soft: bool = False) -> Tensor:
     """Return the mask after ``method`` acted on what ``default_mask`` leaves of ``t``.
 
     Args:
@@ -40,13 +37,13 @@ def next_mask(
     return _through_slice(method, t, default_mask)
 
 
-def selects_by_rank(method: "BasePruningMethod") -> "TypeGuard[RankedMethod]":
+def selects_by_rank(method: Method) -> TypeGuard[Selecting]:
     """Return whether ``method`` prunes the lowest of its ranking, its ``compute_mask`` not replaced."""
     cls = type(method)
     return cls.compute_mask is getattr(cls, "lowest_of_ranking", None)
 
 
-def _through_slice(method: "BasePruningMethod", t: Tensor, default_mask: Tensor) -> Tensor:
+def _through_slice(method: Method, t: Tensor, default_mask: Tensor) -> Tensor:
     mask = default_mask.to(dtype=t.dtype, copy=True)
     units = left_over(method, t, default_mask)
     partial = method.compute_mask(t[units], default_mask=default_mask[units])
@@ -54,7 +51,7 @@ def _through_slice(method: "BasePruningMethod", t: Tensor, default_mask: Tensor)
     return mask
 
 
-def left_over(method: "BasePruningMethod", t: Tensor, default_mask: Tensor) -> Index:
+def left_over(method: Method, t: Tensor, default_mask: Tensor) -> Index:
     """Return the index of the part of ``t`` that ``method`` may act on.
 
     Raises:

@@ -5,12 +5,13 @@ for ours: torch's ``is_pruned``, ``remove`` and further pruning work on a module
 function of torch's module is used and none of its classes is inherited from.
 """
 
-from typing import TYPE_CHECKING, TypeGuard, TypeVar
+from __future__ import annotations
+
+from typing import TypeGuard, TypeVar, cast
 
 from torch.nn.utils import prune as torch_prune
 
-if TYPE_CHECKING:
-    from prunescope.prune.base import BasePruningMethod
+from prunescope.prune.protocols import Method
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -30,6 +31,16 @@ def counts_as(subclass: type, cls: type) -> bool:
     return _COUNTERPARTS.get(cls) in subclass.__mro__
 
 
-def is_method(hook: object) -> "TypeGuard[BasePruningMethod]":
+def is_method(hook: object) -> TypeGuard[Method]:
     """Return whether ``hook`` is a pruning method, torch's or ours."""
     return isinstance(hook, torch_prune.BasePruningMethod)
+
+
+def tensor_name(method: object) -> str | None:
+    """Return the name of the tensor that ``method`` has pruned; torch's functions ask by this attribute."""
+    return cast("str | None", getattr(method, "_tensor_name", None))
+
+
+def name_tensor(method: object, name: str) -> None:
+    """Note down in ``method`` which tensor it prunes, where torch's functions look for it."""
+    method._tensor_name = name  # type: ignore[attr-defined]

@@ -1,5 +1,7 @@
 """The engine's own errors: more specific than torch's, and of torch's types as well."""
 
+from __future__ import annotations
+
 
 class ParameterError(AttributeError, TypeError):
     """The module has no parameter of that name that could be pruned.

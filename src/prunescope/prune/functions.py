@@ -5,6 +5,8 @@ Each pruning function changes the module in place and returns it: the parameter 
 ``module.name`` to the masked tensor. On any error the module is exactly as it was.
 """
 
+from __future__ import annotations
+
 from typing import TypeVar
 
 from torch import Generator, Tensor

@@ -1,5 +1,7 @@
 """Pruning many parameters by one ranking: the lowest elements of all of them together."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,15 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from prunescope.prune.attach import forget, hook_of, mask_of, original, put_on, scores_for, whose
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.units import candidate_units
+from prunescope.prune.attach import hook_of, mask_of, original, put_on, whose
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.combine import next_mask, selects_by_rank
-from prunescope.prune.memory import fresh
+from prunescope.prune.compat import name_tensor
 from prunescope.prune.methods import CustomFromMask
 from prunescope.prune.parameters import all_or_nothing, described
 from prunescope.prune.ranked import RankedMethod
+from prunescope.prune.scores import scores_for
 from prunescope.prune.selection import Ranking, units_to_prune
-from prunescope.prune.units import candidate_units
 
 _ALMOST_NOTHING = 0.01
 
@@ -110,7 +114,7 @@ def _method(pruning_method: type[BasePruningMethod], kwargs: dict[str, Any]) -> 
             f"`pruning_method` must have `PRUNING_TYPE` 'unstructured', got {pruning_method.__name__} "
             f"with {method.PRUNING_TYPE!r}"
         )
-    method._tensor_name = "temp"
+    name_tensor(method, "temp")
     return method
 
 
@@ -127,7 +131,6 @@ def _weights(pairs: list[Place], importance_scores: Mapping[Place, Tensor]) -> l
     found: dict[int, _Weight] = {}
     for module, name in dict.fromkeys(pairs):
         hook = hook_of(module, name)
-        forget(hook)
         orig = original(module, name, hook)
         tensor: Tensor = getattr(module, name)
         given = importance_scores.get((module, name))
@@ -142,7 +145,7 @@ def _masks(method: BasePruningMethod, weights: list[_Weight]) -> list[Tensor]:
     device = weights[0].scores.device
     tensors = [w.scores.detach().to(device) for w in weights]
     earlier = _earlier(weights, device)
-    if selects_by_rank(method):
+    if selects_by_rank(method) and isinstance(method, RankedMethod):
         return _ranked(method, tensors, earlier)
     vector = torch.cat([t.reshape(-1) for t in tensors])
     before = torch.ones_like(vector) if earlier is None else earlier.to(vector.dtype)

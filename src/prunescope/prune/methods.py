@@ -1,5 +1,7 @@
 """The methods: each a score for every unit; the lowest go."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -7,17 +9,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import Module
 
-from prunescope.prune.attach import is_soft
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.partition import Scores, write_lowest
+from prunescope.prune._kernels.streaming import NarrowScores, UnheldRanking
+from prunescope.prune._kernels.units import candidate_units, spread
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.compat import known_to_torch
 from prunescope.prune.errors import ShapeError
-from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Scores, write_lowest
+from prunescope.prune.masking import is_float8, is_soft
 from prunescope.prune.ranked import RankedMethod, StructuredMethod
 from prunescope.prune.scores import Norm, channel_norms, magnitudes, validate_norm
 from prunescope.prune.selection import Ranking, validate_amount
-from prunescope.prune.unheld import NarrowScores, RedrawnScores
-from prunescope.prune.units import candidate_units, spread
 
 
 @known_to_torch
@@ -55,9 +57,9 @@ class RandomUnstructured(RankedMethod):
         draws = _draw(count, _random_dtype(tensors), tensors[0].device, self.generator).neg_()
         return draws if candidates is None else spread(draws, candidates)
 
-    def score_blocks(self, t: Tensor, candidates: Tensor | None) -> Scores:
-        """Return the same numbers, to be drawn again a block at a time."""
-        return RedrawnScores(t.numel(), _random_dtype([t]), self.generator, candidates)
+    def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
+        """Return the elements of ``t`` in order, which its values have no say in: see the base class."""
+        return self.rank(t, default_mask)
 
     @classmethod
     def apply(  # type: ignore[override]
@@ -66,7 +68,8 @@ class RandomUnstructured(RankedMethod):
         """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, generator=generator)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the generator, which is spent."""
         self.generator = None
 
 
@@ -105,9 +108,19 @@ class L1Unstructured(RankedMethod):
             start += t.numel()
         return scores
 
-    def score_blocks(self, t: Tensor, candidates: Tensor | None) -> Scores:
-        """Return the magnitudes, to be computed a block at a time."""
-        return NarrowScores(t.detach().view(-1), absolute=True, candidates=candidates)
+    def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
+        """Return the elements of ``t`` in order, by magnitudes held nowhere if can be: see the base class.
+
+        Example:
+            >>> L1Unstructured(amount=1).rank_unheld(torch.tensor([3.0, -1.0, 2.0])).mask(1)
+            tensor([ True, False,  True])
+        """
+        plain = t.is_floating_point() and not is_float8(t) and t.is_contiguous() and t.device.type == "cpu"
+        if not plain:
+            return super().rank_unheld(t, default_mask)
+        candidates = candidate_units(default_mask, None)
+        scores = NarrowScores(t.detach().view(-1), absolute=True, candidates=candidates)
+        return UnheldRanking(scores, t.shape, default_mask)
 
     def select_at_once(
         self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
@@ -173,7 +186,8 @@ class RandomStructured(StructuredMethod):
         """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, dim=dim, generator=generator)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the generator, which is spent."""
         self.generator = None
 
 
@@ -291,7 +305,7 @@ class CustomFromMask(BasePruningMethod):
         self.origin: tuple[str, dict[str, object]] | None = None
 
     @classmethod
-    def handed_over(cls, origin: tuple[str, dict[str, object]]) -> "CustomFromMask":
+    def handed_over(cls, origin: tuple[str, dict[str, object]]) -> CustomFromMask:
         """Return the record of a mask that its module already holds, computed by ``origin``."""
         method = cls.__new__(cls)
         method.mask, method.origin = None, origin
@@ -328,7 +342,8 @@ class CustomFromMask(BasePruningMethod):
             raise ValueError("`mask` has been handed to the module that it was applied to")
         return self.mask
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the mask, which the module has now."""
         self.mask = None
 
 

@@ -1,10 +1,11 @@
 """The module's side of pruning: where a parameter lies, its order, and how to take a change back."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
 from torch.nn import Module, Parameter, UninitializedParameter
 from torch.nn.utils import parametrize
 
@@ -102,8 +103,3 @@ def _restore(module: Module, contents: dict[str, Any]) -> None:
         held = module.__dict__[key]
         held.clear()
         held.extend(value) if isinstance(held, list) else held.update(value)
-
-
-def set_tensor(module: Module, name: str, value: Tensor) -> None:
-    """Give the module a tensor under ``name``: through ``setattr``, which recurrent layers listen to."""
-    setattr(module, name, value)

@@ -5,14 +5,16 @@ such a layer is pruned its class is :class:`MaskedProjection`, which computes th
 it is read: never stale, with gradients of its own each time.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from torch import Tensor
 from torch.nn import Module, Parameter
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from prunescope.prune.masking import masked
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.product import masked
 
 
 class MaskedProjection(NonDynamicallyQuantizableLinear):

@@ -1,5 +1,7 @@
 """A method as a score: what its units are, what they score; the lowest go."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -8,16 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.prune.attach import scores_for
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.partition import Array
+from prunescope.prune._kernels.units import candidate_units, refuse_nan, write_channels
 from prunescope.prune.base import BasePruningMethod
 from prunescope.prune.errors import ShapeError
-from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Array, Scores
-from prunescope.prune.product import masked
-from prunescope.prune.scores import is_float8, validate_dim
+from prunescope.prune.masking import is_float8, masked
+from prunescope.prune.scores import scores_for, validate_dim
 from prunescope.prune.selection import Ranking, units_to_prune
-from prunescope.prune.unheld import UnheldRanking
-from prunescope.prune.units import candidate_units, refuse_nan, write_channels
 
 
 class RankedMethod(BasePruningMethod):
@@ -66,29 +66,6 @@ class RankedMethod(BasePruningMethod):
         candidates = candidate_units(mask, dim)
         values = self.unit_scores([scores], candidates)
         return Ranking.of_units(values, t.shape, dim, mask, candidates)
-
-    def score_blocks(self, t: Tensor, candidates: Tensor | None) -> Scores:
-        """Return the score of every element of ``t``, on the CPU, without holding what can be computed again.
-
-        Args:
-            t: What to rank, contiguous and of a floating dtype of two bytes or more.
-            candidates: 1-D boolean tensor, True for an element that is left; the others score -inf.
-        """
-        raise NotImplementedError
-
-    def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
-        """Return the units of ``t`` in order, without a copy of it if can be: see the base class.
-
-        Example:
-            >>> from prunescope.prune import L1Unstructured
-            >>> L1Unstructured(amount=1).rank_unheld(torch.tensor([3.0, -1.0, 2.0])).mask(1)
-            tensor([ True, False,  True])
-        """
-        plain = t.is_floating_point() and not is_float8(t) and t.is_contiguous() and t.device.type == "cpu"
-        if self.unit_axis(t) is not None or not plain:
-            return super().rank_unheld(t, default_mask)
-        scores = self.score_blocks(t, candidate_units(default_mask, None))
-        return UnheldRanking(scores, t.shape, default_mask)
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """Return ``default_mask`` without the lowest units of the whole of ``t``.

@@ -4,6 +4,8 @@ Scores are float32 or wider whatever the weight's dtype, so that half-precision 
 and float8 or integer weights can be ranked.
 """
 
+from __future__ import annotations
+
 import math
 import numbers
 from collections.abc import Iterator, Sequence
@@ -13,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunescope.prune.blocks import row_blocks
-from prunescope.prune.errors import NormError
-from prunescope.prune.memory import fresh
-from prunescope.prune.product import where_kept
+from prunescope.prune._kernels.blocks import row_blocks
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune.errors import NormError, ShapeError
+from prunescope.prune.masking import where_kept
 
 Norm: TypeAlias = int | float | str
 
@@ -107,14 +109,20 @@ def widened(t: Tensor) -> Tensor:
     return t.to(torch.float64 if t.dtype in (torch.int32, torch.int64) else torch.float32)
 
 
-def is_float8(t: Tensor) -> bool:
-    """Return whether ``t`` is of one of the types that only convert, and have no arithmetic.
+def scores_for(what: str, tensor: Tensor, importance_scores: Tensor | None) -> Tensor:
+    """Return the scores of ``tensor``: its own values unless others are given.
 
-    Example:
-        >>> is_float8(torch.empty(1, dtype=torch.float8_e5m2)), is_float8(torch.empty(1))
-        (True, False)
+    Raises:
+        ShapeError: the scores have another shape.
     """
-    return t.dtype.is_floating_point and t.dtype.itemsize == 1
+    if importance_scores is None:
+        return tensor
+    if importance_scores.shape != tensor.shape:
+        raise ShapeError(
+            f"`importance_scores` must have the shape of {what}, {tuple(tensor.shape)}, "
+            f"got {tuple(importance_scores.shape)}"
+        )
+    return importance_scores
 
 
 def magnitudes(t: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -4,6 +4,8 @@ A method scores units; the k lowest go, ties by lowest index. A *unit* is an ele
 channel: one index along ``dim``.
 """
 
+from __future__ import annotations
+
 import math
 import numbers
 from collections.abc import Sequence
@@ -11,10 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import fresh
-from prunescope.prune.partition import Cut, Scores, cut_at, cut_sorted, sorted_scores, write_kept
-from prunescope.prune.scores import is_float8, validate_dim, widened
-from prunescope.prune.units import candidate_units, refuse_nan, spread, write_channels
+from prunescope.prune._kernels.memory import fresh
+from prunescope.prune._kernels.partition import Cut, Scores, cut_at, cut_sorted, sorted_scores, write_kept
+from prunescope.prune._kernels.units import candidate_units, refuse_nan, spread, write_channels
+from prunescope.prune.masking import is_float8
+from prunescope.prune.scores import validate_dim, widened
 
 # Below this many units a sort costs nothing to speak of, so it is made at the first selection.
 _SORT_AT_ONCE = 1 << 12
@@ -127,7 +130,7 @@ class Ranking:
         dim: int | None,
         mask: Tensor | None,
         candidates: Tensor | None,
-    ) -> "Ranking":
+    ) -> Ranking:
         """Return a ranking from a score for every unit, those that are gone included.
 
         Args:

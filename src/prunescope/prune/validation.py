@@ -1,5 +1,7 @@
 """The private helpers of ``torch.nn.utils.prune`` that its own tests call, on our rules."""
 
+from __future__ import annotations
+
 import numbers
 
 from torch import Tensor

@@ -16,21 +16,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
 import nbformat
 import zmq
 from jinja2 import ChoiceLoader, FileSystemLoader
+from jupyter_events import EventLogger
 from jupyter_server.utils import url_path_join
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
-from tornado.util import TimeoutError
 from traitlets.config import Config
 from voila.app import Voila
 
 from prunescope.serving import handlers
 from prunescope.serving.address import Listener
+from prunescope.serving.door import door
 from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
@@ -67,6 +69,8 @@ class DashboardServer(Voila):  # type: ignore[misc]
         # Jupyter's way to leave the token to the hub's identity provider, which takes none.
         self.token: str | None = None if options.hub else options.token
         self.auto_token = options.hub
+        # Without one here each kernel would make one of its own, and with it a logger, which stays for ever.
+        self.event_logger = EventLogger(parent=self)
         self.listener = listener
         self.options = options
         self.ioloop = IOLoop.current()
@@ -75,12 +79,22 @@ class DashboardServer(Voila):  # type: ignore[misc]
         """Set the server up, and stop on every signal that asks for it."""
         super().initialize(argv)
         self.log.addFilter(WithoutKeys())
-        loop = self.ioloop.asyncio_loop  # type: ignore[attr-defined]
         for number in STOPS:
-            try:
-                loop.add_signal_handler(number, self.ioloop.stop)
-            except NotImplementedError:  # on Windows
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.ioloop.stop))
+            signal.signal(number, self._on_stop)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        """Stop soon, and after `STOP_S` in any case; a loop that is busy does not delay that."""
+        for each in STOPS:  # A second, impatient Ctrl+C would orphan the kernels.
+            signal.signal(each, signal.SIG_IGN)
+        late = threading.Timer(STOP_S, self._exit)
+        late.daemon = True
+        late.start()
+        self.ioloop.asyncio_loop.call_soon_threadsafe(self.ioloop.stop)  # type: ignore[attr-defined]
+
+    def _exit(self) -> None:
+        """End this process at once; what it has written goes, whoever was about to remove it."""
+        shutil.rmtree(self.connection_dir_root, ignore_errors=True)
+        os._exit(0)
 
     def setup_template_dirs(self) -> None:
         """Put our page before Voilà's, whose pages link style sheets of other hosts."""
@@ -132,7 +146,8 @@ class DashboardServer(Voila):  # type: ignore[misc]
 
     def listen(self) -> None:
         """Answer on the listener's sockets until a signal arrives, then end every kernel."""
-        server = HTTPServer(self.app)
+        named = bool(self.options.token or self.options.hub)
+        server = HTTPServer(self.app if named else door(self.app, self.listener))
         server.add_sockets(self.listener.sockets)
         print(f"Prunescope is at {self._link(self.listener.url)} (press Ctrl+C to stop)", flush=True)
         if self.listener.public:
@@ -143,15 +158,21 @@ class DashboardServer(Voila):  # type: ignore[misc]
         try:
             self.ioloop.start()
         finally:
-            # A second, impatient Ctrl+C would orphan the kernels.
             for number in STOPS:
                 signal.signal(number, signal.SIG_IGN)
             server.stop()
             self.rounds.stop()
             self.log.disabled = True  # What fails from here on does because it is being stopped.
-            with suppress(TimeoutError):
-                self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True), timeout=STOP_S)
+            self._end_kernels()
             shutil.rmtree(self.connection_dir, ignore_errors=True)
+
+    def _end_kernels(self) -> None:
+        """End every kernel without asking it; forked ones go with their parent, however new."""
+        if can_fork():
+            Forks.instance().warm.end()
+            return
+        with suppress(Exception):  # Jupyter takes exception to kernels that are just starting.
+            self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True), timeout=STOP_S / 2)
 
     def launch_browser(self) -> None:
         """Open the page; a browser that runs in the foreground must not hold up the server."""
@@ -163,6 +184,17 @@ class DashboardServer(Voila):  # type: ignore[misc]
         return f"{url.rstrip('/')}{self.base_url}{token}"
 
 
+def allow_every_file() -> None:
+    """Raise the number of files that this process may open as far as it may be; a session takes dozens."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS sets less than it says.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def serve(notebook: Path, listener: Listener, options: Options) -> None:
     """Serve a copy of ``notebook`` until Ctrl+C, SIGTERM or SIGHUP, and leave no kernel behind.
 
@@ -172,6 +204,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
         options: How to serve it.
     """
     log_to_stderr()
+    allow_every_file()
     with tempfile.TemporaryDirectory(prefix="prunescope-") as folder:
         # IPython would run the user's startup files in every visitor's kernel.
         os.environ["IPYTHONDIR"] = str(Path(folder, "ipython"))

@@ -25,6 +25,10 @@ SECRET = "JUPYTERHUB_"
 """How the names begin of what lets a server speak for its user, and is kept from kernels."""
 
 
+END_S = 5.0
+"""How long to wait for processes that have been killed: a busy machine takes a while to bury them."""
+
+
 def can_fork() -> bool:
     """Return whether this system can: forking a process that has loaded frameworks is safe on Linux only."""
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
@@ -47,7 +51,10 @@ class WarmParent:
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        with theirs:
+        # The parent and all that it forks hold the other end of it, and never write: it ends with the last.
+        ends, lives = os.pipe()
+        self._all_ended = open(ends, "rb", buffering=0)  # noqa: SIM115 (it stays open)
+        with theirs, open(lives, "wb"):
             number = theirs.fileno()
             program = [sys.executable, "-P", "-m", "prunescope.serving.warm"]
             self._process = subprocess.Popen(
@@ -56,7 +63,7 @@ class WarmParent:
                 # A kernel can read what its parent was started with.
                 env={name: value for name, value in os.environ.items() if not name.startswith(SECRET)},
                 stdin=subprocess.DEVNULL,
-                pass_fds=[number],
+                pass_fds=[number, lives],
                 start_new_session=True,
             )
 
@@ -65,7 +72,10 @@ class WarmParent:
         self._process.kill()  # Before its line is closed, which would tell it that this process was killed.
         self._process.wait()
         self._socket.close()
+        self._all_ended.close()
         self._start()
+        if self._ended:  # Meanwhile, and it was the last parent that was ended.
+            self._process.kill()
 
     def fork(self, argv: list[str], env: dict[str, str], cwd: str) -> int:
         """Return the process id of a new kernel; waits while the modules are being loaded.
@@ -92,10 +102,15 @@ class WarmParent:
             return b""
 
     def end(self) -> None:
-        """End it, and with it every kernel."""
+        """End it, and with it every kernel; return when they are gone, or after `END_S`."""
         self._ended = True
         self._process.kill()
-        self._process.wait()
+        with self._one_at_a_time:  # Nobody is just starting it again.
+            self._process.wait()
+            if not self._all_ended.closed:
+                select.select([self._all_ended], [], [], END_S)
+            self._all_ended.close()
+            self._socket.close()
 
 
 class _Child:

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import math
 import re
 from contextlib import ExitStack
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
@@ -18,6 +16,8 @@ from tornado.websocket import WebSocketClosedError, WebSocketProtocol, WebSocket
 from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
+from prunescope.serving.door import is_visit
+from prunescope.serving.messages import PROTOCOL, check
 from prunescope.serving.sessions import End, Sessions, log
 
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
@@ -26,11 +26,9 @@ RETRY_S = 5
 NO_SUCH_COMM = re.compile(r"^No such comm: .*\n?", re.MULTILINE)
 """What ipykernel prints at each page: it looks a comm up in one thread before another has opened it."""
 
-PROTOCOL = "v1.kernel.websocket.jupyter.org"
-"""What pages speak; Jupyter's older one has another form."""
 
-MOST_PARTS = 1000
-"""Of a message, its buffers included."""
+MOST_LINES = 8
+"""Of a session. A page has one, and another where its network has come back before the first was missed."""
 
 
 class _Ours:
@@ -52,6 +50,8 @@ class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
         """Send the page as it comes, or a page that tries again when all places are taken."""
         if path:
             raise web.HTTPError(404)
+        if not is_visit(self.request.headers):
+            raise web.HTTPError(403)
         place = self.sessions.reserve()
         if place is None:
             self._send_full()
@@ -122,10 +122,12 @@ class Line(ZMQChannelsWebsocketConnection):
         super().disconnect()  # type: ignore[no-untyped-call]
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
-        """Pass on what the page says, if it is a message; nothing else reaches the kernel."""
+        """Pass a message on while the line is up; nothing else that a page says reaches the kernel."""
+        # A closed line has no protocol, and Jupyter would read what still comes as if it were of its oldest.
+        if self.ended or self.subprotocol != PROTOCOL:
+            return
         try:
-            for part in _parts(incoming_msg):
-                _read(part)
+            check(incoming_msg)
             super().handle_incoming_message(incoming_msg)
         except Exception as problem:
             reason = f"{type(problem).__name__}: {problem}"[:200]
@@ -148,28 +150,6 @@ class Line(ZMQChannelsWebsocketConnection):
         log.error("session %s: %s", self.kernel_id[:8], text.rstrip())
 
 
-def _parts(said: bytes) -> list[bytes]:
-    """Return what of a page's message is JSON: header, parent's header, metadata, content."""
-    if int.from_bytes(said[:8], "little") > MOST_PARTS:
-        raise ValueError("too many parts")  # Jupyter would read as many as are announced, for ever.
-    return list(deserialize_msg_from_ws_v1(said)[1][:4])  # type: ignore[no-untyped-call]
-
-
-def _read(part: bytes) -> None:
-    """Raise ValueError unless ``part`` is a JSON object of finite numbers, all that a browser can write.
-
-    A kernel would take NaN and infinities from anyone, and could not write them into its answers.
-    """
-    if not isinstance(json.loads(part, parse_constant=_finite, parse_float=_finite), dict):
-        raise ValueError("not an object")
-
-
-def _finite(number: str) -> float:
-    if not math.isfinite(float(number)):
-        raise ValueError(f"{number[:40]} is not finite")
-    return float(number)
-
-
 class Channels(_Ours, KernelWebsocketHandler):
     """The line between a page and its kernel."""
 
@@ -177,8 +157,19 @@ class Channels(_Ours, KernelWebsocketHandler):
         """Refuse a page whose session has ended, and forget one that has left before its line was up."""
         if self.kernel_id not in self.sessions:
             raise web.HTTPError(404, "no such session")
-        if PROTOCOL not in self.request.headers.get("Sec-WebSocket-Protocol", ""):
+        if self.sessions.lines(self.kernel_id) >= MOST_LINES:
+            raise web.HTTPError(429, "this session has as many lines as it may have")
+        spoken = self.request.headers.get("Sec-WebSocket-Protocol", "")
+        if PROTOCOL not in map(str.strip, spoken.split(",")):
             raise web.HTTPError(400, "pages speak another protocol")
+        self.sessions.connect(self.kernel_id, self)
+        try:
+            await self._until_up()
+        except BaseException:
+            self.sessions.disconnect(self.kernel_id, self)
+            raise
+
+    async def _until_up(self) -> None:
         # Jupyter would wait for a minute on a kernel that has died.
         up = asyncio.ensure_future(super().pre_get())  # type: ignore[no-untyped-call]
         over = asyncio.ensure_future(self.sessions.until_end(self.kernel_id))
@@ -200,8 +191,12 @@ class Channels(_Ours, KernelWebsocketHandler):
 
     async def open(self, kernel_id: str) -> None:
         """Start to talk."""
-        self.sessions.connect(kernel_id, self)
         await super().open(kernel_id)  # type: ignore[no-untyped-call]
+
+    def on_message(self, ws_message: str | bytes) -> None:
+        """Hear the page, as long as there is a line to its kernel."""
+        if self.connection is not None:
+            super().on_message(ws_message)  # type: ignore[no-untyped-call]
 
     def on_close(self) -> None:
         """Notice that the page is gone."""

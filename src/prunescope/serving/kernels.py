@@ -16,10 +16,14 @@ from tornado.ioloop import IOLoop
 from voila.utils import ENV_VARIABLE
 
 from prunescope.core.environment import UPLOADS_VARIABLE
-from prunescope.serving.forked import SECRET, Forks, can_fork
+from prunescope.serving.forked import SECRET
 
 LOADING_S = 3.0
 """How long a page that has just been asked for has the processor to itself, if nobody else comes."""
+
+
+KERNEL_OPTIONS = ["--HistoryManager.enabled=False"]
+"""Nobody can read what was run, and writing it down fails where the disk is full."""
 
 
 class ThisPython(KernelSpecManager):
@@ -67,7 +71,8 @@ class Kernels(AsyncMappingKernelManager):
             await self._let_page_load()
         uploads = tempfile.mkdtemp(prefix="uploads-", dir=self.connection_dir)
         try:
-            kernel_id: str = await super().start_kernel(env={**env, UPLOADS_VARIABLE: uploads}, **words)
+            env[UPLOADS_VARIABLE] = uploads
+            kernel_id: str = await super().start_kernel(env=env, extra_arguments=KERNEL_OPTIONS, **words)
         except BaseException:
             os.rmdir(uploads)
             raise
@@ -105,8 +110,6 @@ class Kernels(AsyncMappingKernelManager):
     async def shutdown_all(self, now: bool = False) -> None:  # type: ignore[override]
         """End every kernel, those included that are just starting; Jupyter takes exception to them."""
         self._somebody_waits.set()
-        if can_fork():
-            Forks.instance().warm.end()
         await asyncio.gather(*self._pending_kernels.values(), return_exceptions=True)
         self._pending_kernels.clear()
         await super().shutdown_all(now=now)

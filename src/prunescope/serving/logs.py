@@ -10,6 +10,10 @@ KEYS = (
 """What is cut short, and what stays of it: ids of kernels, and the token of an address that was refused."""
 
 
+LONGEST = 4000
+"""Letters of a line."""
+
+
 class WithoutKeys(logging.Filter):
     """Cuts `KEYS` short in every line.
 
@@ -29,6 +33,22 @@ class WithoutKeys(logging.Filter):
         return True
 
 
+class OneLine(logging.Formatter):
+    """Writes an event on one line of bounded length, whatever a page has put into it.
+
+    Example:
+        >>> record = logging.makeLogRecord({"msg": "no such target: \\x1b[2J\\n2026-01-01 all is well"})
+        >>> print(OneLine("%(message)s").format(record))
+        no such target: \\x1b[2J\\n2026-01-01 all is well
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; of a long one the beginning and the end, where tracebacks say most."""
+        text = super().format(record)[: 100 * LONGEST]
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+
+
 def worth_saying(record: logging.LogRecord) -> bool:
     """Return False for what pyzmq notices where a session has just ended.
 
@@ -40,7 +60,7 @@ def worth_saying(record: logging.LogRecord) -> bool:
 def log_to_stderr() -> None:
     """Write what the server has to say of its sessions, and what was refused, to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(OneLine("%(asctime)s %(message)s"))
     for name in ("prunescope.serving", "tornado.access", "tornado.general", "tornado.application"):
         log = logging.getLogger(name)
         log.addHandler(handler)

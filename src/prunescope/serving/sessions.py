@@ -81,6 +81,11 @@ class Sessions:
         self._open[kernel_id] = _Session(started=now, alone_since=now)
         self._say(kernel_id, "started")
 
+    def lines(self, kernel_id: str) -> int:
+        """Return how many lines to the session's kernel there are, those included that are just opening."""
+        session = self._open.get(kernel_id)
+        return len(session.pages) if session else 0
+
     def connect(self, kernel_id: str, page: WebSocketHandler) -> None:
         """Notice that a page listens to its kernel."""
         if kernel_id in self._open:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.preview import Preview
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
@@ -30,6 +31,7 @@ class Step:
         unit_name: What a unit is, in the plural, such as ``"output channels"``.
         share_before: Fraction of those units' tensors that earlier steps had pruned, in [0, 1].
         share_after: The same after this step.
+        importance: The scores that it ranked, by tensor; empty where it ranked the weights.
     """
 
     spec: PruneSpec | Silence
@@ -39,6 +41,7 @@ class Step:
     unit_name: str
     share_before: float
     share_after: float
+    importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, preview: Preview) -> Step:
@@ -52,6 +55,7 @@ class Step:
             unit_name=preview.unit_name,
             share_before=preview.pruned_before / weights,
             share_after=sum(_pruned(mask) for mask in preview.masks.values()) / weights,
+            importance=preview.importance,
         )
 
     @classmethod
@@ -119,9 +123,12 @@ def call_text(spec: PruneSpec | Silence) -> str:
     """
     if isinstance(spec, Silence):
         return "custom_from_mask(mask)"
-    fields = ("amount", "n", "dim", "seed")
-    uses = METHODS[spec.method].uses
-    values = ", ".join(f"{name}={getattr(spec, name)!r}" for name in fields if name in uses)
+    row = METHODS[spec.method]
+    called = row.called(spec)
+    fields = ("amount", *(knob.name for knob in row.knobs))
+    values = ", ".join(f"{name}={getattr(called, name)!r}" for name in fields)
+    if row.takes_scores and spec.criterion != WEIGHT:
+        values += f", importance_scores={spec.criterion}"
     method = f"{spec.method}({values})"
     return f"custom_from_mask: {method}, by hand {spec.by_hand}" if spec.by_hand else method
 

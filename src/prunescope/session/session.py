@@ -7,28 +7,24 @@ pruned tensors passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from prunescope.core.counting import count_true
+from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
 from prunescope.core.errors import RequestError
-from prunescope.core.preview import (
-    ChannelNorms,
-    Preview,
-    count_true,
-    make_preview,
-    rank_tensor,
-    rank_together,
-    tensor_norms,
-)
+from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
+from prunescope.core.scores import ChannelNorms
 from prunescope.core.spec import METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
-from prunescope.prune import Ranking
-from prunescope.prune.product import where_kept
+from prunescope.prune import Ranking, channel_norms
+from prunescope.prune.masking import where_kept
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
@@ -125,17 +121,21 @@ class Session:
             )
         return [self.tensor(name) for name in names]
 
-    def check_colours(self) -> None:
-        """Do nothing if all weights can be looked at, to find the largest.
+    def largest_weight(self) -> float:
+        """Return the largest magnitude in the model; looked for once for as long as the model is the same.
 
         Raises:
-            RequestError: They would have to be read, and are too many for that.
+            RequestError: All weights would have to be read, and are too many for that.
         """
         too_many = self._too_many(self.tensors)
         if too_many:
             raise RequestError(
                 "view", f"`view` with colours of the whole model reads all of its weights: {too_many}."
             )
+        if "largest weight" not in self.findings:
+            filled = (tensor for tensor in self.tensors.values() if math.prod(tensor.shape))
+            self.findings["largest weight"] = max(map(_largest, filled))
+        return cast(float, self.findings["largest weight"])
 
     def _too_many(self, names: Iterable[str]) -> str:
         """Return that there are too many weights to be read at once, or ""."""
@@ -153,7 +153,71 @@ class Session:
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
         pooled = method is not None and method.pooled
         units = sum(each.units(None) for each in self.pool()) if pooled else None
-        return resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
+        resolved = resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
+        reason = self.unscored(resolved.spec)
+        if not reason:
+            return resolved
+        if asked & {"criterion"}:
+            raise RequestError("criterion", reason)
+        notes = {**resolved.notes, "criterion": f"`criterion` is weight again. {reason}"}
+        return replace(resolved, spec=replace(resolved.spec, criterion=WEIGHT), notes=notes)
+
+    # Criteria: their scores come from `prunescope.measure.importance`.
+
+    def unscored(self, spec: PruneSpec) -> str:
+        """Return why the criterion of ``spec`` has no scores for what it prunes, in a sentence; or "".
+
+        Where they are not computed yet, and could be, there is no reason.
+        """
+        criterion = CRITERIA[spec.criterion]
+        if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
+            return ""
+        source = self.source
+        reason = criterion.why_not(
+            runs=isinstance(source.model, nn.Module),
+            inputs=source.inputs is not None,
+            data=source.data is not None,
+            given=source.importance_scores is not None,
+        )
+        found = self.scored(spec.criterion)
+        if reason or found is None:
+            return reason
+        pool = self.pool() if METHODS[spec.method].pooled else [self.tensor(spec.layer)]
+        scores = (found.get(each.name, "is not scored") for each in pool)
+        why = next(
+            (
+                f"{each.name} {score}"
+                for each, score in zip(pool, scores, strict=True)
+                if isinstance(score, str)
+            ),
+            "",
+        )
+        return f"`criterion` {spec.criterion} has no scores here: {why}." if why else ""
+
+    def scored(self, criterion: str) -> Mapping[str, Importance | str] | None:
+        """Return the scores of a criterion by tensor, or why a tensor has none; None if not computed yet."""
+        return self.findings.get(("importance", criterion))
+
+    def give_scores(self, criterion: str, scores: Mapping[str, Importance | str]) -> None:
+        """Take in the scores of a criterion: by tensor, its scores or why it has none: ``"is not run"``.
+
+        They are forgotten once the model has changed.
+        """
+        self.findings["importance", criterion] = dict(scores)
+
+    def _scores(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Importance]:
+        """Return the scores that ``spec`` ranks; empty where it ranks the weights.
+
+        Raises:
+            RequestError: They are not computed yet, or there are none.
+        """
+        if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
+            return {}
+        reason, found = self.unscored(spec), self.scored(spec.criterion)
+        if reason or found is None:
+            waits = f"`criterion` {spec.criterion} waits for its scores: they are not computed yet."
+            raise RequestError("criterion", reason or waits)
+        return {each.name: score for each in tensors if isinstance(score := found[each.name], Importance)}
 
     def preview(self, resolved: Resolved, place: int = 0) -> Preview:
         """Return what ``resolved`` would do. Moving only ``amount`` re-selects from the last ranking.
@@ -168,10 +232,11 @@ class Session:
         spec = resolved.spec
         tensor = self.tensor(spec.layer)
         pool = self.pool() if METHODS[spec.method].pooled else []
+        importance = self._importance(spec, pool or [tensor])
         try:
             ranking = self._cached_ranking(spec, tensor, pool, place)
-            norms = self._cached_norms(spec, tensor, place)
-            return make_preview(resolved, tensor, ranking, norms, pool)
+            norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
+            return make_preview(resolved, tensor, ranking, norms, pool, importance)
         except ValueError as error:
             reason = str(error).rstrip(".")
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
@@ -190,22 +255,50 @@ class Session:
     def _cached_ranking(
         self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor], place: int = 0
     ) -> Ranking:
-        used = METHODS[spec.method].uses - {"amount"}
+        used, scores = METHODS[spec.method].uses - {"amount"}, self._scores(spec, pool or [tensor])
         ranked = tuple(self._key(each.name) for each in pool or [tensor])
-        key = (ranked, spec.method, *(getattr(spec, name) for name in sorted(used)))
+        key = (ranked, tuple(scores.values()), spec.method, *(getattr(spec, name) for name in sorted(used)))
         if place not in self._rankings or self._rankings[place][0] != key:
             self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
-            self._rankings[place] = (key, rank_together(spec, pool) if pool else rank_tensor(spec, tensor))
+            self._rankings[place] = (
+                key,
+                rank(spec, pool or [tensor], self._importance(spec, pool or [tensor])),
+            )
         return self._rankings[place][1]
 
-    def _cached_norms(self, spec: PruneSpec, tensor: PrunableTensor, place: int) -> ChannelNorms:
-        key = (self._key(tensor.name), spec.n, spec.dim)
+    def _cached_norms(
+        self, spec: PruneSpec, tensor: PrunableTensor, place: int, scores: Tensor | None
+    ) -> ChannelNorms:
+        scored = (
+            () if scores is None else (spec.criterion, spec.method, *self._scores(spec, [tensor]).values())
+        )
+        key = (self._key(tensor.name), spec.n, spec.dim, *scored)
         if place not in self._norms or self._norms[place][0] != key:
             known = (norms for other, norms in self._norms.values() if other == key)
-            self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor))
+            self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
         return self._norms[place][1]
 
+    def _importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
+        """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
+        scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
+        found = {}
+        for each in tensors if scores else ():
+            values = scores[each.name].scores(each.shape, spec.dim, structured=structured)
+            # torch gives a structured mask the dtype of the scores, and the weight with it.
+            found[each.name] = values.to(each.weight.dtype) if structured else values
+        return found
+
     # Steps.
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Have the history and the plans as they were if what is done meanwhile raises."""
+        before = self.history, self.plans
+        try:
+            yield
+        except BaseException:
+            self.history, self.plans = before
+            raise
 
     def apply(self, preview: Preview) -> Step:
         """Carry ``preview`` out: it becomes the next step. Steps that were undone are gone.
@@ -368,8 +461,10 @@ class Session:
         """
         return self._known.twin()
 
-    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy]:
+    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy | None]:
         """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
+
+        None comes while examples are read, once.
 
         Args:
             what: A preview, a variant, or None, as for `accuracy`.
@@ -381,10 +476,14 @@ class Session:
             return
         self._refuse_old(what)
         variant, start = self.variant(what), self._known.state()
-        for counted in self.twin().evaluate(*self.source.data, self.weights(variant)):
+        for _ in self.source.read():
+            yield None
+        data = self.source.pair
+        assert data is not None
+        for counted in self.twin().evaluate(*data, self.weights(variant)):
             if self._known.state() != start:
                 raise _changed("data")
-            if counted.total == len(self.source.data[1]):
+            if counted.total == len(data[1]):
                 self._known.remember(variant.key, start, counted)
             yield counted
 
@@ -395,9 +494,9 @@ class Session:
     def effect(self, what: Preview | Variant | None = None) -> Effect | None:
         """Return what a state of the model changes in its answers to the data, if both were measured."""
         before, after = self.known_accuracy(), self.known_accuracy(what)
-        if self.source.data is None or before is None or after is None:
+        if self.source.pair is None or before is None or after is None:
             return None
-        return Effect(*self.source.data, before, after, self.source.classes)
+        return Effect(*self.source.pair, before, after, self.source.classes)
 
     # The person's own measure.
 
@@ -454,6 +553,11 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
     mask = step.masks[tensor.name].to(tensor.device)
     own = tensor.default_mask
     return replace(tensor, default_mask=mask if own is None else mask & own)
+
+
+def _largest(tensor: PrunableTensor) -> float:
+    """Return the largest magnitude in ``tensor``, which is read once and not copied."""
+    return float(channel_norms(tensor.weight, n=math.inf, dim=0).max())
 
 
 def _changed(blame: str) -> RequestError:

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from prunescope.core.errors import RequestError
 from prunescope.core.tensor import PrunableTensor, axis_names
-from prunescope.prune.product import address
+from prunescope.prune.masking import address
 
 
 def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:

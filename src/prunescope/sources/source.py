@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
+from prunescope.sources.batches import MOST_EXAMPLES, Batches
 from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
+from prunescope.sources.data import Training, examples
 from prunescope.sources.demos import DATA_CREDIT, DEMOS
+from prunescope.sources.demos.data import Digits
+from prunescope.sources.inputs import Inputs, parts_of
+from prunescope.sources.scoring import Scoring
 from prunescope.sources.weights import ModuleWeights, Weights
 
 OPEN_VARIABLE = "PRUNESCOPE_OPEN"
 MODELS_VARIABLE = "PRUNESCOPE_MODELS"
 """Environment variables by which ``prunescope`` tells its kernels which file to open and folder to offer."""
-
-Inputs = Tensor | tuple[Tensor, ...]
-"""What the model is called with: a tensor, or one per positional argument; axis 0 counts examples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,30 +33,70 @@ class Source:
     Attributes:
         model: The network, or the files of its weights. Read, never written.
         title: What a person reads in the list of models.
-        data: Held-out ``(inputs, targets)`` for live accuracy, or None. ``targets`` are class indices of
-            shape ``(N,)``; the model must answer ``inputs`` with scores of shape ``(N, classes)``.
+        data: Held-out ``(inputs, targets)`` for live accuracy, or the batches to read them from, or None.
+            ``targets`` are class indices of shape ``(N,)``; the model must answer ``inputs`` with scores of
+            shape ``(N, classes)``. Nothing is ever trained on them.
         layer: Full name of the parameter to open with; None for the first.
         note: One sentence about the model that stands beside it, or "".
         example: What the model is called with where there is no data: at least one example, or None.
         classes: Names of the classes by index; empty where they go by number.
         evaluate: Measures the model in place of ``data``: takes it, and returns a number or a dict of numbers
             by name; or None.
+        train: What a pruned copy of the model may be trained on, or None.
+        importance_scores: The user's own scores: a tensor for the first layer, a dict by full name, or a
+            function of ``(module, name)``; or None.
+        loss: Takes what the model answers and the targets: what training makes small and criteria take the
+            gradients of; None is the cross-entropy.
     """
 
     model: nn.Module | Checkpoint
     title: str
-    data: tuple[Inputs, Tensor] | None = None
+    data: tuple[Inputs, Tensor] | Batches | None = None
     layer: str | None = None
     note: str = ""
     example: Inputs | None = None
     classes: Sequence[str] = ()
     evaluate: Callable[[nn.Module], object] | None = None
+    train: Training | None = None
+    importance_scores: object = None
+    loss: Callable[[Any, Tensor], Tensor] | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...] | None:
-        """Return what the model is called with, one tensor per argument; axis 0 counts examples. Or None."""
-        given = self.example if self.data is None else self.data[0]
-        return given if given is None or isinstance(given, tuple) else (given,)
+        """Return what the model is called with, one tensor per argument; axis 0 counts examples. Or None.
+
+        Raises:
+            RequestError: They are to be read from batches, and cannot be.
+        """
+        pair = self.pair
+        if pair is None and isinstance(self.evaluate, Scoring):
+            pair = self.evaluate.pair
+        given = self.example if pair is None else pair[0]
+        return None if given is None else parts_of(given)
+
+    @property
+    def has_inputs(self) -> bool:
+        """Return whether there is something to run the model on; nothing is read for it."""
+        given = self.example is not None or isinstance(self.evaluate, Scoring)
+        return given or self.data is not None
+
+    @property
+    def pair(self) -> tuple[Inputs, Tensor] | None:
+        """Return the held-out ``(inputs, targets)``, read now if they were not before; None without data.
+
+        Raises:
+            RequestError: They are to be read from batches, and cannot be.
+        """
+        return self.data.pair if isinstance(self.data, Batches) else self.data
+
+    def read(self) -> Iterator[int]:
+        """Yield how many examples were read after each batch, if they are to be read from batches.
+
+        Raises:
+            RequestError: They cannot be.
+        """
+        if isinstance(self.data, Batches):
+            yield from self.data.read()
 
     @property
     def module(self) -> nn.Module:
@@ -81,24 +124,38 @@ class Source:
 
 def module_source(
     model: nn.Module,
-    data: tuple[Inputs, Tensor] | None = None,
+    data: Any = None,
     *,
     classes: Sequence[str] | None = None,
     evaluate: Callable[[nn.Module], object] | None = None,
     example: Inputs | None = None,
+    max_examples: int = MOST_EXAMPLES,
+    loss: Callable[[Any, Tensor], Tensor] | None = None,
+    metric: Callable[[Any, Tensor], object] | None = None,
+    train: Any = None,
+    importance_scores: object = None,
 ) -> Source:
     """Return a source for a model in memory.
 
     Args:
         model: Any module. Read, never written.
         data: ``(inputs, targets)``: tensors (or a tuple of tensors for ``inputs``) with the same number of
-            examples along axis 0; ``targets`` are class indices of shape ``(N,)``.
+            examples along axis 0; ``targets`` are class indices of shape ``(N,)``. Or what holds such: a dict
+            of tensors, a `DataLoader`, a `Dataset`, an iterable of batches; see `prunescope.sources.data`.
         classes: Names of the classes by index; None if they go by number.
         evaluate: Takes a model and returns a number or a dict of numbers by name; serves instead of ``data``.
         example: Where there is no ``data``, inputs to run the model on, of at least one example.
+        max_examples: How many are read of a loader, a dataset or batches; a pair is used whole.
+        loss: For what is no classification: takes the model's answer and the targets, and returns a number
+            that is smaller the better; measured on ``data``, made small in training, and what criteria take
+            the gradients of. None is the cross-entropy, mean over the batch.
+        metric: Likewise, a number that is not trained for, or a dict of numbers by name.
+        train: What a pruned copy may be trained on; whatever ``data`` may be.
+        importance_scores: Scores of your own for the criterion ``"given"``: a tensor, a dict by full name, or
+            a function of ``(module, name)`` that returns one, or None for what it does not cover.
 
     Raises:
-        RequestError: ``data`` is not such a pair, there are too few ``classes``, ``evaluate`` is no function,
+        RequestError: ``data`` is none of these, there are too few ``classes``, ``evaluate`` is no function,
             both measures are given, or ``example`` is no such input.
 
     Example:
@@ -113,12 +170,45 @@ def module_source(
         )
     if evaluate is not None and data is not None:
         raise RequestError("evaluate", "`evaluate` serves instead of `data`: give one of them.")
-    checked = _checked(data)
+    scored = _check_functions(data, loss=loss, metric=metric)
+    checked = None if data is None else examples(data, most=max_examples, classes=not scored)
     names = _class_names(classes, checked)
     if example is not None and data is not None:
         raise RequestError("example", "`example` serves where there is no `data`: give one of them.")
     inputs = None if example is None else _checked_example(example)
-    return Source(model, type(model).__name__, checked, example=inputs, classes=names, evaluate=evaluate)
+    note = checked.note if isinstance(checked, Batches) else ""
+    if scored and checked is not None:
+        evaluate, checked = Scoring(checked, loss, metric), None
+    return Source(
+        model,
+        type(model).__name__,
+        checked,
+        note=note,
+        example=inputs,
+        classes=names,
+        evaluate=evaluate,
+        importance_scores=importance_scores,
+        train=None if train is None else _training(train, classes=not scored),
+        loss=loss,
+    )
+
+
+def _check_functions(data: object, **functions: object) -> bool:
+    """Return whether ``data`` is scored by a loss or a metric."""
+    for name, function in functions.items():
+        if function is None:
+            continue
+        if not callable(function):
+            wanted = f"`{name}` must be a function of the model's answer and the targets"
+            raise RequestError(name, f"{wanted}, got {type(function).__name__}.")
+        if data is None and name == "metric":
+            raise RequestError(name, f"`{name}` is measured on `data`: give both.")
+    return data is not None and any(function is not None for function in functions.values())
+
+
+def _training(train: object, *, classes: bool) -> Training:
+    given = examples(train, classes=classes, parameter="train")
+    return Training(lambda: given)
 
 
 def _checked_example(example: object) -> tuple[Tensor, ...]:
@@ -134,7 +224,7 @@ def _checked_example(example: object) -> tuple[Tensor, ...]:
     return parts
 
 
-def _class_names(classes: object, data: tuple[Inputs, Tensor] | None) -> tuple[str, ...]:
+def _class_names(classes: object, data: tuple[Inputs, Tensor] | Batches | None) -> tuple[str, ...]:
     if classes is None:
         return ()
     names = tuple(classes) if isinstance(classes, Sequence) and not isinstance(classes, str) else None
@@ -142,6 +232,8 @@ def _class_names(classes: object, data: tuple[Inputs, Tensor] | None) -> tuple[s
         raise RequestError("classes", f"`classes` must be a list of names, got {classes!r}.")
     if data is None:
         raise RequestError("classes", "`classes` names what is in `data`: give both.")
+    if isinstance(data, Batches):  # What is read later is checked by the pictures, which say "class 7".
+        return names
     if int(data[1].max()) >= len(names):
         raise RequestError(
             "classes", f"`classes` must name all classes 0 to {int(data[1].max())}, got {len(names)} names."
@@ -163,29 +255,6 @@ def checkpoint_source(path: str | PathLike[str], *, within: Path | None = None) 
     return Source(checkpoint, checkpoint.title, note=checkpoint.note)
 
 
-def _checked(data: object) -> tuple[Inputs, Tensor] | None:
-    if data is None:
-        return None
-    wanted = "`data` must be (inputs, targets), tensors of N examples each with class indices as targets"
-    if not (isinstance(data, tuple | list) and len(data) == 2):
-        raise RequestError("data", f"{wanted}, got {type(data).__name__}.")
-    inputs, targets = data
-    parts = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-    if not parts:
-        raise RequestError("data", f"{wanted}, got no inputs.")
-    for part in (*parts, targets):
-        if not isinstance(part, Tensor) or part.ndim == 0:
-            raise RequestError("data", f"{wanted}, got {type(part).__name__} among them.")
-    if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex():
-        raise RequestError(
-            "data", f"{wanted}, got targets of shape {tuple(targets.shape)} and {targets.dtype}."
-        )
-    counts = [len(part) for part in (*parts, targets)]
-    if len(set(counts)) != 1 or counts[0] == 0:
-        raise RequestError("data", f"{wanted}, got {' and '.join(map(str, counts))} examples.")
-    return (parts[0] if len(parts) == 1 else parts), targets
-
-
 def demo_source(key: str) -> Source:
     """Return the source of a shipped demo: a network trained on handwritten digits, with held-out data.
 
@@ -195,4 +264,5 @@ def demo_source(key: str) -> Source:
     demo = DEMOS[key]
     model, data = demo.load()
     note = f"{percent(demo.accuracy)} right on {len(data[1])} held-out digits. {DATA_CREDIT}"
-    return Source(model, demo.title, data, demo.layer, note)
+    train = Training(lambda: Digits.read().training_part())
+    return Source(model, demo.title, data, demo.layer, note, train=train)

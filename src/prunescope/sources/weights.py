@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from prunescope.core.tensor import PrunableTensor
-from prunescope.prune.product import address
+from prunescope.prune.masking import address
 from prunescope.sources.module import (
     find_tensor,
     fingerprint,

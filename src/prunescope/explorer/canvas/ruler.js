@@ -92,7 +92,17 @@ function render({ model, el }) {
       handle.setAttribute("aria-label", label || "Amount, by hand");
     }
   };
+  // A notebook's cell is no page: how the explorer is laid out goes by the explorer's own width.
+  const WIDE = 1100, NARROW = 700;
+  const arrange = () => {
+    const width = explorer?.clientWidth;
+    if (!width) return;
+    explorer.classList.toggle("ps-wide", width >= WIDE);
+    explorer.classList.toggle("ps-narrow", width < NARROW);
+  };
   const tell = () => {
+    const panels = Math.floor(explorer?.querySelector(".ps-panels")?.clientWidth ?? 0);
+    if (panels > 0) set("panel_width", panels);
     const width = Math.floor(el.clientWidth);
     if (width > 0) set("width", width);
     set("dark", isDark());
@@ -120,7 +130,9 @@ function render({ model, el }) {
     if (!explorer && (explorer = el.closest(".prunescope"))) {
       explorer.addEventListener("keydown", spare, true);
       parts.observe(explorer, { childList: true, subtree: true });
+      size.observe(explorer);
     }
+    arrange();
     clearTimeout(timer);
     timer = setTimeout(tell, 80);
   };

@@ -14,10 +14,11 @@ _HERE = Path(__file__).parent
 
 
 class Ruler(anywidget.AnyWidget):
-    """Measures the column it lies in, names the picture, and brings the explorer's style sheet along.
+    """Measures the page, chooses how it is laid out, names the picture, and brings the style sheet along.
 
     Attributes:
         width: CSS pixels, 0 until a page has measured. Comes from the page: not to be trusted.
+        panel_width: CSS pixels of the column of panels, 0 until a page has measured. Comes from the page.
         dark: Whether the page is dark. Comes from the page.
         canvas: Model of the picture's canvas in the page, which draws faster by its help.
         hands: Models of the sliders and the canvas, whose pictures are not to wait on their way to the page.
@@ -26,9 +27,10 @@ class Ruler(anywidget.AnyWidget):
         others: What it says of further pictures, by the class of what they lie in.
     """
 
-    _esm = _HERE / "ruler.js"
-    _css = _HERE.parent / "explorer.css"
+    _esm = (_HERE / "ruler.js").read_text("utf-8")
+    _css = (_HERE.parent / "explorer.css").read_text("utf-8")
     width = traitlets.Int(0).tag(sync=True)
+    panel_width = traitlets.Int(0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
     canvas = traitlets.Unicode("").tag(sync=True)
     hands = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -14,8 +14,8 @@ from prunescope.explorer.live.metric import REST_SECONDS
 from prunescope.explorer.live.task import Latest
 from prunescope.measure import SIDES, Comparison, Numbers
 from prunescope.measure.compare import measured
+from prunescope.session import Session
 from prunescope.session.history import Variant
-from prunescope.session.session import Session
 
 
 class LiveSides(Latest):

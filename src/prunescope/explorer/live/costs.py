@@ -9,7 +9,7 @@ from prunescope.core.preview import Preview
 from prunescope.explorer.live.task import Latest
 from prunescope.measure import Costs
 from prunescope.measure.costs.measuring import measure
-from prunescope.session.session import Session
+from prunescope.session import Session
 
 REST_SECONDS = 0.25
 """How long the controls must rest before costs are measured: accuracy goes first."""

@@ -18,7 +18,7 @@ from prunescope.core.preview import Preview
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.task import Latest
 from prunescope.measure import Accuracy, Effect, Numbers
-from prunescope.session.session import Session
+from prunescope.session import Session
 
 REST_SECONDS = 0.05
 """How long the controls must rest before an evaluation starts: longer than a step of a drag."""

@@ -1,1 +1,13 @@
 """Controls and panels: each renders the snapshot, and nothing else writes its widgets."""
+
+from prunescope.explorer.panels.compare import ComparePanel
+from prunescope.explorer.panels.costs import CostsPanel
+from prunescope.explorer.panels.effect import EffectPanel
+from prunescope.explorer.panels.export import ExportPanel
+from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.steps import StepsPanel
+
+PANELS: list[type[Panel]] = [StepsPanel, ComparePanel, EffectPanel, CostsPanel, ExportPanel]
+"""The panels that have a tab, in their order; another one is a row here."""
+
+__all__ = ["PANELS", "Panel"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,10 +10,14 @@ from matplotlib.figure import Figure
 
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas.canvas import DPI, PictureCanvas
+from prunescope.explorer.html import message, say, show
+from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.plans import PlansPanel
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import LIGHT, ComparisonFigure, Theme
 from prunescope.measure import Comparison
-from prunescope.measure.compare import GIVEN, Choice, Comparing
+from prunescope.measure.compare import GIVEN, Choice
 
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""
@@ -25,67 +26,65 @@ SHOWN = "What is shown above"
 """What the state without any change is called."""
 
 
-class ComparePanel:
-    """What is compared with what, and how they differ.
+class ComparePanel(Panel):
+    """What is compared with what, and how they differ; below, the plans that can be compared.
 
     The picture is made when the first comparison is looked at.
 
-    Args:
-        ask: Called with the `Comparing` that a person has chosen.
-        lock: Held while a change is acted on; whoever calls a method holds it too.
-
     Attributes:
-        widget: The panel.
         a, b: The lists of both sides.
         hold: The button that keeps the present settings as the second side.
+        canvas: The picture of both; None until one is looked at.
+        table: Their numbers.
+        message: The sentence under the lists.
+        plans: The panel of the plans.
     """
 
-    def __init__(self, ask: Callable[[Comparing], object], lock: AbstractContextManager[object]) -> None:
-        self._ask = ask
-        self._lock = lock
-        self._rendering = False
-        self._snapshot: Snapshot | None = None
-        self._canvas: PictureCanvas[ComparisonFigure] | None = None
+    name = "compare"
+    title = "Compare"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
+        self.canvas: PictureCanvas[ComparisonFigure] | None = None
         self._drawn: tuple[object, ...] = ()
         self._page: tuple[int, Theme] = (900, LIGHT)
         self.a, self.b = self._list("Compare", "a"), self._list("with", "b")
         tip = "B keeps the method, norm, dim and seed that are set now; A goes on with the controls"
         self.hold = widgets.Button(description="Hold these settings as B", tooltip=tip)
-        self.hold.on_click(self._on_hold)
-        self._message = widgets.HTML().add_class("ps-message")
+        self.press(self.hold, self._hold)
+        self.message = message()
         self._holder = widgets.VBox().add_class("ps-compared")
-        self._table = widgets.HTML().add_class("ps-compare-table")
+        self.table = widgets.HTML().add_class("ps-compare-table")
+        self.plans = PlansPanel(state)
         row = widgets.Box([self.a, self.b, self.hold]).add_class("ps-take-row")
-        self.widget = widgets.VBox([row, self._message, self._holder, self._table]).add_class("ps-compare")
+        sides = widgets.VBox([row, self.message, self._holder, self.table]).add_class("ps-compare")
+        self.widget = widgets.VBox([sides, self.plans.widget])
 
     def _list(self, description: str, side: str) -> widgets.Dropdown:
         dropdown = widgets.Dropdown(description=description, options=[(SHOWN, Choice())])
-
-        def on_change(change: Any) -> None:
-            with self._lock:
-                if not self._rendering and self._snapshot is not None:
-                    self._ask(replace(self._snapshot.comparing, **{side: change["new"]}))
-
-        dropdown.observe(on_change, names="value")
+        self.hear(dropdown, lambda choice: self._ask(side, choice))
         return dropdown
 
-    def _on_hold(self, _button: widgets.Button) -> None:
-        with self._lock:
-            if self._snapshot is not None:
-                self._ask(replace(self._snapshot.comparing, b=held(self._snapshot)))
+    def _ask(self, side: str, choice: Choice) -> None:
+        sides: dict[str, Any] = {side: choice}
+        self.state.request(comparing=replace(self.state.snapshot.comparing, **sides))
+
+    def _hold(self) -> None:
+        self._ask("b", held(self.state.snapshot))
+
+    def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
+        """Hide the plans with the steps, or lock them."""
+        self.plans.restrict(hide, lock)
 
     def render(self, snapshot: Snapshot) -> None:
         """Show what ``snapshot`` compares; nothing is drawn while nobody looks."""
-        self._snapshot = snapshot
+        self.plans.render(snapshot)
         if not snapshot.comparing.shown:
             return
-        self._rendering = True
-        try:
-            chosen = {"a": snapshot.comparing.a, "b": snapshot.comparing.other(snapshot.preview)}
+        chosen = {"a": snapshot.comparing.a, "b": snapshot.comparing.other(snapshot.preview)}
+        with self.writing():
             for side, choice in chosen.items():
                 _choose(getattr(self, side), choices(snapshot, choice), choice)
-        finally:
-            self._rendering = False
         self._say(snapshot)
         self._show(snapshot.comparison)
 
@@ -93,39 +92,38 @@ class ComparePanel:
         seen = snapshot.comparison
         text = snapshot.message("compare") or snapshot.comparing_problem
         told = (seen.problems.get(name, "") for name in ("accuracy", "numbers")) if seen else ()
-        text = text or next(filter(None, told), "")
-        self._message.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
-        self._message.layout.display = None if text else "none"
+        say(self.message, text or next(filter(None, told), ""))
 
     def _show(self, seen: Comparison | None) -> None:
-        self._holder.layout.display = self._table.layout.display = None if seen else "none"
+        for widget in (self._holder, self.table):
+            show(widget, seen is not None)
         if seen is None:
             return
         drawn = seen.a.mask, seen.b.mask, seen.norms, seen.a.title, seen.b.title
         if not _same(drawn, self._drawn):
             self._drawn = drawn
             self._picture().draw(seen)
-        self._table.value = seen.html
+        self.table.value = seen.html
 
     def _picture(self) -> PictureCanvas[ComparisonFigure]:
-        if self._canvas is None:
+        if self.canvas is None:
             figure = Figure(figsize=(9, 5.8), dpi=DPI)
-            self._canvas = PictureCanvas(ComparisonFigure(figure, self._page[1]), self._lock)
-            self._canvas.set_width(self._page[0])
-            self._holder.children = [self._canvas.widget]
-        return self._canvas
+            self.canvas = PictureCanvas(ComparisonFigure(figure, self._page[1]), self.state.lock)
+            self.canvas.set_width(self._page[0])
+            self._holder.children = [self.canvas.widget]
+        return self.canvas
 
     def set_page(self, width: int, theme: Theme) -> None:
         """Take the width in CSS pixels that the page has, and its colours."""
         self._page = width - _PADDING, theme
-        if self._canvas is not None:
-            self._canvas.set_theme(theme)
-            self._canvas.set_width(self._page[0])
+        if self.canvas is not None:
+            self.canvas.set_theme(theme)
+            self.canvas.set_width(self._page[0])
 
     def close(self) -> None:
         """Stop listening; the widgets are closed with the tree they stand in."""
-        if self._canvas is not None:
-            self._canvas.close()
+        if self.canvas is not None:
+            self.canvas.close()
 
 
 def held(snapshot: Snapshot) -> Choice:

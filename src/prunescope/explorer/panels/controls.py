@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from functools import partial
-from html import escape
 from typing import Any
 
 import ipywidgets as widgets
 
 from prunescope.core.channels import channels_text
+from prunescope.core.criteria import CRITERIA
+from prunescope.core.knobs import KNOBS
 from prunescope.core.spec import BY_HAND, METHODS
-from prunescope.core.tensor import PrunableTensor
+from prunescope.explorer import html
+from prunescope.explorer.html import message, say, show
 from prunescope.explorer.panels.layers import LayerChoice
+from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 
 NORMS: Sequence[tuple[str, object]] = (
     ("1 · sum of |w|", 1),
@@ -30,38 +33,29 @@ NORMS: Sequence[tuple[str, object]] = (
 )
 """The orders offered by name; any other number can be typed."""
 
+_KNOBS = frozenset({"criterion", *KNOBS})
+"""What a method may use besides the amount."""
+
 OTHER_NORM = "other"
 _FIRST_OTHER_NORM = 0.5
 
 
-class Controls:
-    """The controls.
-
-    Args:
-        models: Title of each model by its key; with one model there is no `Model` control.
-        ask: Called with the changes a person makes, such as ``amount=0.5``.
-        amount_as: Called with ``"fraction"`` or ``"count"`` when a person switches the kind of amount.
-        lock: Held while a change is acted on; whoever renders holds it too.
+class Controls(Panel):
+    """The controls; with one model on offer there is none to choose among models.
 
     Attributes:
         widget: The column of choices: model, layer, method, norm, dim, seed.
         amount_widget: The row of the amount, to stand over the picture that answers it.
+        messages: The sentence beside each control, by the field it sets.
     """
 
-    def __init__(
-        self,
-        models: Mapping[str, str],
-        ask: Callable[..., object],
-        amount_as: Callable[[str], object],
-        lock: AbstractContextManager[object],
-    ) -> None:
-        self._ask = ask
-        self._amount_as = amount_as
-        self._lock = lock
-        self._rendering = False
-        self._make_widgets(models)
-        self._messages = {
-            name: _message() for name in ("model", "layer", "method", "amount", "n", "dim", "seed", *BY_HAND)
+    name = "controls"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
+        self._make_widgets()
+        self.messages = {
+            name: message() for name in ("model", "layer", "method", "amount", *sorted(_KNOBS), *BY_HAND)
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
@@ -69,18 +63,18 @@ class Controls:
             "layer": [self.layers.search, self.layers.found, self.layers.group, self.layer],
             "method": [self.method],
             "amount": [self.amount_kind, self.amount, self.percent_slider, self.count_slider],
+            "criterion": [self.criterion],
             "n": [self.n, self.other_n],
             "dim": [self.dim],
             "seed": [self.seed],
             **{name: [text] for name, text in self.by_hand.items()},
         }
         self.widget = widgets.VBox(self._rows()).add_class("ps-controls")
-        _show(self.model, len(models) > 1)
         self.amount_widget = self._amount_row()
         self._watch()
 
-    def _make_widgets(self, models: Mapping[str, str]) -> None:
-        self.model = _dropdown("Model", [(title, key) for key, title in models.items()])
+    def _make_widgets(self) -> None:
+        self.model = _dropdown("Model", [])
         self.layers = LayerChoice()
         self.layer = self.layers.layer
         self.method = _dropdown("Method", [(method.title, key) for key, method in METHODS.items()])
@@ -91,6 +85,7 @@ class Controls:
         self.count_slider = widgets.IntSlider(min=0, max=1, readout=False, layout=_full())
         self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)])
         self.other_n = widgets.Text(description="n =", continuous_update=False, layout=_full())
+        self.criterion = _dropdown("Criterion", [])
         self.dim = _dropdown("Dim", [])
         self.seed = widgets.IntText(description="Seed", layout=_full())
         self.by_hand = {
@@ -100,23 +95,35 @@ class Controls:
             )
             for name, verb in zip(BY_HAND, ("Keep", "Prune"), strict=True)
         }  # fmt: skip
+        self.by_hand_fold = widgets.ToggleButton(
+            description="By hand", tooltip="Keep or prune channels of your own choice", layout=_full()
+        )
+        self.hear(self.by_hand_fold, lambda _pressed: self._fold(self.state.snapshot))
+
+    def _fold(self, snapshot: Snapshot) -> None:
+        """Show what is chosen by hand if somebody asked for it, or has chosen something."""
+        said = any(snapshot.message(name) for name in BY_HAND)
+        show(self._by_hand_rows, self.by_hand_fold.value or bool(snapshot.preview.spec.by_hand) or said)
 
     def _rows(self) -> list[widgets.Widget]:
         groups: list[tuple[str, list[widgets.Widget]]] = [
             ("model", [self.model]),
             ("layer", [self.layers.search, self.layers.found, self.layers.group, self.layer]),
             ("method", [self.method]),
+            ("criterion", [self.criterion]),
             ("n", [self.n, self.other_n]),
             ("dim", [self.dim]),
             ("seed", [self.seed]),
-            *((name, [text]) for name, text in self.by_hand.items()),
         ]
-        return [row for name, group in groups for row in (*group, self._messages[name])]
+        rows = [row for name, group in groups for row in (*group, self.messages[name])]
+        by_hand = [row for name, text in self.by_hand.items() for row in (text, self.messages[name])]
+        self._by_hand_rows = widgets.VBox(by_hand).add_class("ps-controls")
+        return [*rows, self.by_hand_fold, self._by_hand_rows]
 
     def _amount_row(self) -> widgets.VBox:
         amounts = [self.amount_kind, self.amount, self.percent_slider, self.count_slider]
         row = widgets.Box(amounts).add_class("ps-amount-row")
-        return widgets.VBox([row, self._messages["amount"]]).add_class("ps-amount")
+        return widgets.VBox([row, self.messages["amount"]]).add_class("ps-amount")
 
     def _watch(self) -> None:
         asks: list[tuple[widgets.Widget, str]] = [
@@ -129,86 +136,73 @@ class Controls:
             *((text, name) for name, text in self.by_hand.items()),
         ]
         for widget, name in asks:
-            self._observe(widget, partial(self._ask_for, name))
-        self._observe(self.layers.search, self._search)
-        self._observe(self.layers.group, self._open_group)
-        self._observe(self.amount, self._ask_for_amount)
-        self._observe(self.percent_slider, lambda percent: self._ask(amount=percent / 100))
-        self._observe(self.count_slider, partial(self._ask_for, "amount"))
-        self._observe(self.amount_kind, self._amount_as)
-        self._observe(self.n, lambda n: self._ask(n=_FIRST_OTHER_NORM if n == OTHER_NORM else n))
+            self.hear(widget, partial(self._ask, name))
+        self.hear(self.layers.search, self._search)
+        self.hear(self.layers.group, self._open_group)
+        self.hear(self.amount, self._ask_for_amount)
+        self.hear(self.percent_slider, lambda percent: self._ask("amount", percent / 100))
+        self.hear(self.count_slider, partial(self._ask, "amount"))
+        self.hear(self.amount_kind, self._switch_amount)
+        self.hear(self.criterion, self.state.choose_criterion)
+        self.hear(self.n, lambda n: self._ask("n", _FIRST_OTHER_NORM if n == OTHER_NORM else n))
 
-    def _ask_for(self, name: str, value: Any) -> None:
-        self._ask(**{name: value})
+    def _ask(self, name: str, value: Any) -> None:
+        self.state.request(**{name: value})
+
+    def _switch_amount(self, kind: str) -> None:
+        snapshot = self.state.snapshot
+        self._ask("amount", snapshot.amount_as_count if kind == "count" else snapshot.amount_as_fraction)
 
     def _search(self, _words: str) -> None:
         """List what matches; nothing is asked for until a layer is chosen."""
-        self._rendering = True
-        try:
+        with self.writing():
             self.layers.list_again()
-        finally:
-            self._rendering = False
 
     def _open_group(self, group: str) -> None:
-        self._ask(layer=self.layers.first_of(group))
+        with self.writing():
+            first = self.layers.first_of(group)
+        self._ask("layer", first)
 
     def _ask_for_amount(self, value: float) -> None:
         """Ask for a count where counts are shown; the page has one kind of number, the engine two."""
         counted = self.amount_kind.value == "count" and float(value).is_integer()
-        self._ask(amount=int(value) if counted else value)
+        self._ask("amount", int(value) if counted else value)
 
-    def _observe(self, widget: widgets.Widget, act: Callable[[Any], object]) -> None:
-        def on_change(change: Any) -> None:
-            with self._lock:
-                if not self._rendering:
-                    act(change["new"])
-
-        widget.observe(on_change, names="value")
-
-    def offer(self, models: Mapping[str, str]) -> None:
-        """Offer other models than before, among them the one that is shown."""
-        shown, self._rendering = self.model.value, True
-        try:
-            self._set_options(self.model, [(title, key) for key, title in models.items()])
-            self.model.value = shown
-        finally:
-            self._rendering = False
-        _show(self.model, len(models) > 1)
-
-    def restrict(self, hide: Collection[str], lock: Collection[str]) -> None:
+    def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
         """Hide some controls and lock others, by the names of `PruneSpec`'s fields and ``"model"``.
 
         What was hidden is shown again with the next call that does not name it; `render` follows.
         """
-        self._locked = frozenset(lock)
+        self._locked = lock
         for name, controls in self._named.items():
-            holders = [self.amount_widget] if name == "amount" else controls
-            for holder in holders:
-                holder.remove_class("ps-hidden")
-                if name in hide:
-                    holder.add_class("ps-hidden")
+            for holder in [self.amount_widget] if name == "amount" else controls:
+                html.hide(holder, name in hide)
+        html.hide(self.by_hand_fold, hide.issuperset(BY_HAND))
 
-    def render(self, snapshot: Snapshot, tensors: Mapping[str, PrunableTensor]) -> None:
-        """Show ``snapshot``; ``tensors`` are the layers on offer."""
-        self._rendering = True
-        try:
-            self._render_choices(snapshot, tensors)
+    def render(self, snapshot: Snapshot) -> None:
+        """Show ``snapshot``."""
+        with self.writing():
+            self._render_choices(snapshot)
             self._render_amount(snapshot)
             self._render_norm(snapshot)
-            self._enable(snapshot)
-            for name, message in self._messages.items():
-                _show_message(message, snapshot.message(name), snapshot.problem is not None)
-        finally:
-            self._rendering = False
+        self._enable(snapshot)
+        self._fold(snapshot)
+        for name, beside in self.messages.items():
+            say(beside, snapshot.message(name), problem=snapshot.problem is not None)
 
-    def _render_choices(self, snapshot: Snapshot, tensors: Mapping[str, PrunableTensor]) -> None:
+    def _render_choices(self, snapshot: Snapshot) -> None:
         spec, tensor = snapshot.preview.spec, snapshot.preview.tensor
-        self.layers.render(spec.layer, tensors)
+        self._set_options(self.model, [(title, key) for key, title in snapshot.models.items()])
+        show(self.model, len(snapshot.models) > 1)
+        self.layers.render(spec.layer, snapshot.layers)
         self._set_options(self.dim, [(tensor.dim_label(dim), dim) for dim in range(len(tensor.shape))])
         self.model.value = snapshot.model
         self.method.value = spec.method
         self.dim.value = spec.dim
         self.seed.value = spec.seed
+        self._set_options(self.criterion, _criteria(snapshot))
+        self.criterion.value = spec.criterion
+        self.criterion.tooltip = CRITERIA[spec.criterion].says
         for name, text in self.by_hand.items():
             text.value = channels_text(getattr(spec, name))
 
@@ -230,22 +224,25 @@ class Controls:
             _move_slider(self.count_slider, max(preview.units, 1), amount)
         else:
             _move_slider(self.percent_slider, 100, round(100 * amount))
-        _show(self.count_slider, counted)
-        _show(self.percent_slider, not counted)
+        show(self.count_slider, counted)
+        show(self.percent_slider, not counted)
 
     def _render_norm(self, snapshot: Snapshot) -> None:
         n = snapshot.preview.spec.n
         listed = any(n == value for _, value in NORMS)
         self.n.value = n if listed else OTHER_NORM
         self.other_n.value = "" if listed else str(n)
-        _show(self.other_n, not listed)
 
     def _enable(self, snapshot: Snapshot) -> None:
-        uses = {"model", "layer", "method", *BY_HAND} | snapshot.preview.method.uses
+        """Let the hand at what this method uses, and show nothing else of it."""
+        uses = snapshot.preview.method.uses
         for name, controls in self._named.items():
             for control in controls:
                 if control is not self.layers.found:
-                    control.disabled = name not in uses or name in self._locked
+                    control.disabled = name in _KNOBS - uses or name in self._locked
+        for name in _KNOBS:
+            show(getattr(self, name), name in uses)
+        show(self.other_n, "n" in uses and self.n.value == OTHER_NORM)
 
 
 def _move_slider(slider: widgets.IntSlider, top: int, value: int) -> None:
@@ -267,23 +264,14 @@ def _dropdown(description: str, options: Sequence[tuple[str, Any]]) -> widgets.D
     return widgets.Dropdown(description=description, options=list(options), layout=_full())
 
 
+def _criteria(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return the criteria to choose from; one that cannot be chosen is marked, and says why when it is."""
+    reasons = snapshot.criteria
+    return [
+        (f"{each.title} (not here)" if reasons.get(key) else each.title, key)
+        for key, each in CRITERIA.items()
+    ]
+
+
 def _count_label(snapshot: Snapshot) -> str:
     return f"a count of {snapshot.preview.unit_name}"
-
-
-def _message() -> widgets.HTML:
-    message = widgets.HTML()
-    message.add_class("ps-message")
-    _show(message, False)
-    return message
-
-
-def _show_message(widget: widgets.HTML, text: str, is_problem: bool) -> None:
-    kind = "ps-problem" if is_problem else "ps-note"
-    role = "alert" if is_problem else "note"
-    widget.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>' if text else ""
-    _show(widget, bool(text))
-
-
-def _show(widget: widgets.Widget, visible: bool) -> None:
-    widget.layout.display = None if visible else "none"

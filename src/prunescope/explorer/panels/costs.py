@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from html import escape
 
 import ipywidgets as widgets
 
+from prunescope.explorer import html
+from prunescope.explorer.html import message, say
+from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 from prunescope.measure import cost_facts, emissions_account, files_account, operations_account
 
 HONEST = (
@@ -17,24 +22,26 @@ HONEST = (
 """What a mask does not do."""
 
 
-class CostsPanel:
+class CostsPanel(Panel):
     """What the model costs as it is shown.
-
-    Args:
-        silence: Called when a person wants what pruned channels put out to be masked.
-        measure: Called when a person wants a large file to be compressed.
 
     Attributes:
         line: The costs in short, and the sentence on what a mask does not do.
-        widget: The section.
+        files, emissions: The accounts of the files and operations, and of what pruned channels put out.
+        compress, silence: The buttons that measure a large file, and that mask what is still put out.
+        message: The sentence under the buttons.
     """
 
-    def __init__(self, silence: Callable[[], object], measure: Callable[[], object]) -> None:
+    name = "costs"
+    title = "Costs"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
         self._locked = False
         self.line = widgets.HTML().add_class("ps-costline")
-        self._files = widgets.HTML().add_class("ps-account")
-        self._emissions = widgets.HTML().add_class("ps-account")
-        self._message = widgets.HTML().add_class("ps-message")
+        self.files = widgets.HTML().add_class("ps-account")
+        self.emissions = widgets.HTML().add_class("ps-account")
+        self.message = message()
         self.compress = widgets.Button(
             description="Measure it", tooltip="Count all numbers, make the three files and compress them"
         )
@@ -43,19 +50,16 @@ class CostsPanel:
             tooltip="A step of its own: the bias, and the batch-norm's scale and shift, of all channels that "
             "the steps have pruned",
         )
-        self.compress.on_click(lambda _button: measure())
-        self.silence.on_click(lambda _button: silence())
-        parts = [self._files, self.compress, self._emissions, self.silence, self._message]
+        self.press(self.compress, partial(state.measure, large=True))
+        self.press(self.silence, partial(state.act, actions.silence, "silence"))
+        parts = [self.files, self.compress, self.emissions, self.silence, self.message]
         self.widget = widgets.VBox(parts).add_class("ps-costs")
 
-    def shorten(self, short: bool) -> None:
-        """Leave of the line no more than the sentence, or show all of it."""
-        (self.line.add_class if short else self.line.remove_class)("ps-short")
-
-    def restrict(self, hide: bool, lock: bool) -> None:
-        """Hide the button that makes a step, or show it and let no hand press it; `render` follows."""
-        self._locked = lock
-        (self.silence.add_class if hide else self.silence.remove_class)("ps-hidden")
+    def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
+        """Hide the button that makes a step with the steps; without costs the line has only its sentence."""
+        self._locked = "steps" in lock
+        html.hide(self.silence, "steps" in hide)
+        (self.line.add_class if "costs" in hide else self.line.remove_class)("ps-short")
 
     def render(self, snapshot: Snapshot) -> None:
         """Show the costs of ``snapshot``."""
@@ -66,17 +70,12 @@ class CostsPanel:
             for name, value in cost_facts(costs)
         )
         self.line.value = f'<div class="ps-costfacts">{facts}</div><p class="ps-honest">{HONEST}</p>'
-        self._files.value = files_account(costs) + operations_account(costs)
-        self._emissions.value = emissions_account(costs)
-        self.compress.layout.display = None if "compressed" in costs.problems and costs.files else "none"
+        self.files.value = files_account(costs) + operations_account(costs)
+        self.emissions.value = emissions_account(costs)
+        html.show(self.compress, "compressed" in costs.problems and costs.files is not None)
         can = any(each.silenced_by for each in costs.emissions or ())
-        self.silence.layout.display = None if can else "none"
+        html.show(self.silence, can)
         self.silence.disabled = self._locked or not snapshot.history.done
         waits = can and not snapshot.history.done and not self._locked
         problem, note = snapshot.message("silence"), "Apply first: it is masked as a step after that."
-        self._say(problem or (note if waits else ""), bool(problem))
-
-    def _say(self, text: str, is_problem: bool) -> None:
-        kind, role = ("ps-problem", "alert") if is_problem else ("ps-note", "note")
-        self._message.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>' if text else ""
-        self._message.layout.display = None if text else "none"
+        say(self.message, problem or (note if waits else ""), problem=bool(problem))

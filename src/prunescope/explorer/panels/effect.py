@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from html import escape
 from io import BytesIO
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from prunescope.explorer.html import show, table
+from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.panels.readout import number_changes
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import (
     LIGHT,
     MAX_EXAMPLES,
@@ -38,36 +40,37 @@ HINT = "<p>A checkpoint has weights and no network that could be run, so its eff
 """What stands in the panel of a model that cannot be measured, where others can."""
 
 
-class EffectPanel:
+class EffectPanel(Panel):
     """What pruning does to the answers of a model, or to the person's own numbers.
 
-    Args:
-        lock: Held while a press is acted on; whoever calls a method holds it too.
-
     Attributes:
-        widget: The panel.
         as_text: Whether tables stand in place of the pictures.
+        summary: The effect in one sentence.
+        body: The pictures, or the tables.
     """
 
-    def __init__(self, lock: AbstractContextManager[object]) -> None:
-        self._lock = lock
-        self._snapshot: Snapshot | None = None
+    name = "effect"
+    title = "Effect"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
+        self._model: str | None = None
         self._drawn: object = None
         self._looked_at, self._width, self._theme = False, 900, LIGHT
-        self._summary = widgets.HTML().add_class("ps-summary")
+        self.summary = widgets.HTML().add_class("ps-summary")
         self.as_text = widgets.ToggleButton(description="As text", layout={"width": "auto"})
-        self.as_text.observe(self._on_press, names="value")
-        self._body = widgets.HTML().add_class("ps-effect-body")
-        row = widgets.Box([self._summary, self.as_text]).add_class("ps-effect-row")
-        self.widget = widgets.VBox([row, self._body]).add_class("ps-effect")
+        self.hear(self.as_text, lambda _pressed: self._refresh())
+        self.body = widgets.HTML().add_class("ps-effect-body")
+        row = widgets.Box([self.summary, self.as_text]).add_class("ps-effect-row")
+        self.widget = widgets.VBox([row, self.body]).add_class("ps-effect")
 
-    def _on_press(self, _change: object) -> None:
-        with self._lock:
-            self._refresh()
+    def offered(self, snapshot: Snapshot) -> bool:
+        """Return whether there is a model whose effect can be measured, as far as is known."""
+        return len(snapshot.models) > 1 or snapshot.has_data or bool(snapshot.evaluates)
 
-    def look(self, looked_at: bool) -> None:
-        """Be told whether the panel is in sight; pictures are made only then."""
-        self._looked_at = looked_at
+    def look(self, in_front: bool) -> None:
+        """Take note of whether the panel is in sight; pictures are made only then."""
+        self._looked_at = in_front
         self._refresh()
 
     def set_page(self, width: int, theme: Theme) -> None:
@@ -77,37 +80,36 @@ class EffectPanel:
 
     def render(self, snapshot: Snapshot) -> None:
         """Show the effect in ``snapshot``; while it is being measured, the last one stays and is paler."""
-        if self._snapshot is not None and self._snapshot.model != snapshot.model:
-            self._drawn = None
-        self._snapshot = snapshot
+        if self._model != snapshot.model:
+            self._drawn, self._model = None, snapshot.model
         self._refresh()
 
     def _refresh(self) -> None:
-        snapshot = self._snapshot
-        if snapshot is None or not self._looked_at:
+        snapshot = self.state.snapshot
+        if not self._looked_at:
             return
         waiting = snapshot.has_data and snapshot.effect is None
-        (self._body.add_class if waiting else self._body.remove_class)("ps-stale")
-        self.as_text.layout.display = None if snapshot.has_data else "none"
+        (self.body.add_class if waiting else self.body.remove_class)("ps-stale")
+        show(self.as_text, snapshot.has_data)
         if snapshot.has_data:
             self._show_effect(snapshot)
         else:
-            self._summary.value = ""
-            self._body.value = _numbers(number_changes(snapshot)) if snapshot.evaluates else HINT
+            self.summary.value = ""
+            self.body.value = _numbers(number_changes(snapshot)) if snapshot.evaluates else HINT
 
     def _show_effect(self, snapshot: Snapshot) -> None:
         effect = snapshot.effect
         if effect is None:
             measuring = "Not measured." if snapshot.evaluation_problem else "Measuring …"
-            self._summary.value = f"<p>{measuring}</p>"
+            self.summary.value = f"<p>{measuring}</p>"
             if self._drawn is None:
-                self._body.value = ""
+                self.body.value = ""
             return
-        self._summary.value = f"<p>{effect.sentence}</p>"
+        self.summary.value = f"<p>{effect.sentence}</p>"
         key = effect, self.as_text.value, self._width, self._theme
         if key != self._drawn:
             self._drawn = key
-            self._body.value = _tables(effect) if self.as_text.value else self._pictures(effect)
+            self.body.value = _tables(effect) if self.as_text.value else self._pictures(effect)
 
     def _pictures(self, effect: Effect) -> str:
         width = max(280, self._width - _PADDING)
@@ -168,9 +170,9 @@ def _tables(effect: Effect) -> str:
     classes = [(each.name, each.before.in_words, each.after.in_words) for each in shown_classes(effect)]
     examples = effect.examples(MAX_EXAMPLES)
     told = [(f"#{each.index}", each.target, each.before, each.after, each.fate) for each in examples]
-    return _section(_chart_title(effect), _table(("Class", "Before", "After"), classes)) + _section(
+    return _section(_chart_title(effect), table(("Class", "Before", "After"), classes)) + _section(
         _strip_title(effect, len(examples)),
-        _table(("Example", "Is", "Before", "After", "What became of it"), told),
+        table(("Example", "Is", "Before", "After", "What became of it"), told),
     )
 
 
@@ -178,11 +180,5 @@ def _numbers(changes: Iterable[tuple[str, str]]) -> str:
     rows = [(name, *values.split(" → ")) for name, values in changes]
     return _section(
         "Your own measure, of the model as it was given and with the steps and what is shown",
-        _table(("Number", "Before", "After"), rows),
+        table(("Number", "Before", "After"), rows),
     )
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    return f'<table class="ps-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -13,6 +13,7 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.core.tensor import PrunableTensor
+from prunescope.explorer.html import show
 
 LIST_LIMIT = 60
 """With more tensors than this, groups and the search are shown."""
@@ -90,7 +91,7 @@ class LayerChoice:
         self.search.value = ""
         _set_options(self.group, [(f"{key} ({len(names)})", key) for key, names in self._groups.items()])
         for widget in (self.search, self.group):
-            _show(widget, self._many)
+            show(widget, self._many)
 
     def _list(self, layer: str) -> None:
         """Offer what was searched for, or the group of ``layer``; ``layer`` itself is always among it."""
@@ -102,7 +103,7 @@ class LayerChoice:
             self._say(len(found))
         else:
             names = self._groups[group_of(layer)]
-        _show(self.found, self._many and bool(self.search.value.strip()))
+        show(self.found, self._many and bool(self.search.value.strip()))
         _set_options(self.layer, [(self._tensors[name].label, name) for name in names])
 
     def _say(self, found: int) -> None:
@@ -135,7 +136,3 @@ def not_prunable_list(reasons: Mapping[str, str]) -> str:
 def _set_options(dropdown: widgets.Dropdown, options: list[tuple[str, str]]) -> None:
     if list(dropdown.options) != options:
         dropdown.options = options
-
-
-def _show(widget: widgets.Widget, visible: bool) -> None:
-    widget.layout.display = None if visible else "none"

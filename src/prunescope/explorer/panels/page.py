@@ -17,7 +17,7 @@ class Page(anywidget.AnyWidget):
         query: The state as the query of the page's address; "" where the address is not ours to change.
     """
 
-    _esm = _HERE / "page.js"
+    _esm = (_HERE / "page.js").read_text("utf-8")
     query = traitlets.Unicode("").tag(sync=True)
 
     def save(self, name: str, content: bytes) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
-from html import escape
 
 import ipywidgets as widgets
 
 from prunescope.core.errors import RequestError
+from prunescope.explorer import html
+from prunescope.explorer.html import message, say
+from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 
 BUTTONS = {
     "carry_out": ("Carry out", "Put the steps of this plan in place of the present ones"),
@@ -21,50 +24,51 @@ BUTTONS = {
 """What each button says, and what it says of itself, by the name of the act."""
 
 
-class PlansPanel:
-    """The kept plans.
-
-    Args:
-        act: Called with the name of an act of `BUTTONS`, the plan that is chosen, and the name that is typed;
-            returns why it was refused, or None.
-        lock: Held while a change is acted on; whoever renders holds it too.
+class PlansPanel(Panel):
+    """The kept plans; they stand in the panel that compares them.
 
     Attributes:
-        widget: The panel.
         plan: The list of plans.
-        name: Where a name is typed.
-        buttons: The buttons, by the name of their act.
+        typed: Where a name is typed.
+        buttons: The buttons, by the name of their action.
+        message: The sentence under them.
     """
 
-    def __init__(
-        self, act: Callable[[str, str, str], RequestError | None], lock: AbstractContextManager[object]
-    ) -> None:
-        self._act = act
-        self._lock = lock
+    name = "plans"
+    title = "Plans"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
         self._locked = False
         self.plan = widgets.Dropdown(description="Kept plan", options=[])
-        self.name = widgets.Text(description="Name", placeholder="such as gentle")
+        self.typed = widgets.Text(description="Name", placeholder="such as gentle")
         self.buttons = {
             name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
         }
         for name, button in self.buttons.items():
-            button.on_click(partial(self._press, name))
+            self.press(button, partial(self._press, name))
         self._choosing = widgets.Box([self.plan, self.buttons["carry_out"], self.buttons["remove"]])
-        naming = widgets.Box([self.name, self.buttons["keep"], self.buttons["rename"]])
+        naming = widgets.Box([self.typed, self.buttons["keep"], self.buttons["rename"]])
         rows = [row.add_class("ps-take-row") for row in (naming, self._choosing)]
-        self._message = widgets.HTML().add_class("ps-message")
-        self.widget = widgets.VBox([*rows, self._message]).add_class("ps-plans")
+        self.message = message()
+        self.widget = widgets.VBox([*rows, self.message]).add_class("ps-plans")
 
-    def _press(self, name: str, _button: widgets.Button) -> None:
-        with self._lock:
-            refused = self._act(name, self.plan.value or "", self.name.value)
-            if refused is None and name in ("keep", "rename"):
-                self.name.value = ""
+    def _press(self, name: str) -> None:
+        plan, typed = self.plan.value or "", self.typed.value
+        acts: dict[str, Callable[[], RequestError | None]] = {
+            "keep": lambda: self.state.act(partial(actions.keep, name=typed), "plans"),
+            "carry_out": lambda: self.state.act(partial(actions.carry_out, name=plan), "plans"),
+            "rename": lambda: self.state.rename_plan(plan, typed),
+            "remove": lambda: self.state.remove_plan(plan),
+        }
+        refused = acts[name]()
+        if refused is None and name in ("keep", "rename"):
+            self.typed.value = ""
 
-    def restrict(self, hide: bool, lock: bool) -> None:
+    def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
         """Hide all that concerns plans, or show it and let no hand use it; `render` follows."""
-        self._locked = lock
-        (self.widget.add_class if hide else self.widget.remove_class)("ps-hidden")
+        self._locked = "steps" in lock
+        html.hide(self.widget, "steps" in hide)
 
     def render(self, snapshot: Snapshot) -> None:
         """Show the plans of ``snapshot``; the one that was chosen stays so, unless it is gone."""
@@ -72,10 +76,8 @@ class PlansPanel:
         if self.plan.options != names:
             self.plan.options = names
             self.plan.value = chosen if chosen in names else names[-1] if names else None
-        self._choosing.layout.display = None if names else "none"
+        html.show(self._choosing, bool(names))
         missing = {"keep": not snapshot.history.done, "rename": not names}
-        for name, control in {"plan": self.plan, "name": self.name, **self.buttons}.items():
+        for name, control in {"plan": self.plan, "name": self.typed, **self.buttons}.items():
             control.disabled = self._locked or missing.get(name, False)
-        text = snapshot.message("plans")
-        self._message.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
-        self._message.layout.display = None if text else "none"
+        say(self.message, snapshot.message("plans"))

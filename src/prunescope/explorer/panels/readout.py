@@ -7,7 +7,10 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.core.text import percent
+from prunescope.explorer.html import message, say
+from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 from prunescope.measure import number
 
 
@@ -67,7 +70,7 @@ def _number(value: float | None, unknown: str) -> str:
     return unknown if value is None else number(value)
 
 
-class Readout:
+class Readout(Panel):
     """The line of numbers, announced by assistive technology.
 
     Attributes:
@@ -75,9 +78,12 @@ class Readout:
         problem: A sentence for what has no control of its own; hidden when there is none.
     """
 
-    def __init__(self) -> None:
-        self.numbers = widgets.HTML().add_class("ps-numbers")
-        self.problem = widgets.HTML().add_class("ps-message")
+    name = "readout"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
+        self.numbers = self.widget = widgets.HTML().add_class("ps-numbers")
+        self.problem = message()
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
@@ -92,6 +98,4 @@ class Readout:
         )
         self.numbers.value = f'<div role="status" aria-live="polite" aria-atomic="true">{facts}</div>'
         told = (snapshot.message(name) for name in ("data", "link", "view"))
-        text = snapshot.evaluation_problem or next(filter(None, told), "")
-        self.problem.value = f'<div role="alert" class="ps-problem">{escape(text)}</div>' if text else ""
-        self.problem.layout.display = None if text else "none"
+        say(self.problem, snapshot.evaluation_problem or next(filter(None, told), ""))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from html import escape
 
 import ipywidgets as widgets
 
 from prunescope.core.text import percent
+from prunescope.explorer import html
+from prunescope.explorer.html import message, say
+from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.state import ExplorerState
 from prunescope.measure import Accuracy, Numbers
 
 BUTTONS = {
@@ -21,85 +25,67 @@ BUTTONS = {
 """What each button says, and what it says of itself, by the name of the act."""
 
 
-class StepsPanel:
+class StepsPanel(Panel):
     """The steps of the session.
 
-    Args:
-        act: Called with the name of an act of `BUTTONS` when its button is pressed.
-        jump: Called with a place in the history when a person moves there.
-        lock: Held while a change is acted on; whoever renders holds it too.
-
     Attributes:
-        buttons: The row of buttons, to stand under the amount.
-        widget: The history.
+        buttons: The buttons, by the name of their action.
+        bar: The row of buttons with its message, to stand under the amount.
+        place: The slider that goes anywhere in the history.
+        table: The history.
+        message: The sentence under the buttons.
     """
 
-    def __init__(
-        self,
-        act: Callable[[str], object],
-        jump: Callable[[int], object],
-        lock: AbstractContextManager[object],
-    ) -> None:
-        self._jump = jump
-        self._lock = lock
-        self._rendering = False
+    name = "steps"
+    title = "Steps"
+
+    def __init__(self, state: ExplorerState) -> None:
+        super().__init__(state)
         self._locked = False
-        self._buttons = {
+        self.buttons = {
             name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
         }
-        for name, button in self._buttons.items():
-            button.on_click(lambda _button, name=name: act(name))
-        self._buttons["apply"].button_style = "primary"
-        self._message = widgets.HTML().add_class("ps-message")
-        row = widgets.Box(list(self._buttons.values())).add_class("ps-buttons")
-        self.buttons = widgets.VBox([row, self._message]).add_class("ps-steps")
-        self._place = widgets.IntSlider(
+        for name, button in self.buttons.items():
+            self.press(button, partial(state.act, actions.ACTS[name], "steps"))
+        self.buttons["apply"].add_class("ps-apply")
+        self.message = message()
+        row = widgets.Box(list(self.buttons.values())).add_class("ps-buttons")
+        self.bar = widgets.VBox([row, self.message]).add_class("ps-steps")
+        self.place = widgets.IntSlider(
             description="Steps done", min=0, max=1, continuous_update=True, layout={"width": "auto"}
         )
-        self._place.observe(self._on_place, names="value")
-        self._table = widgets.HTML().add_class("ps-history")
-        self.widget = widgets.VBox([self._place, self._table])
+        self.hear(self.place, self._jump)
+        self.table = widgets.HTML().add_class("ps-history")
+        self.widget = widgets.VBox([self.place, self.table])
 
-    def restrict(self, hide: bool, lock: bool) -> None:
+    def _jump(self, position: int) -> None:
+        self.state.act(partial(actions.jump, position=position), "steps")
+
+    def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
         """Hide all that concerns steps, or show it and let no hand move it; `render` follows."""
-        self._locked = lock
-        for holder in (self.buttons, self.widget):
-            holder.remove_class("ps-hidden")
-            if hide:
-                holder.add_class("ps-hidden")
-
-    def _on_place(self, change: dict[str, int]) -> None:
-        with self._lock:
-            if not self._rendering:
-                self._jump(change["new"])
+        self._locked = "steps" in lock
+        for holder in (self.bar, self.widget):
+            html.hide(holder, "steps" in hide)
 
     def render(self, snapshot: Snapshot) -> None:
         """Show the history of ``snapshot``."""
-        self._rendering = True
-        try:
-            history = snapshot.history
-            steps, position = len(history.steps), history.position
-            self._place.max = max(self._place.max, steps)
-            self._place.value = position
-            self._place.max = max(steps, 1)
-            self._place.layout.display = None if steps else "none"
-            nothing = {
-                "apply": snapshot.preview.pruned_units == 0,
-                "undo": position == 0,
-                "redo": position == steps,
-                "reset": position == 0,
-            }
-            for name, control in {"place": self._place, **self._buttons}.items():
-                control.disabled = self._locked or nothing.get(name, False)
-            self._table.value = _table(snapshot) if steps else _EMPTY
-            self._say(snapshot.message("steps"), snapshot.problem is not None)
-        finally:
-            self._rendering = False
-
-    def _say(self, text: str, is_problem: bool) -> None:
-        kind, role = ("ps-problem", "alert") if is_problem else ("ps-note", "note")
-        self._message.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>' if text else ""
-        self._message.layout.display = None if text else "none"
+        history = snapshot.history
+        steps, position = len(history.steps), history.position
+        with self.writing():
+            self.place.max = max(self.place.max, steps)
+            self.place.value = position
+            self.place.max = max(steps, 1)
+        html.show(self.place, bool(steps))
+        nothing = {
+            "apply": snapshot.preview.pruned_units == 0,
+            "undo": position == 0,
+            "redo": position == steps,
+            "reset": position == 0,
+        }
+        for name, control in {"place": self.place, **self.buttons}.items():
+            control.disabled = self._locked or nothing.get(name, False)
+        self.table.value = _table(snapshot) if steps else _EMPTY
+        say(self.message, snapshot.message("steps"), problem=snapshot.problem is not None)
 
 
 _EMPTY = (

@@ -37,7 +37,8 @@ class Upload(anywidget.AnyWidget):
         suffixes: How the names of files end that are taken.
     """
 
-    _esm = _HERE / "upload.js"
+    # Its text: a path would be watched for changes, by a function that keeps every widget there ever was.
+    _esm = (_HERE / "upload.js").read_text("utf-8")
     promise = traitlets.Unicode("").tag(sync=True)
     suffixes = traitlets.List(traitlets.Unicode()).tag(sync=True)
 

@@ -9,9 +9,11 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.export import load_plan
+from prunescope.export.plan import carry_out_specs
 from prunescope.measure.costs.measuring import silencing
+from prunescope.session import Session
+from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
 """Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""
@@ -84,6 +86,15 @@ def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any
     """Carry out the steps of a kept plan in place of those there are."""
     session.history = session.plans[name]
     return _after_all(session, preview)
+
+
+def make_plans(session: Session, plans: Mapping[str, list[PruneSpec | Silence]]) -> None:
+    """Keep these plans in place of those there are; the steps stay as they are."""
+    history, session.plans = session.history, Plans()
+    for name, steps in plans.items():
+        carry_out_specs(session, steps)
+        session.plans = session.plans.keep(name, session.history)
+    session.history = history
 
 
 def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.export import FILES
+from prunescope.export.files import files_of
 from prunescope.figures import View
 from prunescope.measure import Costs, name_of
 from prunescope.measure.compare import Comparing, chosen, compare
-from prunescope.session.session import Session
+from prunescope.measure.importance import scored_preview
+from prunescope.session import Session
 from prunescope.sources import Source
 
 
@@ -34,6 +38,11 @@ class Catalogue:
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self.entries = dict(entries)
         self._sessions: dict[str, Session] = {}
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Title of each model by key."""
+        return {key: entry.title for key, entry in self.entries.items()}
 
     def add(self, key: str, entry: Entry) -> None:
         """Offer one more model.
@@ -93,16 +102,19 @@ class Catalogue:
             raise RequestError("view", f"`view` must be a View, got {view!r}.")
         if not isinstance(comparing, Comparing):
             raise RequestError("compare", f"`comparing` must be a Comparing, got {comparing!r}.")
+        looked_at = self._looked_at(shown, wanted)
+        if "front" in changes:
+            comparing = replace(comparing, shown=changes["front"] == "compare")
+        elif comparing.shown != shown.comparing.shown:
+            looked_at["front"] = "compare" if comparing.shown else "steps"
         session = self.session(model)
-        if view.heatmap == "weights" and view.colour_range == "model":
-            view = self._coloured(session, view, other_model=model != shown.model)
-        if (
-            not wanted
-            and model == shown.model
-            and session.history is shown.history
-            and (session.plans is shown.plans)
-        ):
-            same = replace(shown, view=view, problem=None)
+        if looked_at["exporting"] not in files_of(session):
+            looked_at["exporting"] = "state_dict"  # Another model is a file without code, which has no code.
+        view, largest = self._coloured(session, view, other_model=model != shown.model)
+        looked_at |= {"view": view, "largest_weight": largest, "models": self.titles}
+        same_steps = session.history is shown.history and session.plans is shown.plans
+        if not wanted and model == shown.model and same_steps:
+            same = replace(shown, problem=None, **looked_at)
             return same if comparing == shown.comparing else self._compared(same, comparing, shown)
         start = shown.preview.spec
         if model != shown.model:
@@ -113,21 +125,36 @@ class Catalogue:
         resolved = session.resolve(replace(start, **wanted), asked, shown.preview.units)
         if model != shown.model and "comparing" not in changes:
             comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
-        return self._compared(replace(self._snapshot(model, resolved), view=view), comparing, shown)
+        return self._compared(replace(self._snapshot(model, resolved), **looked_at), comparing, shown)
 
-    def _coloured(self, session: Session, view: View, *, other_model: bool) -> View:
-        """Return ``view`` with colours of the whole model; of the layer where another model is too large.
+    def _looked_at(self, shown: Snapshot, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Take out of ``wanted`` what is looked at rather than pruned, and return all that stays as it is.
+
+        Raises:
+            RequestError: There is no such panel or file.
+        """
+        front, what = wanted.pop("front", shown.front), wanted.pop("exporting", shown.exporting)
+        if not isinstance(front, str):
+            raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
+        if what not in FILES:
+            raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
+        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
+        return {**kept, "front": front, "exporting": what}
+
+    def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
+        """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
 
         Raises:
             RequestError: The model shown is too large for it.
         """
+        if view.heatmap != "weights" or view.colour_range != "model":
+            return view, None
         try:
-            session.check_colours()
+            return view, session.largest_weight()
         except RequestError:
             if not other_model:
                 raise
-            return replace(view, colour_range="layer")
-        return view
+            return replace(view, colour_range="layer"), None
 
     def _compared(self, answer: Snapshot, comparing: Comparing, before: Snapshot) -> Snapshot:
         """Return ``answer`` with what is compared in it.
@@ -153,7 +180,7 @@ class Catalogue:
 
     def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
         session = self.session(model)
-        preview = session.preview(resolved)
+        preview = scored_preview(session, resolved)
         return Snapshot(
             model=model,
             preview=preview,
@@ -168,6 +195,12 @@ class Catalogue:
             numbers_before=session.known_numbers(),
             step_numbers=session.step_numbers(),
             costs=Costs(session.parameters, flops=session.findings.get("flops")),
+            models=self.titles,
+            layers=session.tensors,
+            not_prunable=session.not_prunable,
+            note=session.source.note,
+            files=files_of(session),
+            criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
         )
 
 

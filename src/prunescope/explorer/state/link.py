@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec, parse_norm
+from prunescope.core.knobs import KNOBS, link_text, parse_amount
+from prunescope.core.spec import BY_HAND, FIELDS, PruneSpec
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import spec_of, step_values
 from prunescope.figures import VIEW_CHOICES, View
@@ -26,8 +28,11 @@ from prunescope.session.residuals import Silence
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "takeaway")
+HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "export")
 """What can be hidden: the controls, those of the pictures, and the sections below them."""
+
+_RENAMED = {"takeaway": "export"}
+"""What `HIDEABLE` names were called before; old links go on opening."""
 
 LIMIT = 100_000
 """Characters of a query, and of what it may unpack to."""
@@ -52,14 +57,16 @@ class Link:
     lock: frozenset[str] = frozenset()
 
 
-def to_query(snapshot: Snapshot, hide: frozenset[str], lock: frozenset[str]) -> str:
+def to_query(snapshot: Snapshot) -> str:
     """Return the query of a link that shows ``snapshot`` again; ``amount`` keeps its type.
 
     Steps that were undone are not in it.
     """
     spec = snapshot.preview.spec
     values: dict[str, str] = {"model": snapshot.model}
-    values |= {name: _text(getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
+    values |= {name: _text(name, getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
+    if spec.criterion == WEIGHT:
+        del values["criterion"]
     values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
     if snapshot.history.done:
         values["steps"] = _json(_step_values(snapshot.history))
@@ -71,7 +78,8 @@ def to_query(snapshot: Snapshot, hide: frozenset[str], lock: frozenset[str]) -> 
         comparing = snapshot.comparing
         sides = [None if side is None else _side_values(side) for side in (comparing.a, comparing.b)]
         values["compare"] = _json(sides)
-    values |= {name: ",".join(sorted(these)) for name, these in {"hide": hide, "lock": lock}.items() if these}
+    restricted = {"hide": snapshot.hide, "lock": snapshot.lock}
+    values |= {name: ",".join(sorted(these)) for name, these in restricted.items() if these}
     return urlencode(values)
 
 
@@ -97,8 +105,8 @@ def _view_text(view: View) -> str:
     return ",".join(f"{name}:{value}" for name, value in vars(view).items() if value != usual[name])
 
 
-def _text(value: object) -> str:
-    return repr(value) if isinstance(value, float) and math.isfinite(value) else str(value)
+def _text(name: str, value: object) -> str:
+    return KNOBS[name].text(value) if name in KNOBS else link_text(value)
 
 
 def from_query(query: str) -> Link:
@@ -142,6 +150,7 @@ def controls(parameter: str, names: object) -> frozenset[str]:
     allowed = HIDEABLE if parameter == "hide" else CONTROLS
     listed = names.split(",") if isinstance(names, str) else list(names)  # type: ignore[call-overload]
     found = {name.strip() if isinstance(name, str) else name for name in listed} - {""}
+    found = {_RENAMED.get(name, name) for name in found}
     for name in found:
         if name not in allowed:
             raise RequestError(
@@ -154,28 +163,8 @@ def _name(_parameter: str, text: str) -> str:
     return text
 
 
-def _whole(parameter: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise RequestError(parameter, f"`{parameter}` must be a whole number, got {text[:40]!r}.") from None
-
-
-def _amount(parameter: str, text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise RequestError(
-            parameter, f"`amount` must be a float in [0, 1] or a count ≥ 0, got {text[:40]!r}."
-        ) from None
-
-
-def _order(_parameter: str, text: str) -> object:
-    return parse_norm(text)
+def _knob(name: str, text: str) -> Any:
+    return KNOBS[name].reads(text)
 
 
 def _view(parameter: str, text: str) -> View:
@@ -193,14 +182,13 @@ def _comparing(parameter: str, text: str) -> Comparing:
     return Comparing(Choice.of(sides[0]), None if sides[1] is None else Choice.of(sides[1]), shown=True)
 
 
-_READ = {
+_READ: Mapping[str, Callable[[str, str], Any]] = {
     "model": _name,
     "layer": _name,
     "method": _name,
-    "amount": _amount,
-    "n": _order,
-    "dim": _whole,
-    "seed": _whole,
+    "amount": lambda _name, text: parse_amount(text),
+    **dict.fromkeys(KNOBS, _knob),
+    "criterion": lambda _name, text: parse_criterion(text),
     **dict.fromkeys(BY_HAND, parse_channels),
     "view": _view,
     "compare": _comparing,

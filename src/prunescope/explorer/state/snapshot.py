@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
+from prunescope.core.tensor import PrunableTensor
+from prunescope.explorer.live.export import Exported
 from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Comparing
@@ -41,6 +43,19 @@ class Snapshot:
         comparing: What is compared with what, if it is looked at.
         comparison: The two side by side; None unless it is looked at, and where they cannot be compared.
         comparing_problem: Why they cannot, or "".
+        models: Title of each model on offer, by key.
+        layers: What can be pruned of the model, by full name.
+        not_prunable: Why each other tensor of it cannot be.
+        note: What is to be said of the model, or "".
+        largest_weight: The largest magnitude in the model; None unless the colours are the model's.
+        front: Name of the panel that is in front.
+        exporting: Key of the file whose text the export panel shows.
+        exported: That text, of the steps it was made of; None until it has been asked for.
+        files: Keys of the files that can be made of the model.
+        scoring: How far the scores of a criterion are that a person has chosen, or "".
+        criteria: For each criterion why it cannot be chosen for this layer and method, or "".
+        hide: Names of what is not shown.
+        lock: Names of the controls that are shown and cannot be moved by hand.
     """
 
     model: str
@@ -65,11 +80,26 @@ class Snapshot:
     comparing: Comparing = field(default_factory=Comparing)
     comparison: Comparison | None = None
     comparing_problem: str = ""
+    models: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, PrunableTensor] = field(default_factory=dict)
+    not_prunable: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    largest_weight: float | None = None
+    front: str = "steps"
+    exporting: str = "state_dict"
+    exported: Exported | None = None
+    files: tuple[str, ...] = ()
+    scoring: str = ""
+    criteria: Mapping[str, str] = field(default_factory=dict)
+    hide: frozenset[str] = frozenset()
+    lock: frozenset[str] = frozenset()
 
     def message(self, parameter: str) -> str:
         """Return the sentence that belongs beside the control of ``parameter``, or ""."""
         if self.problem is not None and self.problem.parameter == parameter:
             return str(self.problem)
+        if parameter == "criterion" and self.scoring:
+            return self.scoring
         return self.notes.get(parameter, "")
 
     @property

@@ -1,15 +1,16 @@
-"""The explorer's state: one door for every change, and one snapshot per change.
+"""The explorer's state: one door for every change, and one snapshot a change.
 
 There is no widget in it. JupyterLab hands the page's messages to a thread of their own, beside the one that
-runs cells, so whatever changes the state holds its lock.
+runs cells, so whatever changes or reads the state holds its lock.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -18,29 +19,33 @@ import traitlets
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
-from prunescope.explorer.canvas.memory import LARGE, give_back
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.compare import LiveSides
 from prunescope.explorer.live.costs import LiveCosts
+from prunescope.explorer.live.export import LiveExport
+from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
-from prunescope.explorer.state import actions as acts
-from prunescope.explorer.state.catalogue import Catalogue
+from prunescope.explorer.live.scores import LiveScores
+from prunescope.explorer.state import actions
+from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
-from prunescope.session.plans import Plans
-from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
+from prunescope.session import Session
 
 _log = logging.getLogger("prunescope")
 
+REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting")
+"""What `ExplorerState.request` takes."""
+
 
 class ExplorerState(traitlets.HasTraits):
-    """What is explored and shown, and the doors through which that changes.
+    """What is explored and shown, and the door through which that changes.
 
     Args:
         catalogue: What can be explored.
+        panels: Names of the panels that have a tab, in their order.
         hide: What is not shown, some of `prunescope.explorer.state.link.HIDEABLE`.
         lock: Controls that are shown and cannot be moved by hand.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
@@ -51,27 +56,87 @@ class ExplorerState(traitlets.HasTraits):
 
     Attributes:
         snapshot: What is shown now; observe it to follow every change.
+        catalogue: What can be explored.
+        lock: Held by whatever changes or reads the state.
+        calls: Where the user's metric is called.
     """
 
     snapshot = traitlets.Instance(Snapshot)
 
     def __init__(
-        self, catalogue: Catalogue, *, hide: Iterable[str] = (), lock: Iterable[str] = (), **spec: Any
+        self,
+        catalogue: Catalogue,
+        panels: Sequence[str],
+        *,
+        hide: Iterable[str] = (),
+        lock: Iterable[str] = (),
+        **spec: Any,
     ) -> None:
         _refuse_unknown(spec, (*FIELDS, "hide", "lock"))
-        self._hide, self._locked = controls("hide", hide), controls("lock", lock)
-        first = catalogue.first(spec)
+        hidden, locked = controls("hide", hide), controls("lock", lock)
+        first = replace(catalogue.first(spec), hide=hidden, lock=locked)
         super().__init__()
-        self._catalogue = catalogue
-        self._lock = RLock()
-        self.snapshot = first
-        self._calls = Calls()
-        self._live = LiveMeasure(self._publish, self._calls)
+        self.catalogue = catalogue
+        self._panels = tuple(panels)
+        self.lock = RLock()
+        self.calls = Calls()
+        self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
+        self._live_export = LiveExport(lambda made: self._publish(exported=made))
+        self._live_scores = LiveScores(
+            lambda words: self._publish(scoring=words),
+            lambda criterion: self.request(criterion=criterion),
+            self.refuse,
+        )
         self._compared: Comparison | None = None
-        self._sides = LiveSides(self._publish_sides, self._calls)
+        self._sides = LiveSides(self._publish_sides, self.calls)
+        self._put(self._with_front(first))
+
+    def _put(self, snapshot: Snapshot) -> None:
+        """Show ``snapshot``: the only place that does."""
+        self.snapshot = snapshot
+
+    @property
+    def session(self) -> Session:
+        """The session of the model that is shown."""
+        return self.catalogue.session(self.snapshot.model)
+
+    @property
+    def spec(self) -> PruneSpec:
+        """What is asked of the tensor now."""
+        return self.snapshot.preview.spec
+
+    @property
+    def preview(self) -> Preview:
+        """What that would do: mask, norms, threshold, counts."""
+        return self.snapshot.preview
 
     # The one door.
+
+    def _enter(self, blame: str, ask: Callable[[], Snapshot]) -> RequestError | None:
+        """Show what ``ask`` answers; if it raises, all is as it was, and one sentence is shown."""
+        with self.lock:
+            try:
+                with self.session.all_or_nothing():
+                    answer = self._with_front(ask())
+            except RequestError as problem:
+                return self.refuse(problem)
+            except Exception as error:
+                _log.exception("%s failed", blame)
+                return self.refuse(RequestError(blame, f"That did not work: {error}"))
+            self._show(answer)
+            return None
+
+    def _with_front(self, answer: Snapshot) -> Snapshot:
+        """Return ``answer`` with a panel in front that is not hidden, and compared what is looked at."""
+        if answer.front not in self._panels:
+            allowed = ", ".join(self._panels)
+            raise RequestError("front", f"`front` must be one of {allowed}, got {answer.front!r}.")
+        seen = [name for name in self._panels if name not in answer.hide]
+        front = answer.front if answer.front in seen or not seen else seen[0]
+        if (front == "compare" and bool(seen)) != answer.comparing.shown:
+            answer = self.catalogue.answer(answer, {"front": front if seen else ""})
+        return replace(answer, front=front)
 
     def request(self, **changes: Any) -> RequestError | None:
         """Ask for changes, all of them or none; what the controls do, and the attributes.
@@ -79,117 +144,58 @@ class ExplorerState(traitlets.HasTraits):
         Args:
             **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
                 `prunescope.figures.View` of what the pictures show; ``comparing``, a
-                `prunescope.measure.compare.Comparing` of what is compared with what.
+                `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
+                the panel to bring to the front; ``exporting``, the file whose text is shown.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.
 
         Raises:
             TypeError: An unknown keyword.
-
-        Example:
-            >>> from torch import nn
-            >>> from prunescope import explore
-            >>> explorer = explore(nn.Linear(4, 3))
-            >>> explorer.request(amount=1.5)
-            RequestError('`amount` must be a float in [0, 1] or a count from 0 to 12 (weights), got 1.5.')
-            >>> explorer.amount
-            0.3
-            >>> explorer.close()
         """
-        _refuse_unknown(changes, (*FIELDS, "model", "view", "comparing"))
-        with self._lock:
-            try:
-                answer = self._catalogue.answer(self.snapshot, changes)
-            except RequestError as problem:
-                return self._refuse(problem)
-            except Exception as error:
-                _log.exception("request %r failed", changes)
-                return self._refuse(RequestError(next(iter(changes), "layer"), f"That did not work: {error}"))
-            self._show(answer)
-            return None
+        _refuse_unknown(changes, REQUESTS)
+        return self._enter(
+            next(iter(changes), "layer"), lambda: self.catalogue.answer(self.snapshot, changes)
+        )
 
-    def _show(self, answer: Snapshot) -> None:
-        """Show ``answer``, and measure what of it is not known."""
-        before, self.snapshot = self.snapshot, answer
-        if answer.comparison is not before.comparison:
-            self._compared = answer.comparison
-            self._sides.prepare(self._session, answer.comparison)
-        if answer.preview is not before.preview:
-            self._measure()
-        else:
-            self._sides.go()
-        other_tensor = answer.preview.tensor is not before.preview.tensor
-        del before  # What it held is free now.
-        if other_tensor or answer.preview.mask.numel() >= LARGE:
-            give_back()
+    def choose_criterion(self, criterion: str) -> None:
+        """Ask for a criterion as a person does, who sees its scores being computed; code waits for them."""
+        with self.lock:
+            session = self.session
+            if session.scored(criterion) is None and not self.snapshot.criteria.get(criterion, ""):
+                self._live_scores.start(session, criterion)
+            else:
+                self._live_scores.close()
+                self.request(criterion=criterion)
 
-    def _refuse(self, problem: RequestError) -> RequestError:
-        self.snapshot = replace(self.snapshot, problem=problem, notes={})
-        return problem
+    def act(self, action: actions.Act, parameter: str, **changes: Any) -> RequestError | None:
+        """Let ``action`` change the session, then show what it says to ask from there, and ``changes``.
 
-    def _raise(self, problem: RequestError | None) -> None:
-        if problem is not None:
-            raise problem
+        Args:
+            action: One of `prunescope.explorer.state.actions`, or another of its kind.
+            parameter: What a sentence goes by if it fails.
+            **changes: What else to ask, as `request` takes it.
 
-    @property
-    def spec(self) -> PruneSpec:
-        """Return what is asked of the tensor now."""
-        return self.snapshot.preview.spec
+        Returns:
+            None, or why it was refused; then all is as it was, and the sentence is shown.
+        """
 
-    @property
-    def preview(self) -> Preview:
-        """Return what that would do: mask, norms, threshold, counts."""
-        return self.snapshot.preview
+        def ask() -> Snapshot:
+            asked = action(self.session, self.preview)
+            spec = {name: getattr(self.spec, name) for name in FIELDS} | dict(asked) | changes
+            return self.catalogue.answer(self.snapshot, spec)
 
-    @property
-    def _session(self) -> Session:
-        return self._catalogue.session(self.snapshot.model)
+        return self._enter(parameter, ask)
 
-    # The door for what changes the history and the plans.
-
-    def _act(self, act: acts.Act, parameter: str, **changes: Any) -> RequestError | None:
-        """Let ``act`` change the session, then show what it says to ask from there, and ``changes``."""
-        with self._lock:
-            session = self._session
-            before = session.history, session.plans
-            try:
-                asked = act(session, self.preview)
-                spec = {name: getattr(self.spec, name) for name in FIELDS} | dict(asked) | changes
-                answer = self._catalogue.answer(self.snapshot, spec)
-            except RequestError as problem:
-                session.history, session.plans = before
-                return self._refuse(problem)
-            except Exception as error:
-                _log.exception("%s failed", parameter)
-                session.history, session.plans = before
-                return self._refuse(RequestError(parameter, f"That did not work: {error}"))
-            self._show(answer)
-            return None
-
-    def _keep_plan(self, name: str) -> RequestError | None:
-        return self._act(partial(acts.keep, name=name), "plans")
-
-    def _rename_plan(self, old: str, new: str) -> RequestError | None:
+    def rename_plan(self, old: str, new: str) -> RequestError | None:
+        """Give the plan ``old`` the name ``new``, also where it is compared."""
         comparing = self.snapshot.comparing.renamed(old, str(new).strip())
-        return self._act(partial(acts.rename, old=old, new=new), "plans", comparing=comparing)
+        return self.act(partial(actions.rename, old=old, new=new), "plans", comparing=comparing)
 
-    def _remove_plan(self, name: str) -> RequestError | None:
+    def remove_plan(self, name: str) -> RequestError | None:
+        """Forget the plan ``name``; nothing is compared with it any more."""
         comparing = self.snapshot.comparing.renamed(name, None)
-        return self._act(partial(acts.remove, name=name), "plans", comparing=comparing)
-
-    def _carry_out(self, name: str) -> RequestError | None:
-        return self._act(partial(acts.carry_out, name=name), "plans")
-
-    def _bring(self, text: str) -> RequestError | None:
-        return self._act(partial(acts.bring, text=text), "plan")
-
-    # Links.
-
-    @property
-    def query(self) -> str:
-        """Return the whole state as the query of a dashboard's address: ``"model=cnn&amount=0.3"`` …"""
-        return to_query(self.snapshot, self._hide, self._locked)
+        return self.act(partial(actions.remove, name=name), "plans", comparing=comparing)
 
     def open_link(self, query: str) -> RequestError | None:
         """Show the state that a link carries, all of it or nothing.
@@ -200,81 +206,123 @@ class ExplorerState(traitlets.HasTraits):
         Returns:
             None, or why it was refused; then all is as it was, and the sentence is shown.
         """
-        with self._lock:
+
+        def ask() -> Snapshot:
             try:
-                link = from_query(query)
-                answer = self._follow(link)
+                return self._follow(from_query(query))
             except RequestError as problem:
-                return self._refuse(RequestError("link", f"The link could not be opened: {problem}"))
-            self._hide, self._locked = link.hide, link.lock
-            self._show(answer)
-            self._restrict()
-            return None
+                raise RequestError("link", f"The link could not be opened: {problem}") from problem
+
+        return self._enter("link", ask)
 
     def _follow(self, link: Link) -> Snapshot:
-        """Return what the link shows; if that cannot be, the session is as it was."""
-        session = self._catalogue.session(link.changes.get("model", self.snapshot.model))
-        before = session.history, session.plans
-        try:
+        session = self.catalogue.session(link.changes.get("model", self.snapshot.model))
+        with session.all_or_nothing():
             if link.plans is not None:
-                self._make_plans(session, link.plans)
-                session.history = before[0]
+                actions.make_plans(session, link.plans)
             if link.steps is not None:
                 carry_out_specs(session, link.steps)
-            return self._catalogue.answer(self.snapshot, link.changes)
-        except RequestError:
-            session.history, session.plans = before
-            raise
+            answer = self.catalogue.answer(self.snapshot, link.changes)
+        return replace(answer, hide=link.hide, lock=link.lock)
 
-    def _make_plans(self, session: Session, plans: Mapping[str, list[PruneSpec | Silence]]) -> None:
-        session.plans = Plans()
-        for name, steps in plans.items():
-            carry_out_specs(session, steps)
-            session.plans = session.plans.keep(name, session.history)
+    def take_in(self, path: Path, entry: Entry) -> RequestError | None:
+        """Offer one more model, whose file came to ``path``, and show it; return why not."""
+        key = f"upload/{path.parent.name}/{path.name}"
+        with self.lock:
+            try:
+                self.catalogue.add(key, entry)
+            except RequestError as problem:
+                return problem
+            self.request(model=key)
+            return None
 
-    def _restrict(self) -> None:
-        """Show no more than `_hide` and `_locked` leave; called when they have changed."""
+    def refuse(self, problem: RequestError) -> RequestError:
+        """Show ``problem`` where it belongs, and leave all else as it is."""
+        with self.lock:
+            self._put(replace(self.snapshot, problem=problem, notes={}))
+            return problem
 
-    # Measures, after the picture.
+    @property
+    def query(self) -> str:
+        """The whole state as the query of a dashboard's address: ``"model=cnn&amount=0.3"`` …"""
+        return to_query(self.snapshot)
 
-    def _measure(self) -> None:
-        if self.snapshot.has_data or self.snapshot.evaluates:
-            self._live.start(self._session, self.snapshot.preview)
+    # Measures, after the picture; each is published by the same one assignment.
+
+    def _show(self, answer: Snapshot) -> None:
+        """Show ``answer``, and measure what of it is not known."""
+        before = self.snapshot
+        self._put(answer)
+        if answer.comparison is not before.comparison:
+            self._compared = answer.comparison
+            self._sides.prepare(self.session, answer.comparison)
+        if answer.preview is not before.preview:
+            self.measure()
         else:
-            self._live.close()
             self._sides.go()
-        self._live_costs.start(self._session, self.snapshot.preview)
+        self._export()
+        other_tensor = answer.preview.tensor is not before.preview.tensor
+        del before  # What it held is free now.
+        if other_tensor or answer.preview.mask.numel() >= LARGE:
+            give_back()
 
-    def _measure_large(self) -> None:
-        """Measure the costs again, and compress the file however large it is."""
-        self._live_costs.start(self._session, self.snapshot.preview, large=True)
+    def measure(self, *, large: bool = False) -> None:
+        """Measure what is shown.
+
+        Args:
+            large: Whether to measure nothing but the costs, and to compress a file of any size.
+        """
+        snapshot = self.snapshot
+        if not large:
+            if snapshot.has_data or snapshot.evaluates:
+                self._live.start(self.session, snapshot.preview)
+            else:
+                self._live.close()
+                self._sides.go()
+        self._live_costs.start(self.session, snapshot.preview, large=large)
+
+    def _export(self) -> None:
+        """Make the text that the export panel shows, if somebody looks at it and it is not there yet."""
+        snapshot = self.snapshot
+        made, steps = snapshot.exported, snapshot.history.done
+        if snapshot.front == "export" and not (made and made.is_of(snapshot.exporting, steps)):
+            self._live_export.start(self.session, snapshot.exporting)
+
+    def _publish(self, **found: Any) -> None:
+        with self.lock:
+            self._put(replace(self.snapshot, **found))
 
     def _publish_costs(self, preview: Preview, costs: Costs) -> None:
-        with self._lock:
+        with self.lock:
             if preview is self.snapshot.preview:
-                self.snapshot = replace(self.snapshot, costs=costs)
+                self._publish(costs=costs)
 
-    def _publish(self, measured: Measured) -> None:
-        with self._lock:
-            if measured.preview is self.snapshot.preview:
-                self.snapshot = replace(
-                    self.snapshot,
-                    step_accuracies=self._session.step_accuracies(),
-                    before=measured.before,
-                    after=measured.after,
-                    effect=measured.effect,
-                    numbers_before=measured.numbers_before,
-                    numbers_after=measured.numbers_after,
-                    step_numbers=self._session.step_numbers(),
-                    evaluation_problem=measured.problem,
-                )
-                if measured.after or measured.numbers_after or measured.problem:
-                    self._sides.go()
+    def _publish_measured(self, measured: Measured) -> None:
+        with self.lock:
+            if measured.preview is not self.snapshot.preview:
+                return
+            self._publish(
+                step_accuracies=self.session.step_accuracies(),
+                before=measured.before,
+                after=measured.after,
+                effect=measured.effect,
+                numbers_before=measured.numbers_before,
+                numbers_after=measured.numbers_after,
+                step_numbers=self.session.step_numbers(),
+                evaluation_problem=measured.problem,
+            )
+            if measured.after or measured.numbers_after or measured.problem:
+                self._sides.go()
 
     def _publish_sides(self, compared: Comparison, measured: Comparison) -> None:
-        with self._lock:
+        with self.lock:
             if compared is self._compared:
-                self.snapshot = replace(self.snapshot, comparison=measured)
+                self._publish(comparison=measured)
+
+    def close(self) -> None:
+        """Give up all background work."""
+        for live in (self._live, self._live_costs, self._live_export, self._live_scores, self._sides):
+            live.close()
 
 
 def _refuse_unknown(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

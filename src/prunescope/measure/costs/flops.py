@@ -14,6 +14,7 @@ from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunescope.measure.evaluation import Twin
+from prunescope.sources import rows_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def count_flops(twin: Twin, inputs: tuple[Tensor, ...]) -> Flops:
     """
     counter = FlopCounterMode(display=False)
     with _countable(), _without_compiler(), counter:
-        twin.run(tuple(part[:1] for part in inputs))
+        twin.run(rows_of(inputs, slice(1)))
     counts = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     return Flops(counter.get_total_flops(), {name: count for name, count in counts.items() if name})
 

@@ -26,9 +26,9 @@ from prunescope.measure import (
     permanent_file,
     state_of,
 )
+from prunescope.session import Session
 from prunescope.session.history import Step, Variant
 from prunescope.session.residuals import Silence
-from prunescope.session.session import Session
 from prunescope.sources import Checkpoint, file_size
 
 

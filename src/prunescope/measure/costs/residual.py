@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunescope.measure.evaluation import Twin
+from prunescope.sources import rows_of
 
 BATCH = 32
 """Examples that are run at a time, which a slider's next move may have to wait for."""
@@ -124,7 +125,7 @@ def measure_emissions(
     norms = _Norms(modules, watched)
     for start in range(0, min(len(inputs[0]), EXAMPLES) if watched else 0, BATCH):
         with norms.watching():  # Anew for each batch: others may run the twin in between.
-            twin.run(tuple(part[start : start + BATCH] for part in inputs), weights)
+            twin.run(rows_of(inputs, slice(start, start + BATCH)), weights)
         yield None
     yield (*(norms.emission(layer, masks) for layer in watched), *others)
 

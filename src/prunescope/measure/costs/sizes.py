@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from prunescope.prune.product import where_kept
+from prunescope.prune.masking import where_kept
 from prunescope.sources import Checkpoint, Entry, file_parts
 
 CHUNK = 1 << 18

@@ -1,5 +1,7 @@
 """Units one by one: which are left, their scores, and how a choice of them is written down."""
 
+from __future__ import annotations
+
 import math
 import warnings
 
@@ -7,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import for_one_thread
+from prunescope.prune._kernels.memory import for_one_thread
 
 
 def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:

@@ -3,6 +3,8 @@
 Touching new memory is half of what pruning a large tensor costs.
 """
 
+from __future__ import annotations
+
 import ctypes
 import sys
 from collections.abc import Sequence

@@ -6,6 +6,8 @@ below the bracket and collects what lies inside, and ``numpy.partition`` settles
 mask, but for what lies inside. Elsewhere the device's own sort is fastest, and the mask one comparison.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.prune.units import refuse_nan
+from prunescope.prune._kernels.units import refuse_nan
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 

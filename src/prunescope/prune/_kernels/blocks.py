@@ -5,6 +5,8 @@ takes. And new memory for each block would come from between what a caller keeps
 what is freed is not used again: a whole tensor's worth of it, in the end.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, TypeAlias

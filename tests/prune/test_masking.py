@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prunescope.prune.product import masked, where_kept
+from prunescope.prune.masking import masked, where_kept
 
 REAL = torch.where
 BITS = {torch.bool, torch.int8, torch.int16, torch.int32, torch.int64}

@@ -3,12 +3,14 @@
 Masked means zero: ``where``, not a product, so that a masked NaN or infinity is gone too.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch
 from torch import Tensor
 
-from prunescope.prune.memory import for_one_thread
+from prunescope.prune._kernels.memory import for_one_thread
 
 
 def masked(orig: Tensor, mask: Tensor, *, soft: bool = False) -> Tensor:
@@ -74,12 +76,37 @@ def _proof(product: Tensor) -> float:
     return float(product.sum(dtype=MULTIPLIED[product.dtype]))
 
 
+def is_soft(mask: Tensor) -> bool:
+    """Return whether ``mask`` has values other than 0 and 1; not so if it has none to look at."""
+    if mask.dtype == torch.bool or not readable(mask):
+        return False
+    if mask.device.type == "cpu" and mask.dtype.is_floating_point and not is_float8(mask):
+        # Only 0, 1 and infinity are their own squares; a product is many times as fast as two comparisons.
+        return not (torch.equal(mask, mask * mask) and math.isfinite(mask.max().item()))
+    return not bool(((mask == 0) | (mask == 1)).all())
+
+
+def is_float8(t: Tensor) -> bool:
+    """Return whether ``t`` is of one of the types that only convert, and have no arithmetic.
+
+    Example:
+        >>> is_float8(torch.empty(1, dtype=torch.float8_e5m2)), is_float8(torch.empty(1))
+        (True, False)
+    """
+    return t.dtype.is_floating_point and t.dtype.itemsize == 1
+
+
+def is_tracing() -> bool:
+    """Return whether ``torch.jit.trace`` is recording."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
 _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
 def readable(*tensors: Tensor) -> bool:
     """Return whether ``tensors`` have values to look at: not while tracing, nor if fake or batched."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state():
+    if torch.compiler.is_compiling() or is_tracing():
         return False
     return all(type(t) in _PLAIN and _addressable(t) for t in tensors)
 
@@ -92,9 +119,9 @@ def _addressable(t: Tensor) -> bool:
 
 
 def address(t: Tensor) -> int:
-    """Return where the values of ``t`` begin; unlike ``data_ptr()``, it does not end the sharing of memory.
+    """Return where the values of ``t`` begin in memory.
 
     Raises:
         RuntimeError: ``t`` has no memory of its own.
     """
-    return int(torch._C._data_address(t))  # type: ignore[attr-defined]
+    return t.data_ptr()

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +44,13 @@ BROWSER_ARGUMENTS = [
 ]
 TIMEOUT_S = 120.0
 
+OpenPage = Callable[..., "Page"]
+"""``open_page(width=1400, height=1000, **context)``: a blank page of a fresh browser profile."""
+ServeCells = Callable[..., "Server"]
+"""``serve_cells(cells, **options)``: a server that shows a notebook of these cells."""
+OpenNotebook = Callable[["Page", Sequence[str]], list[str]]
+"""``lab(page, cells)``: the errors that a new notebook of these cells raised in JupyterLab."""
+
 
 def chromium() -> str | None:
     """Return the Chromium named by PRUNESCOPE_CHROMIUM, else the one on PATH, else ``None``."""
@@ -67,6 +76,21 @@ def wait_until(page: "Page", condition: str | Callable[[], Any], timeout: float 
             return found
         page.wait_for_timeout(20)
     raise TimeoutError(f"not within {timeout:g} s: {condition}")
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = TIMEOUT_S) -> Any:
+    """Return the first true value of ``condition``, asked again and again.
+
+    Args:
+        condition: What is waited for.
+        timeout: Seconds until a ``TimeoutError``.
+    """
+    pause, end = threading.Event(), time.monotonic() + timeout
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout:g} s: {condition}")
+        pause.wait(0.02)
+    return found
 
 
 def canvas_pixels(page: "Page") -> np.ndarray:
@@ -158,6 +182,37 @@ def prunescope_command(*words: str) -> list[str]:
     return [found, *words]
 
 
+STAND_IN = """
+import ast, signal, sys
+from pathlib import Path
+from prunescope.serving.address import Listener
+from prunescope.serving.app import serve
+from prunescope.serving.options import Options
+from prunescope.serving.sessions import Sessions
+
+set_up, usual = Sessions.__init__, {}
+
+def remember(sessions, *args, **named):
+    set_up(sessions, *args, **named)
+    usual[sessions] = sessions.idle_timeout
+
+def hurry(*_):
+    for sessions in usual:
+        sessions.idle_timeout = 0.0
+
+def calm(*_):
+    for sessions, seconds in usual.items():
+        sessions.idle_timeout = seconds
+
+Sessions.__init__ = remember
+signal.signal(signal.SIGUSR1, hurry)
+signal.signal(signal.SIGUSR2, calm)
+page, port, options = sys.argv[1:]
+serve(Path(page), Listener.bind("127.0.0.1", int(port)), Options(**ast.literal_eval(options)))
+"""
+"""Serves a notebook; between SIGUSR1 and SIGUSR2, whatever is not in use has not been used for too long."""
+
+
 def stand_in_command(page: Path, *, port: int = 0, **options: Any) -> list[str]:
     """Return a command line that serves the notebook ``page`` as `prunescope` serves its own.
 
@@ -166,14 +221,8 @@ def stand_in_command(page: Path, *, port: int = 0, **options: Any) -> list[str]:
         port: Port to serve on, 0 for any free one.
         **options: Fields of `prunescope.serving.options.Options`; no kernel is kept ready unless told.
     """
-    program = (
-        "import ast, sys; from pathlib import Path; from prunescope.serving.address import Listener;"
-        "from prunescope.serving.app import serve; from prunescope.serving.options import Options;"
-        "serve(Path(sys.argv[1]), Listener.bind('127.0.0.1', int(sys.argv[2])),"
-        "Options(**ast.literal_eval(sys.argv[3])))"
-    )
     asked = {"open_browser": False, "ready": 0, "preload": ("ipywidgets",), **options}
-    return [sys.executable, "-c", program, str(page), str(port), repr(asked)]
+    return [sys.executable, "-c", STAND_IN, str(page), str(port), repr(asked)]
 
 
 class Server:
@@ -197,6 +246,27 @@ class Server:
         found = re.search(r"http://\S+", line)
         assert found, f"no address in {line!r}: {self.log.read_text()}"
         self.url = found[0]
+        self._unread = 0
+
+    def said(self) -> str:
+        """Return what the log says, since `turn_the_page`."""
+        return self.log.read_text()[self._unread :]
+
+    def turn_the_page(self) -> None:
+        """Have `said` leave out what the log says so far."""
+        self._unread = len(self.log.read_text())
+
+    def sessions(self) -> int:
+        """Return how many visitors it serves, by its own word."""
+        with urllib.request.urlopen(self.url + "health", timeout=TIMEOUT_S) as answer:
+            return int(json.load(answer)["sessions"])
+
+    @contextmanager
+    def nobody_has_time(self) -> Iterator[None]:
+        """Have a stand-in (`stand_in_command`) hold that no time at all is too long to go without use."""
+        self.process.send_signal(signal.SIGUSR1)
+        yield
+        self.process.send_signal(signal.SIGUSR2)
 
     def kernels(self) -> list[psutil.Process]:
         """Return the kernels it has started that still run."""
@@ -205,12 +275,21 @@ class Server:
     def _children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def close(self) -> None:
+        """Let go of a server that has ended."""
+        self.process.wait(TIMEOUT_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal, and return its exit code once nothing of it is left."""
         children = self._children()
         self.process.send_signal(by)
         try:
             code = self.process.wait(TIMEOUT_S)
+            late = time.monotonic() + 5  # Killed processes are buried when the machine comes to it.
+            while any(map(lives, children)) and time.monotonic() < late:
+                pass
         finally:
             left = [child for child in children if lives(child)]
             for process in (self.process, *left):
@@ -252,6 +331,7 @@ def served(
         code = server.process.poll()
         if code is None:
             code = server.stop()
+        server.close()
     assert code == 0, f"the server ended with {code}: {server.log.read_text()}"
 
 
@@ -356,3 +436,4 @@ def jupyter_lab() -> Iterator[Lab]:
             yield lab
         finally:
             lab.server.stop()
+            lab.server.close()

@@ -1,5 +1,7 @@
 """A ranking of elements that holds no scores, for tensors that fill the memory."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunescope.prune.blocks import Array, memory_of, widened_into
-from prunescope.prune.partition import Block, Cut, Masks, Scores, cut_at, sample_step
+from prunescope.prune._kernels.blocks import Array, memory_of, widened_into
+from prunescope.prune._kernels.partition import Block, Cut, Masks, Scores, cut_at
+from prunescope.prune._kernels.units import refuse_counts
 from prunescope.prune.selection import Ranking
-from prunescope.prune.units import refuse_counts
 
 _BLOCK = 1 << 17
 
@@ -79,72 +81,6 @@ class NarrowScores(Scores):
         if self._candidates is not None:
             np.copyto(numbers, -np.inf, where=~self._candidates[places])
         return numbers
-
-
-class RedrawnScores(Scores):
-    """Minus a random number in [0, 1) for every element, drawn anew at each reading.
-
-    Drawn in blocks the numbers are those that torch draws in one piece; a test holds it to that.
-
-    Args:
-        count: How many elements there are.
-        dtype: The dtype in which torch draws.
-        generator: Where the numbers come from; None: torch's global generator. Left as after one drawing.
-        candidates: 1-D boolean tensor, False where a score is -inf and nothing is drawn; None: nowhere.
-
-    Example:
-        >>> scores = RedrawnScores(4, torch.float32, torch.Generator().manual_seed(0))
-        >>> drawn = torch.rand(4, generator=torch.Generator().manual_seed(0))
-        >>> [bool((block.scores == -drawn.numpy()).all()) for block in scores.blocks()]
-        [True]
-    """
-
-    def __init__(
-        self,
-        count: int,
-        dtype: torch.dtype,
-        generator: torch.Generator | None = None,
-        candidates: Tensor | None = None,
-    ) -> None:
-        """Take down where the generator stands, and draw a sample, which leaves it behind the numbers."""
-        source = torch.default_generator if generator is None else generator
-        self._count, self._dtype = count, dtype
-        self._candidates = None if candidates is None else candidates.numpy()
-        self._generator = source.clone_state()
-        self._start = source.get_state()
-        self._sample: tuple[int, Array] | None = None
-        self.checked = True
-        self.every(sample_step(count))
-        source.set_state(self._generator.get_state())
-
-    def __len__(self) -> int:
-        """Return the number of scores."""
-        return self._count
-
-    def blocks(self) -> Iterator[Block]:
-        """Return the scores in blocks."""
-        self._generator.set_state(self._start)
-        drawn = torch.empty(min(self._count, _BLOCK), dtype=self._dtype)
-        array = memory_of(drawn)
-        room: Array = np.empty(len(drawn), np.float64 if self._dtype == torch.float64 else np.float32)
-        for start in range(0, self._count, _BLOCK):
-            size = min(_BLOCK, self._count - start)
-            left = None if self._candidates is None else self._candidates[start : start + size]
-            count = size if left is None else int(np.count_nonzero(left))
-            drawn[:count].uniform_(generator=self._generator)
-            scores = np.negative(widened_into(room[:count], array[:count]), out=room[:count])
-            if left is not None:
-                scores, numbers = room[:size], scores.copy()
-                scores.fill(-np.inf)
-                scores[left] = numbers
-            yield Block(scores, start, 0, start)
-
-    def every(self, step: int) -> Array:
-        """Return every ``step``-th score; drawn once and kept, since it is the same at each selection."""
-        if self._sample is None or self._sample[0] != step:
-            picked = [block.scores[-block.start % step :: step].copy() for block in self.blocks()]
-            self._sample = (step, np.concatenate(picked))
-        return self._sample[1].copy()
 
 
 class UnheldRanking(Ranking):

@@ -1,0 +1,167 @@
+"""What a method ranks, for whoever pictures it: the label, the values, their range, how they are spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunescope.core.counting import kept_of_channels
+from prunescope.core.tensor import PrunableTensor
+from prunescope.prune import channel_norms
+from prunescope.prune._kernels.blocks import memory_of, widened_into
+from prunescope.prune._kernels.streaming import NarrowScores
+from prunescope.prune.masking import is_float8
+from prunescope.prune.scores import widened
+
+Take = Callable[[Tensor], Tensor]
+"""Takes a part of a tensor of the weight's shape, such as the rows in sight, as a view or a copy."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelNorms:
+    """A number for every channel of a tensor, as bars show it: the Ln norm of its weights or of its scores.
+
+    Attributes:
+        now: With what earlier steps pruned counted as zero, as this step's method sees it; of shape
+            ``(s_dim,)``.
+        unpruned: As if no step had pruned anything; the same tensor as ``now`` if none did.
+        label: What they are, such as ``"L2 norm"``.
+    """
+
+    now: Tensor
+    unpruned: Tensor
+    label: str = "norm"
+
+
+def weight_of(tensor: PrunableTensor) -> Tensor:
+    """Return the weight before its own mask: what is ranked unless there are other scores."""
+    return tensor.weight
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores a method ranks by; the lowest go.
+
+    Attributes:
+        label: What they are, such as ``"magnitude |w|"`` or ``"L2 norm"``.
+        symbol: The same before a number, such as ``"|w|"`` or ``"norm"``.
+        tensor: The tensor that is shown.
+        ranked: All tensors that are ranked together; the one shown alone unless a method pools.
+        dim: Axis that numbers the channels.
+        channels: One score for each channel along ``dim``; None where every weight has its own.
+        source: What a weight's score is the magnitude of, of the shape of the tensor it is given.
+
+    Example:
+        >>> weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
+        >>> tensor = PrunableTensor("w", "Linear", weight, ("outputs", "inputs"))
+        >>> scores = Scores("magnitude |w|", "|w|", tensor, (tensor,))
+        >>> scores.at((0, 1)), float(scores.limit())
+        (1.0, 3.0)
+    """
+
+    label: str
+    symbol: str
+    tensor: PrunableTensor
+    ranked: Sequence[PrunableTensor]
+    dim: int = 0
+    channels: Tensor | None = None
+    source: Callable[[PrunableTensor], Tensor] = field(default=weight_of, repr=False)
+
+    @property
+    def by_channel(self) -> bool:
+        """Return whether a score belongs to a channel, so that the threshold stands among the bars."""
+        return self.channels is not None
+
+    def part(self, take: Take) -> Tensor:
+        """Return the scores of a part of the tensor shown, in float32; 0 where an earlier step pruned.
+
+        Args:
+            take: Takes that part of a tensor of the weight's shape.
+        """
+        if self.channels is not None:
+            return take(self._spread(self.channels)).float()
+        magnitudes = _magnitudes(wide(take(self.source(self.tensor))))
+        mask = self.tensor.default_mask
+        return magnitudes if mask is None else magnitudes * take(mask)
+
+    def at(self, index: tuple[int, ...]) -> float:
+        """Return the score of one weight of the tensor shown: that of its channel, if channels are ranked."""
+        return float(self.part(lambda tensor: tensor[index].reshape(1)))
+
+    def limit(self) -> Tensor:
+        """Return the highest finite score of the tensor shown, of shape ``(1,)``; 0 if there is none."""
+        largest = self.channels
+        if largest is None:
+            mask = self.tensor.default_mask
+            largest = channel_norms(self.source(self.tensor), n=math.inf, dim=0, mask=mask)
+        return largest.float().nan_to_num(posinf=0.0).amax().reshape(1)
+
+    def parts(self) -> Iterator[NDArray[np.floating[Any]]]:
+        """Yield all scores that are ranked together, a part at a time, in index order.
+
+        Returns:
+            Vectors, -inf for what earlier steps pruned. Each is good until the next comes.
+        """
+        if self.channels is not None:
+            scores, mask = self.channels.float().cpu().numpy(), self.tensor.default_mask
+            yield scores if mask is None else np.where(kept_of_channels(mask, self.dim) > 0, scores, -np.inf)
+            return
+        for tensor in self.ranked:
+            yield from self._weight_parts(tensor)
+
+    def _weight_parts(self, tensor: PrunableTensor) -> Iterator[NDArray[np.floating[Any]]]:
+        if not math.prod(tensor.shape):
+            return
+        values = self.source(tensor).detach().reshape(-1).cpu()
+        values = widened(values) if is_float8(values) else values
+        kept = None if tensor.default_mask is None else tensor.default_mask.reshape(-1).cpu()
+        for block in NarrowScores(values, absolute=True, candidates=kept).blocks():
+            yield block.scores
+
+    def counts(self, most: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return how many of the scores that earlier steps left lie in each bin, and the bins' edges.
+
+        Args:
+            most: Bins of many scores; few have fewer.
+
+        Returns:
+            Counts of shape ``(B,)`` and edges of shape ``(B + 1,)``, ``1 <= B <= most``; the first edge is 0.
+        """
+        top = max((_highest(scores) for scores in self.parts()), default=0.0) or 1.0
+        units = sum(tensor.units(self.dim if self.by_channel else None) for tensor in self.ranked)
+        bins = min(most, max(8, round(2 * units**0.5)))
+        counts = np.zeros(bins, np.int64)
+        for scores in self.parts():
+            places = np.clip(scores * (bins / top), -1, bins - 1).astype(np.int16)
+            counts += np.bincount(places[(scores >= 0) & (scores <= top)], minlength=bins)
+        return counts, np.linspace(0.0, top, bins + 1)
+
+    def _spread(self, channels: Tensor) -> Tensor:
+        """Return a number for each channel as a view of the weight's shape."""
+        sizes = [-1 if axis == self.dim else 1 for axis in range(len(self.tensor.shape))]
+        return channels.reshape(sizes).expand(self.tensor.shape)
+
+
+def wide(part: Tensor) -> Tensor:
+    """Return numbers in float32; by NumPy if it can: torch would wake threads for each part."""
+    if part.device.type != "cpu" or part.dtype not in (torch.float16, torch.bfloat16):
+        return part.detach().float()
+    bits = memory_of(part.detach())
+    return torch.from_numpy(widened_into(np.empty(bits.shape, np.float32), bits))
+
+
+def _magnitudes(values: Tensor) -> Tensor:
+    return torch.from_numpy(np.abs(values.numpy())) if values.device.type == "cpu" else values.abs()
+
+
+def _highest(scores: NDArray[Any]) -> float:
+    """Return the highest score that is finite, or 0."""
+    highest = float(scores.max(initial=0.0))
+    return highest if highest < float("inf") else float(scores[scores < highest].max(initial=0.0))

@@ -1,0 +1,57 @@
+"""Computes the scores of a criterion that a person has chosen, a batch at a time; then it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from prunescope.core.criteria import CRITERIA
+from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
+from prunescope.explorer.live.task import Latest
+from prunescope.measure.importance import score
+from prunescope.session import Session
+
+
+class LiveScores(Latest):
+    """Computes the scores of the latest criterion chosen.
+
+    Args:
+        say: Called with a sentence that tells how far it is; "" at the end.
+        done: Called with the criterion once its scores are there.
+        fail: Called with why they could not be computed.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], object],
+        done: Callable[[str], object],
+        fail: Callable[[RequestError], object],
+    ) -> None:
+        super().__init__()
+        self._say, self._done, self._fail = say, done, fail
+
+    def start(self, session: Session, criterion: str) -> None:
+        """Compute the scores of ``criterion``; whatever was being computed is given up."""
+        self._start(session, criterion)
+
+    async def _in_steps(self, session: Session, criterion: str) -> None:
+        title = CRITERIA[criterion].title
+        try:
+            self._say(f"Computing {title} …")
+            await asyncio.sleep(0)
+            for share in score(session, criterion):
+                self._say(f"Computing {title}: {percent(share)} of the batches. Choose another to stop.")
+                await asyncio.sleep(0)
+        except RequestError as problem:
+            self._say("")
+            self._fail(problem)
+        except asyncio.CancelledError:
+            self._say("")
+            raise
+        else:
+            self._say("")
+            self._done(criterion)
+
+    def _now(self, session: Session, criterion: str) -> None:
+        self._done(criterion)  # Whoever asks without a loop waits for the scores.

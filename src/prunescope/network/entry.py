@@ -1,0 +1,215 @@
+"""The ways in for code: `sensitivity` and `allocate`, each in one call, with progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from prunescope.core.errors import RequestError
+from prunescope.network.allocation import Allocation
+from prunescope.network.bisecting import Bisection
+from prunescope.network.goal import GoalSpec, limits_of
+from prunescope.network.layers import layers_of
+from prunescope.network.network import Network
+from prunescope.network.survey import AMOUNTS, Survey
+from prunescope.network.table import SensitivityTable
+from prunescope.session import Session
+from prunescope.sources import checkpoint_source, module_source
+
+UNFELT = 0.5
+"""Seconds that one run of a chunk may take where nobody waits meanwhile."""
+
+
+def sensitivity(
+    model: nn.Module | Path | str | Session,
+    *,
+    data: Any = None,
+    evaluate: Callable[[nn.Module], object] | None = None,
+    method: str = "l1_unstructured",
+    n: int | float | str = 2,
+    dim: int = 0,
+    seed: int = 0,
+    amounts: Sequence[float] = AMOUNTS,
+    layers: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    higher_is_better: bool | None = None,
+    progress: bool = True,
+) -> SensitivityTable:
+    """Return what each layer loses at each amount, every other layer as it is.
+
+    With ``data`` every cell is measured on all examples: exactly the right answers of pruning a fresh copy
+    and evaluating it. With ``evaluate`` alone, each layer's largest amount within the tolerance is sought.
+
+    Args:
+        model: A network, read and never written; or a session, whose steps count as carried out.
+        data: Held-out ``(inputs, targets)``, as `prunescope.explore` takes them.
+        evaluate: A measure of your own in place of ``data``: takes a model, returns a number.
+        method, n, dim, seed: How each layer is pruned; see `prunescope.prune`.
+        amounts: Fractions of each layer's units, in (0, 1].
+        layers: Full parameter names; None means all tensors of two axes and more.
+        tolerance: With ``data``, stop cells whose 99 % interval is clear of this drop; None measures all to
+            the end. With ``evaluate``, the drop that is sought; None is a hundredth of the dense metric.
+        higher_is_better: Of what ``evaluate`` returns; None judges by its name: of a loss, less is.
+        progress: Whether to show a bar. Ctrl-C gives the table as far as it is known.
+
+    Raises:
+        RequestError: There is neither ``data`` nor ``evaluate``, or the model cannot be measured.
+
+    Example:
+        >>> from prunescope.sources.demos import load_demo
+        >>> model, data = load_demo("mlp")
+        >>> table = sensitivity(model, data=data, amounts=[0.5, 0.9], progress=False)
+        >>> table.cells["fc1.weight", 0.9].state
+        'measured'
+    """
+    session = session_of(model, data=data, evaluate=evaluate)
+    asked: dict[str, Any] = {
+        "method": method, "n": n, "dim": dim, "seed": seed, "amounts": amounts, "layers": layers,
+    }  # fmt: skip
+    if session.source.data is None and session.source.evaluate is not None:
+        bisection = Bisection(session, tolerance=tolerance, higher_is_better=higher_is_better, **asked)
+        return last_table(bisection.tables(), progress, f"at most {bisection.most_calls} calls of evaluate")
+    survey = Survey(session, tolerance=tolerance, seconds=UNFELT, **asked)
+    return last_table(survey.tables(), progress, "sensitivity")
+
+
+def allocate(
+    model: nn.Module | Path | str | Session,
+    target: float | None = None,
+    *,
+    unit: str = "weights",
+    rule: str | None = None,
+    at_most: float | None = None,
+    data: Any = None,
+    evaluate: Callable[[nn.Module], object] | None = None,
+    example: Any = None,
+    table: SensitivityTable | None = None,
+    exclude: Sequence[str] = (),
+    min_keep: int | float = 0.0,
+    round_to: int = 1,
+    pins: Mapping[str, int | float] | None = None,
+    method: str = "l1_unstructured",
+    n: int | float | str = 2,
+    dim: int = 0,
+    seed: int = 0,
+    progress: bool = True,
+) -> Allocation:
+    """Return how much of each layer to prune so that a goal is met; nothing is pruned.
+
+    Args:
+        model: A network, read and never written; the path of a checkpoint; or a session.
+        target: Share of ``unit`` to prune in all, in (0, 1); None: as much as ``at_most`` allows.
+        unit: ``"weights"`` (of tensors of two axes and more), ``"parameters"`` (zeros over all of them),
+            ``"flops"`` (of whole channels cut out), ``"file"`` (compressed, masks made permanent).
+        rule: ``"uniform"``, ``"uniform_plus"``, ``"global"``, ``"lamp"``, ``"erk"``, or ``"sensitivity"``,
+            which needs data, measures the others at the same target as well, and returns the best. None is
+            ``"sensitivity"`` where it can be measured, and else ``"lamp"``.
+        at_most: The drop of the metric that is allowed: 0.01 is a point of accuracy.
+        data: Held-out ``(inputs, targets)``. Allocations are chosen on one half and reported on the other.
+        evaluate: A measure of your own in place of ``data``: takes a model, returns a number.
+        example: What the model is called with where there is no data; for ``unit="flops"``.
+        table: What `prunescope.sensitivity` returned for this model; else it is measured.
+        exclude: Layers, or modules, that are left alone.
+        min_keep: What every layer keeps at least: a fraction of its units, or a count.
+        round_to: Channels that are kept come in multiples of this.
+        pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
+        method, n, dim, seed: How each layer is pruned.
+        progress: Whether to show a bar while it measures.
+
+    Raises:
+        RequestError: The goal cannot be met, or a value is none.
+
+    Example:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+        >>> allocate(net, 0.5, rule="uniform").amounts
+        {'0.weight': 24, '2.weight': 6}
+    """
+    session = session_of(model, data=data, evaluate=evaluate, example=example)
+    usual = "sensitivity" if _can_measure(session) else "lamp"
+    goal = GoalSpec(
+        target, unit, rule or usual, at_most, tuple([exclude] if isinstance(exclude, str) else exclude),
+        min_keep, round_to, dict(pins or {}), method, n, dim, seed,
+    ).checked()  # fmt: skip
+    if goal.rule == "sensitivity" and table is None:
+        table = _measured_table(session, goal, progress)
+    last: Allocation | None = None
+    for last in Network.of(session, goal, table).allocating(goal):  # noqa: B007
+        pass
+    assert last is not None
+    return last
+
+
+def _can_measure(session: Session) -> bool:
+    source = session.source
+    return source.data is not None or source.evaluate is not None
+
+
+def _measured_table(session: Session, goal: GoalSpec, progress: bool) -> SensitivityTable:
+    if not _can_measure(session):
+        raise RequestError(
+            "rule",
+            "`rule` sensitivity needs `data` or `evaluate`: without, choose uniform, global, lamp or erk.",
+        )
+    limits = limits_of(goal, layers := layers_of(session, goal.spec))  # Says what is wrong before measuring.
+    names = [layer.name for layer, free in zip(layers, limits.free, strict=True) if free]
+    if not names:
+        raise RequestError("exclude", "`exclude` and `pins` leave no layer for the rule to decide on.")
+    return sensitivity(
+        session, method=goal.method, n=goal.n, dim=goal.dim, seed=goal.seed, layers=names,
+        tolerance=goal.at_most if session.source.data is None else None, progress=progress,
+    )  # fmt: skip
+
+
+def session_of(model: nn.Module | Path | str | Session, **measures: Any) -> Session:
+    """Return a session of ``model``: a network, the path of a checkpoint, or a session already.
+
+    Raises:
+        RequestError: It has nothing to prune, or a measure does not go with it.
+    """
+    given = [name for name, value in measures.items() if value is not None]
+    if isinstance(model, Session):
+        if given:
+            raise RequestError(
+                given[0], f"`{given[0]}` goes with a model, not with a session, which has its own."
+            )
+        return model
+    if isinstance(model, str | Path):
+        if given:
+            raise RequestError(
+                given[0], f"`{given[0]}` goes with a module: a checkpoint has weights, and cannot be run."
+            )
+        return Session(checkpoint_source(model))
+    return Session(module_source(model, **measures))
+
+
+def last_table(tables: Iterator[SensitivityTable], progress: bool, title: str) -> SensitivityTable:
+    """Return the last of ``tables``, or on Ctrl-C the latest; a bar shows how far it is.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came before there was any.
+    """
+    from tqdm.auto import tqdm
+
+    table: SensitivityTable | None = None
+    with tqdm(total=100, desc=title, disable=not progress, bar_format=_BAR) as bar:
+        try:
+            for table in tables:
+                bar.n = round(100 * table.done)
+                bar.set_postfix_str(_left(table), refresh=True)
+        except KeyboardInterrupt:
+            if table is None:
+                raise
+            return table.with_problem("Stopped by Ctrl-C.")
+    assert table is not None
+    return table
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+
+
+def _left(table: SensitivityTable) -> str:
+    return "" if table.seconds_left is None else f"{table.seconds_left:.1f} s left, {table.in_words}"

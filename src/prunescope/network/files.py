@@ -1,0 +1,81 @@
+"""A goal in bytes of the compressed file: pruned weights are sought that give it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
+from prunescope.measure.costs.sizes import compress, permanent_file, state_of
+from prunescope.network.layers import Layer, masks_of
+from prunescope.network.tally import Counts
+from prunescope.session import Session
+
+STEPS = 12
+"""Files that are compressed at the most to find the share of weights that gives a size."""
+
+NEAR = 0.002
+"""How near to the target a file is near enough, in shares of the file as it is."""
+
+
+def file_share(session: Session, masks: Mapping[str, Tensor]) -> float:
+    """Return by which share of its size the compressed file gets smaller, in [0, 1].
+
+    Args:
+        session: The session; it is compared with the file of the model as it was given.
+        masks: Boolean masks by full name, True where kept, besides those of the steps.
+    """
+    return 1 - file_size(session, masks) / file_size(session, None)
+
+
+def file_size(session: Session, masks: Mapping[str, Tensor] | None) -> int:
+    """Return the bytes of the compressed file with all masks made permanent; None is the model as given."""
+    state = state_of(session.source.model)
+    applied = session.masks(session.applied) if masks is not None else session.masks()
+    sizes = compress(permanent_file(state, {**applied, **(masks or {})}))
+    return deque(sizes, maxlen=1).pop()
+
+
+def by_file(
+    session: Session, layers: Sequence[Layer], target: float, counts_of: Callable[[float], Counts]
+) -> Counts:
+    """Return the counts of the least share of weights whose file is smaller by ``target``.
+
+    Args:
+        session: The session.
+        layers: Its layers.
+        target: Share of the file's size that is to go.
+        counts_of: Gives the counts for a share of weights; raises where that cannot be met.
+
+    Raises:
+        RequestError: No allocation makes the file so small.
+    """
+    dense = file_size(session, None)
+
+    def reached(counts: Counts) -> float:
+        return 1 - file_size(session, masks_of(layers, counts)) / dense
+
+    low, high, best, most = 0.0, 1.0, None, 0.0
+    for _ in range(STEPS):
+        share = (low + high) / 2
+        try:
+            counts = counts_of(share)
+        except RequestError as error:
+            if error.parameter not in ("target", "pins"):
+                raise
+            low, high = (share, high) if error.parameter == "pins" else (low, share)
+            continue
+        found = reached(counts)
+        most = max(most, found)
+        low, high, best = (low, share, counts) if found >= target else (share, high, best)
+        if target <= found <= target + NEAR:
+            break
+    if best is None:
+        raise RequestError(
+            "target", f"Cannot: `target` is {percent(target)} of the file; the best is {percent(most)}."
+        )
+    return np.asarray(best)

@@ -1,0 +1,261 @@
+"""What is asked of a whole network: prune so much of it, by this rule, and lose at most so much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
+from typing import Any
+
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.network.layers import Layer
+from prunescope.prune import units_to_prune
+
+UNITS: Mapping[str, str] = {
+    "weights": "prunable weights, of tensors of two axes and more",
+    "parameters": "zeros over all parameters of the model",
+    "flops": "operations of whole channels, cut out",
+    "file": "bytes of the compressed file, masks made permanent",
+}
+"""What a target is a share of, by name."""
+
+RULES: Mapping[str, str] = {
+    "uniform": "the same share of every layer",
+    "uniform_plus": "uniform, but the first convolution is dense and the last layer keeps at least 20 %",
+    "global": "one threshold for all layers",
+    "lamp": "one threshold for layer-adaptive magnitudes",
+    "erk": "wide layers sparser than narrow ones (Erdős-Rényi-kernel)",
+    "sensitivity": "what measurement says each layer can lose",
+}
+"""How a goal is spread over the layers, by name."""
+
+
+@dataclass(frozen=True)
+class GoalSpec:
+    """A goal; immutable, comparable, and JSON.
+
+    Attributes:
+        target: Share of ``unit`` that is to be pruned in all, in (0, 1); None: as much as ``at_most`` allows.
+        unit: A key of `UNITS`.
+        rule: A key of `RULES`.
+        at_most: The drop of the metric that is allowed, in its own unit: 0.01 of an accuracy is a point.
+        exclude: Full parameter names, or modules, that are left alone.
+        min_keep: What every layer keeps at least: a fraction of its units, or a count of them.
+        round_to: Channels that are kept come in multiples of this; structured methods only.
+        pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
+        method, n, dim, seed: How each layer is pruned; see `prunescope.spec.PruneSpec`.
+
+    Example:
+        >>> GoalSpec(0.5, rule="lamp").checked().unit
+        'weights'
+        >>> GoalSpec(1.5).checked()
+        Traceback (most recent call last):
+        prunescope.core.errors.RequestError: `target` must be a share between 0 and 1, such as 0.5, got 1.5.
+    """
+
+    target: float | None = 0.5
+    unit: str = "weights"
+    rule: str = "sensitivity"
+    at_most: float | None = None
+    exclude: tuple[str, ...] = ()
+    min_keep: int | float = 0.0
+    round_to: int = 1
+    pins: Mapping[str, int | float] = field(default_factory=dict)
+    method: str = "l1_unstructured"
+    n: int | float | str = 2
+    dim: int = 0
+    seed: int = 0
+
+    def __hash__(self) -> int:
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return hash(tuple({**values, "pins": tuple(sorted(self.pins.items()))}.values()))
+
+    @property
+    def spec(self) -> PruneSpec:
+        """Return how each layer is pruned, without layer and amount."""
+        return PruneSpec("", self.method, 0, self.n, self.dim, self.seed)
+
+    @property
+    def structured(self) -> bool:
+        """Return whether whole channels are pruned."""
+        return METHODS[self.method].structured
+
+    def values(self) -> dict[str, Any]:
+        """Return it as a JSON object's values; what is as usual is left out."""
+        usual = GoalSpec()
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed = {name: value for name, value in found.items() if value != getattr(usual, name)}
+        if isinstance(self.n, float) and math.isinf(self.n):
+            changed["n"] = str(self.n)
+        if "exclude" in changed:
+            changed["exclude"] = list(self.exclude)
+        return {"target": self.target, **changed}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> GoalSpec:
+        """Return the goal that `values` was made of.
+
+        Raises:
+            RequestError: A field is none of a goal's, or its value cannot be met.
+
+        Example:
+            >>> goal = GoalSpec(0.8, pins={"head": 0})
+            >>> GoalSpec.of(goal.values()) == goal
+            True
+        """
+        try:
+            given = dict(values)
+            return cls(**given).checked()
+        except TypeError as error:
+            raise RequestError("goal", f"`goal` cannot be read: {error}.") from error
+
+    def checked(self) -> GoalSpec:
+        """Return the goal with its values as plain ones.
+
+        Raises:
+            RequestError: One of them is not possible; ``error.parameter`` names it.
+        """
+        if self.target is None and self.at_most is None:
+            raise RequestError("target", "`target` must be a share between 0 and 1, or `at_most` be given.")
+        if self.target is not None and not _is_between(self.target, 0, 1):
+            raise RequestError(
+                "target", f"`target` must be a share between 0 and 1, such as 0.5, got {self.target!r}."
+            )
+        _one_of("unit", self.unit, UNITS)
+        _one_of("rule", self.rule, RULES)
+        pooled = {key: method for key, method in METHODS.items() if not method.pooled}
+        _one_of("method", self.method, pooled)
+        _check_at_most(self.at_most)
+        return replace(self, **self._plain(), **self._checked_limits())
+
+    def _plain(self) -> dict[str, Any]:
+        n = {"inf": math.inf, "-inf": -math.inf}.get(self.n, self.n) if isinstance(self.n, str) else self.n
+        return {"n": n, "target": None if self.target is None else float(self.target)}
+
+    def _checked_limits(self) -> dict[str, Any]:
+        if not METHODS[self.method].structured:
+            if self.unit == "flops":
+                raise RequestError(
+                    "unit",
+                    "`unit` flops counts channels that are cut out: choose a structured `method`, such as "
+                    "ln_structured.",
+                )
+            if self.round_to != 1:
+                raise RequestError("round_to", "`round_to` is of channels: choose a structured `method`.")
+        if not _is_count(self.round_to) or self.round_to < 1:
+            raise RequestError("round_to", f"`round_to` must be a count from 1, got {self.round_to!r}.")
+        if not _is_amount(self.min_keep):
+            raise RequestError(
+                "min_keep",
+                f"`min_keep` must be a float in [0, 1] or a count ≥ 0 of units, got {self.min_keep!r}.",
+            )
+        if not isinstance(self.pins, Mapping) or not all(map(_is_amount, self.pins.values())):
+            raise RequestError(
+                "pins",
+                f"`pins` must give layers a float in [0, 1] or a count ≥ 0 of units, got {self.pins!r}.",
+            )
+        names = (self.exclude,) if isinstance(self.exclude, str) else self.exclude
+        if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+            raise RequestError("exclude", f"`exclude` must list names of layers, got {self.exclude!r}.")
+        return {"exclude": tuple(names), "pins": dict(self.pins)}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many units of each layer may go.
+
+    Attributes:
+        least, most: Counts by layer; the same where it is pinned or excluded.
+        free: Whether a rule decides on the layer.
+    """
+
+    least: tuple[int, ...]
+    most: tuple[int, ...]
+    free: tuple[bool, ...]
+
+
+def limits_of(goal: GoalSpec, layers: Sequence[Layer]) -> Limits:
+    """Return how many units of each layer may go.
+
+    Raises:
+        RequestError: A name of the goal is none of the layers', or a pin is more than there is.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.network.layers import layers_of
+        >>> from prunescope.session import Session
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(4, 3)))
+        >>> limits_of(GoalSpec(min_keep=0.25), layers_of(session, PruneSpec("")))
+        Limits(least=(0,), most=(9,), free=(True,))
+    """
+    pins = {name: amount for key, amount in goal.pins.items() for name in _named("pins", key, layers)}
+    excluded = {name for key in goal.exclude for name in _named("exclude", key, layers)}
+    found = []
+    for layer in layers:
+        if layer.name in pins:
+            pinned = _pinned(layer, pins[layer.name])
+            found.append((pinned, pinned, False))
+        elif layer.name in excluded or layer.problem:
+            found.append((0, 0, False))
+        else:
+            found.append((0, max(0, layer.units - _kept_least(goal.min_keep, layer.units)), True))
+    least, most, free = zip(*found, strict=True)
+    return Limits(least, most, free)
+
+
+def _pinned(layer: Layer, amount: int | float) -> int:
+    if layer.problem and amount:
+        raise RequestError("pins", f"`pins` cannot prune {layer.name}: {layer.problem}")
+    try:
+        return units_to_prune(amount, layer.units) if amount else 0
+    except ValueError as error:
+        raise RequestError(
+            "pins", f"`pins`: {layer.name} has {layer.units:,} units to prune, got {amount!r}."
+        ) from error
+
+
+def _kept_least(min_keep: int | float, units: int) -> int:
+    if isinstance(min_keep, Integral):
+        return min(int(min_keep), units)
+    return math.ceil(round(min_keep * units, 9))
+
+
+def _named(field_name: str, key: str, layers: Sequence[Layer]) -> list[str]:
+    """Return the layers that ``key`` names: one in full, or all within a module."""
+    found = [layer.name for layer in layers if layer.name == key or layer.name.startswith(f"{key}.")]
+    if not found:
+        some = ", ".join(layer.name for layer in layers[:4]) + (", …" if len(layers) > 4 else "")
+        raise RequestError(field_name, f"`{field_name}` must name layers such as {some}, got {key!r}.")
+    return found
+
+
+def _one_of(name: str, value: object, allowed: Mapping[str, object]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise RequestError(name, f"`{name}` must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def _check_at_most(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise RequestError(
+            "at_most",
+            f"`at_most` must be a drop of the metric ≥ 0, such as 0.01 for a point, got {value!r}.",
+        )
+
+
+def _is_between(value: object, low: float, high: float) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and low < float(value) < high
+
+
+def _is_count(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral)
+
+
+def _is_amount(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return 0 <= float(value) <= (math.inf if isinstance(value, Integral) else 1.0)

@@ -1,0 +1,165 @@
+"""The layers of a network as rules see them: units in the order they go, and what each removes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunescope.core.counting import count_true
+from prunescope.core.errors import RequestError
+from prunescope.core.preview import rank
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
+from prunescope.core.tensor import PrunableTensor, mask_so_far
+from prunescope.prune import Ranking
+from prunescope.prune.masking import where_kept
+from prunescope.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One prunable tensor, and the order in which a method prunes its units.
+
+    Attributes:
+        tensor: The tensor, with the steps that were carried out before.
+        spec: Method, norm, axis and seed; its amount plays no part.
+        units: How many units there are to prune.
+        problem: Why it cannot be pruned alone by this method, in one sentence; "" if it can.
+    """
+
+    tensor: PrunableTensor
+    spec: PruneSpec
+    units: int
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the full name of the parameter."""
+        return self.tensor.name
+
+    @property
+    def structured(self) -> bool:
+        """Return whether its units are channels."""
+        return METHODS[self.spec.method].structured
+
+    @property
+    def weights(self) -> int:
+        """Return how many weights the tensor holds, pruned or not."""
+        return math.prod(self.tensor.shape)
+
+    @cached_property
+    def pruned_before(self) -> int:
+        """Return how many of its weights earlier steps have pruned."""
+        mask = self.tensor.default_mask
+        return 0 if mask is None else mask.numel() - count_true(mask)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Return its units in the order the method prunes them.
+
+        Raises:
+            RequestError: Its scores are not finite, or its file cannot be read.
+        """
+        try:
+            return rank(self.spec, [self.tensor])
+        except ValueError as error:
+            raise RequestError("layer", _unranked(self.name, error)) from error
+
+    def mask(self, pruned: int) -> Tensor:
+        """Return the boolean mask that is left when so many units go, True where kept."""
+        return self.ranking.mask(pruned) if pruned else mask_so_far(self.tensor)
+
+    def masked(self, pruned: int) -> Tensor:
+        """Return the weight with zeros where so many units, and all that was pruned before, are gone."""
+        mask = self.mask(pruned).to(self.tensor.device)
+        return where_kept(mask, self.tensor.weight)
+
+    def removed(self, pruned: int) -> int:
+        """Return how many weights go with so many units, those gone before not counted."""
+        return int(self.weights_by_units[pruned]) if self.structured else pruned
+
+    @cached_property
+    def weights_by_units(self) -> NDArray[np.int64]:
+        """Return for each number of channels how many weights go with them, of shape ``(units + 1,)``."""
+        mask = self.tensor.default_mask
+        if mask is None or not self.structured:
+            each = self.weights // max(self.units, 1) if self.structured else 1
+            return np.arange(self.units + 1, dtype=np.int64) * each
+        kept = mask.movedim(self.spec.dim, 0).flatten(1).sum(1)
+        order = self.ranking.scores.argsort(stable=True)
+        gone = kept[kept > 0][order.to(kept.device)].cumsum(0).cpu().numpy()
+        return np.concatenate([np.zeros(1, np.int64), gone])
+
+    def with_amount(self, pruned: int) -> PruneSpec:
+        """Return the spec that prunes so many units of it."""
+        return replace(self.spec, amount=int(pruned))
+
+
+def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
+    """Return the layers of a session as they are with its steps carried out.
+
+    Args:
+        session: The session.
+        spec: Method, norm, axis and seed for all of them.
+        names: Which; None means all tensors of two axes and more, in the model's order.
+
+    Raises:
+        RequestError: The method ranks tensors together, or a value of the spec is none.
+
+    Example:
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))))
+        >>> [layer.units for layer in layers_of(session, PruneSpec("", "ln_structured"))]
+        [3, 2]
+    """
+    method = METHODS.get(spec.method)
+    if method is None or method.pooled:
+        allowed = ", ".join(key for key, each in METHODS.items() if not each.pooled)
+        raise RequestError(
+            "method", f"`method` must be one that prunes a layer by itself: {allowed}; got {spec.method!r}."
+        )
+    return tuple(_layer(session, spec, name) for name in names or pool_names(session))
+
+
+def pool_names(session: Session) -> list[str]:
+    """Return the full names of the tensors of two axes and more; of all if there are none."""
+    names = [name for name, tensor in session.tensors.items() if len(tensor.shape) > 1]
+    return names or list(session.tensors)
+
+
+def _layer(session: Session, spec: PruneSpec, name: str) -> Layer:
+    tensor = session.tensor(name)
+    asked = replace(spec, layer=tensor.name, amount=0)
+    try:
+        resolved = resolve(asked, tensor, asked=FIELDS)
+    except RequestError as error:
+        if error.parameter in ("seed", "amount"):
+            raise
+        return Layer(tensor, asked, 0, str(error))
+    return Layer(tensor, resolved.spec, resolved.units)
+
+
+def _unranked(name: str, error: ValueError) -> str:
+    return f"`layer` {name} cannot be ranked: {str(error).rstrip('.')}."
+
+
+def masks_of(layers: Sequence[Layer], pruned: Sequence[int] | NDArray[Any]) -> dict[str, Tensor]:
+    """Return the mask of every layer of which any unit goes, by full name."""
+    pairs = zip(layers, pruned, strict=True)
+    return {layer.name: layer.mask(int(count)) for layer, count in pairs if count}
+
+
+def energy(layer: Layer, pruned: int) -> float:
+    """Return which share of the layer's squared weights goes with so many units, in [0, 1]."""
+    weight = layer.tensor.effective.detach().double()
+    whole = float((weight * weight).sum())
+    kept = torch.where(layer.mask(pruned).to(weight.device), weight, 0.0)
+    return 1.0 - float((kept * kept).sum()) / whole if whole else 0.0

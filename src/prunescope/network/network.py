@@ -1,0 +1,250 @@
+"""From a goal to an allocation: by the goal's rule, measured where that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import Tensor
+
+from prunescope.core.errors import RequestError
+from prunescope.core.text import percent
+from prunescope.network.allocation import Allocation
+from prunescope.network.budget import Budget, Forecast
+from prunescope.network.files import by_file
+from prunescope.network.goal import GoalSpec, Limits, limits_of
+from prunescope.network.joint import Measured, measuring
+from prunescope.network.layers import Layer, layers_of, masks_of
+from prunescope.network.solve import by_rule, check_reachable
+from prunescope.network.table import SensitivityTable
+from prunescope.network.tally import Counts, Tally, tally_of
+from prunescope.session import Session
+from prunescope.sources import Checkpoint
+
+TRIED = ("sensitivity", "uniform", "global", "lamp", "erk")
+"""The rules that `sensitivity` measures at the same target to return the best of."""
+
+SEARCHES = 6
+"""Targets that are tried to find the most that stays within an allowed drop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A session as allocations see it: made once, and used for every target, rule and pin.
+
+    Attributes:
+        session: The session; its steps count as carried out.
+        layers: Its layers in the order their units go.
+        tally: What is counted.
+        table: What each layer loses; None if that is not known.
+    """
+
+    session: Session
+    layers: tuple[Layer, ...]
+    tally: Tally
+    table: SensitivityTable | None = None
+
+    @classmethod
+    def of(cls, session: Session, goal: GoalSpec, table: SensitivityTable | None = None) -> Network:
+        """Return the network of ``session`` for goals of this method and unit.
+
+        Raises:
+            RequestError: The unit cannot be counted, the method is none, or ``table`` is of another method.
+        """
+        goal = goal.checked()
+        if table is not None:
+            _check_table(table, goal)
+        layers = layers_of(session, goal.spec)
+        return cls(session, layers, tally_of(session, layers, goal.unit), table)
+
+    @cached_property
+    def forecast(self) -> Forecast | None:
+        """Return what predicts the drop of any counts; None without a table."""
+        return None if self.table is None else Forecast(self.table, self.layers)
+
+    @property
+    def measurable(self) -> bool:
+        """Return whether there is anything to measure by."""
+        source = self.session.source
+        can_run = not isinstance(source.model, Checkpoint)
+        return can_run and (source.data is not None or source.evaluate is not None)
+
+    def budget(self, goal: GoalSpec, *, choosing: bool = True) -> Budget:
+        """Return the program over the table with the pins and limits of ``goal``: one for every target.
+
+        Raises:
+            RequestError: There is no table.
+        """
+        if self.table is None:
+            raise RequestError("rule", "`rule` sensitivity needs a table: measure sensitivity first.")
+        return Budget(
+            self.table, self.layers, limits_of(goal, self.layers), self.tally, goal, choosing=choosing
+        )
+
+    def counts(self, goal: GoalSpec, target: float, rule: str = "", budget: Budget | None = None) -> Counts:
+        """Return how many units of each layer go; no measuring, so that a slider may ask at every move.
+
+        Args:
+            goal: The goal.
+            target: Taken in place of the goal's own.
+            rule: Taken in place of the goal's own.
+            budget: What `budget` returned for this goal, if it was made before.
+
+        Raises:
+            RequestError: The target cannot be met.
+        """
+        limits, rule = limits_of(goal, self.layers), rule or goal.rule
+        if goal.unit == "file":
+            return by_file(self.session, self.layers, target, self._of_weights(goal, limits, rule, budget))
+        return self._at(goal, limits, rule, budget, target)
+
+    def _of_weights(
+        self, goal: GoalSpec, limits: Limits, rule: str, budget: Budget | None
+    ) -> Callable[[float], Counts]:
+        return lambda share: self._at(goal, limits, rule, budget, share)
+
+    def _at(self, goal: GoalSpec, limits: Limits, rule: str, budget: Budget | None, target: float) -> Counts:
+        if rule == "sensitivity":
+            check_reachable(self.layers, limits, self.tally, goal, target)
+            return (budget or self.budget(goal)).at(target)
+        return by_rule(rule, self.layers, limits, self.tally, goal, target)
+
+    def allocation(self, goal: GoalSpec, counts: Sequence[int] | Counts, rule: str = "") -> Allocation:
+        """Return the allocation of these counts, not measured: also for counts that were set by hand."""
+        limited = [int(count) for count in counts]
+        predicted = None if self.forecast is None else self.forecast.predicted(limited)
+        return Allocation(
+            goal=goal,
+            amounts={layer.name: count for layer, count in zip(self.layers, limited, strict=True)},
+            units={layer.name: layer.units for layer in self.layers},
+            weights={layer.name: layer.weights for layer in self.layers},
+            reached=self._reached(goal, limited),
+            sparsity=self._sparsity(goal, limited),
+            rule=rule or goal.rule,
+            predicted=predicted,
+            note=_note(self.layers, limited),
+        )
+
+    def _reached(self, goal: GoalSpec, counts: Sequence[int]) -> float:
+        if goal.unit == "file":
+            from prunescope.network.files import file_share
+
+            return file_share(self.session, masks_of(self.layers, counts))
+        return self.tally.share(counts)
+
+    def _sparsity(self, goal: GoalSpec, counts: Sequence[int]) -> float:
+        if goal.unit in ("weights", "parameters"):
+            return self.tally.share(counts)
+        more = sum(layer.removed(count) for layer, count in zip(self.layers, counts, strict=True))
+        return (self.session.pruned_weights(self.session.applied) + more) / self.session.parameters
+
+    def masks(self, allocation: Allocation) -> dict[str, Tensor]:
+        """Return the mask of every layer of which any unit goes, by full name."""
+        return masks_of(self.layers, list(allocation.amounts.values()))
+
+    def measuring(self, allocation: Allocation) -> Iterator[Measured | None]:
+        """Yield None batch by batch, and at last what the allocation is worth."""
+        higher = self.table.higher_is_better if self.table and not self.session.source.data else None
+        return measuring(self.session, self.masks(allocation), higher)
+
+    def allocating(self, goal: GoalSpec) -> Iterator[Allocation]:
+        """Yield the allocation of ``goal`` as it becomes known: at first not measured, at last as it stays.
+
+        Between two of them lies at most one batch of examples, one call of ``evaluate``, or the counting.
+
+        Raises:
+            RequestError: The goal cannot be met by any allocation, or a value of it is none.
+        """
+        goal = goal.checked()
+        if goal.target is None:
+            yield from self._most_within(goal)
+            return
+        found = yield from self._at_target(goal, goal.target)
+        if goal.at_most is None or found.measured is None or _lost(found.measured) <= goal.at_most:
+            yield found
+            return
+        best: Allocation | None = None
+        for best in self._most_within(goal, below=goal.target, rule=found.rule):  # noqa: B007
+            yield found
+        yield replace(found, best=best, problem=_cannot(goal, found, best))
+
+    def _at_target(self, goal: GoalSpec, target: float) -> Generator[Allocation, None, Allocation]:
+        """Return the best of the rules that the goal's rule tries, measured if that can be."""
+        tried = TRIED if goal.rule == "sensitivity" and self.measurable else (goal.rule,)
+        found: list[Allocation] = []
+        for rule in tried:
+            try:
+                allocation = self.allocation(goal, self.counts(goal, target, rule), rule)
+            except RequestError:
+                if rule == goal.rule or not found:
+                    raise
+                continue  # Another rule that cannot be tried, such as global with random scores.
+            yield found[0] if found else allocation
+            if self.measurable:
+                measured = None
+                for measured in self.measuring(allocation):  # noqa: B007
+                    yield found[0] if found else allocation
+                allocation = replace(allocation, measured=measured)
+            found.append(allocation)
+        best = min(found, key=lambda each: _lost(each.measured) if each.measured else 0.0)
+        tables = {each.rule: each.measured for each in found if each.measured}
+        return replace(best, candidates=tables)
+
+    def _most_within(self, goal: GoalSpec, below: float = 1.0, rule: str = "") -> Iterator[Allocation]:
+        """Yield allocations on the way to the one that prunes most within ``goal.at_most``, that one last."""
+        if not self.measurable:
+            raise RequestError("at_most", "`at_most` needs `data` or `evaluate` to measure what is lost.")
+        asked = replace(goal, rule=rule or goal.rule)
+        low, high, best = 0.0, below, self.allocation(asked, [0] * len(self.layers), asked.rule)
+        for _ in range(SEARCHES):
+            target = (low + high) / 2
+            try:
+                found = yield from self._at_target(asked, target)
+            except RequestError as error:
+                if error.parameter not in ("target", "pins"):
+                    raise
+                low, high = (low, target) if error.parameter == "target" else (target, high)
+                continue
+            within = found.measured is not None and _lost(found.measured) <= (goal.at_most or 0.0)
+            low, high, best = (target, high, found) if within else (low, target, best)
+            yield best
+        yield replace(best, goal=goal)
+
+
+def _check_table(table: SensitivityTable, goal: GoalSpec) -> None:
+    of_table, asked = (table.method, table.n, table.dim), (goal.method, goal.n, goal.dim)
+    if of_table != asked:
+        raise RequestError(
+            "table",
+            f"`table` is of (method, n, dim) {of_table!r}, and the goal of {asked!r}: measure it anew.",
+        )
+
+
+def _lost(measured: Measured) -> float:
+    """Return the drop on the examples that allocations are chosen on."""
+    return measured.drop if measured.choosing is None else measured.choosing
+
+
+def _note(layers: Sequence[Layer], counts: Sequence[int]) -> str:
+    emptied = [
+        layer.name for layer, count in zip(layers, counts, strict=True) if count and count == layer.units
+    ]
+    if not emptied:
+        return ""
+    names = ", ".join(emptied[:3]) + (f" and {len(emptied) - 3} more" if len(emptied) > 3 else "")
+    return f"Nothing is kept of {names}."
+
+
+def _cannot(goal: GoalSpec, found: Allocation, best: Allocation | None) -> str:
+    assert found.measured is not None
+    unit = "points" if found.measured.examples else found.measured.metric
+    scale = 100 if found.measured.examples else 1
+    start = (
+        f"Cannot: {percent(found.reached)} of {goal.unit} loses {scale * _lost(found.measured):.4g} {unit}, "
+        f"and `at_most` is {scale * (goal.at_most or 0):.4g}"
+    )
+    if best is None or not any(best.amounts.values()) or best.measured is None:
+        return f"{start}; nothing that was tried stays within it."
+    lost = f"{scale * _lost(best.measured):.4g} {unit}"
+    return f"{start}; the best is {percent(best.reached)}, which loses {lost}."

@@ -1,0 +1,169 @@
+"""Runs a network again from the layer that changed: modules before it answer from one run.
+
+Every call of a module below the root is numbered in the order of entry. A run with all weights takes down
+what each call returned; a run with one weight changed gives back, for every call that ended before the first
+call of that weight's layer, what was taken down. Control flow does not matter: up to there both are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunescope.measure import Twin
+from prunescope.sources import version
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """What one call of a module returned: entered at ``start``, its inner calls below ``end``."""
+
+    module: nn.Module
+    end: int
+    output: Any
+    versions: tuple[int, ...]
+
+
+class Replay:
+    """A twin whose runs with one tensor changed start at that tensor's layer.
+
+    Args:
+        twin: A copy of a model for this use alone: its modules' ``forward`` is wrapped.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> replay, x = Replay(Twin(model)), torch.ones(1, 2)
+        >>> dense = replay.record((x,))
+        >>> bool((replay.run((x,), "2.weight", model[2].weight.detach()) == dense).all())
+        True
+    """
+
+    def __init__(self, twin: Twin, weights: Mapping[str, Tensor] | None = None) -> None:
+        self._twin = twin
+        self._weights = dict(weights or {})
+        self._calls: dict[int, _Call] = {}
+        self._entries: dict[int, int] = {}
+        self._written: set[int] = set()
+        self._whole: set[str] = set()
+        self._checked: set[str] = set()
+        self._recording, self._tick, self._start = False, 0, 0
+        self._wrap()
+
+    def _wrap(self) -> None:
+        model = self._twin.model
+        for module in model.modules():
+            if module is not model and not isinstance(module, torch.jit.ScriptModule):
+                module.forward = partial(self._forward, module, module.forward)
+
+    def record(self, inputs: tuple[Tensor, ...]) -> Any:
+        """Return what the network answers with all weights, and take down what its modules return."""
+        while True:
+            self._calls, self._entries, self._recording = {}, {}, True
+            output = self._run(inputs, {}, 0)
+            self._recording = False
+            written = {tick for tick, call in self._calls.items() if _versions(call.output) != call.versions}
+            if not written:
+                return output
+            # An in-place operation wrote into what a module returned: next time a copy is taken down.
+            self._written |= written
+
+    def run(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor) -> Any:
+        """Return what the network answers with ``weight`` in place of the parameter ``name``.
+
+        The first run of each parameter is compared with one of the whole network; where they differ, as they
+        would if the parameter were read before its layer is called, it is the whole from then on.
+
+        Args:
+            inputs: Those of the last `record`.
+            name: Full name of a parameter.
+            weight: A tensor of its shape.
+
+        Raises:
+            RequestError: The network cannot be run.
+        """
+        changed = {name: weight}
+        start = 0 if name in self._whole else self._first_call(name)
+        output = self._run(inputs, changed, start)
+        if start and name not in self._checked:
+            self._checked.add(name)
+            whole = self._run(inputs, changed, 0)
+            if not _same(output, whole):
+                self._whole.add(name)
+                return whole
+        return output
+
+    def forget(self) -> None:
+        """Free what was taken down."""
+        self._calls = {}
+
+    def _run(self, inputs: tuple[Tensor, ...], changed: Mapping[str, Tensor], start: int) -> Any:
+        self._tick, self._start = 0, start
+        return self._twin.run(inputs, {**self._weights, **changed})
+
+    def _first_call(self, name: str) -> int:
+        """Return the number of the first call of the layer that holds ``name``; 0 if it cannot be told."""
+        path = name.rpartition(".")[0]
+        while path:
+            entry = self._entries.get(id(self._twin.model.get_submodule(path)))
+            if entry is not None:
+                return entry
+            path = path.rpartition(".")[0]
+        return 0
+
+    def _forward(self, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        tick = self._tick
+        if not self._recording:
+            call = self._calls.get(tick) if tick < self._start else None
+            if call is not None and call.module is module and call.end <= self._start:
+                self._tick = call.end
+                return _copy(call.output) if tick in self._written else call.output
+        self._tick = tick + 1
+        output = forward(*args, **kwargs)
+        if self._recording:
+            self._entries.setdefault(id(module), tick)
+            if _is_plain(output):
+                self._take_down(tick, module, output)
+        return output
+
+    def _take_down(self, tick: int, module: nn.Module, output: Any) -> None:
+        kept = _copy(output) if tick in self._written else output
+        self._calls[tick] = _Call(module, self._tick, kept, _versions(kept))
+
+
+def _is_plain(output: object) -> bool:
+    """Return whether ``output`` is made of tensors, tuples, lists and dicts alone."""
+    if isinstance(output, dict):
+        return type(output) is dict and all(map(_is_plain, output.values()))
+    if isinstance(output, tuple | list):
+        return type(output) in (tuple, list) and all(map(_is_plain, output))
+    return output is None or isinstance(output, Tensor | bool | int | float | str)
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, dict | tuple | list):
+        for part in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(part)
+
+
+def _versions(output: Any) -> tuple[int, ...]:
+    return tuple(version(tensor) for tensor in _tensors(output))
+
+
+def _copy(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.clone()
+    if isinstance(output, dict):
+        return {key: _copy(value) for key, value in output.items()}
+    return type(output)(map(_copy, output)) if isinstance(output, tuple | list) else output
+
+
+def _same(one: Any, other: Any) -> bool:
+    pairs = list(zip(_tensors(one), _tensors(other), strict=True))
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True) for a, b in pairs)

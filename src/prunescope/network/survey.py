@@ -1,0 +1,309 @@
+"""The sensitivity table while it is measured: chunk by chunk of examples, all cells on each before the next.
+
+Examples come in a fixed random order, half of them set apart at the front: allocations are chosen on those
+and reported on the others. The dense answers of a chunk are known before its cells are run, so that each cell
+counts what went from right to wrong, and back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import PruneSpec
+from prunescope.measure import Twin
+from prunescope.network.estimates import Estimates
+from prunescope.network.intervals import is_clear, paired_interval
+from prunescope.network.layers import Layer, layers_of
+from prunescope.network.replay import Replay
+from prunescope.network.table import Cell, SensitivityTable, State
+from prunescope.prune import units_to_prune
+from prunescope.session import Session
+
+AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Amounts of a table unless others are asked for."""
+
+LEAST_EXAMPLES = 64
+"""Examples that a cell is run on before it may stop."""
+
+LEAST_TO_SPLIT = 100
+"""Examples that there must be to choose on one half of them and report the other."""
+
+MOST_AT_ONCE = 128
+"""Examples of a chunk at the most."""
+
+REST = 0.03
+"""Seconds after which the one who waits is let in again."""
+
+RUN = 0.04
+"""Seconds that one run of a chunk should take at the most."""
+
+MOST_KEPT = 32_000_000
+"""Masked weights that are kept from one chunk to the next; beyond it they are made again."""
+
+
+def choosing_order(examples: int) -> tuple[Tensor, int]:
+    """Return a fixed random order of so many examples, and how many at its front allocations are chosen on.
+
+    Example:
+        >>> order, front = choosing_order(599)
+        >>> len(order), front
+        (599, 299)
+    """
+    order = torch.randperm(examples, generator=torch.Generator().manual_seed(0))
+    return order, examples // 2 if examples >= LEAST_TO_SPLIT else 0
+
+
+@dataclass
+class _Count:
+    """What a cell has counted: answers that went wrong, that came right, of how many."""
+
+    layer: Layer
+    amount: float
+    pruned: int
+    worse: int = 0
+    better: int = 0
+    seen: int = 0
+    choosing: float | None = None
+    stopped: bool = False
+    weight: Tensor | None = field(default=None, repr=False)
+
+    def cell(self, examples: int) -> Cell:
+        """Return the cell."""
+        low, high = paired_interval(self.worse, self.better, self.seen)
+        state: State = "measured" if self.seen == examples else "sampled"
+        drop = (self.worse - self.better) / self.seen
+        return Cell(state, drop, low, high, self.pruned, self.seen, choosing=self.choosing)
+
+
+class Survey:
+    """A sensitivity table to be measured on held-out data, a little at a time.
+
+    Args:
+        session: The exploration; its steps count as carried out. Its model is read, never written.
+        method, n, dim, seed: How each layer is pruned; the method is one that prunes a layer by itself.
+        amounts: Fractions of each layer's units, in (0, 1].
+        layers: Full parameter names; None means all tensors of two axes and more.
+        tolerance: Stop a cell as soon as the 99 % interval of its drop is clear of this; None measures all.
+        first: The layer to begin with; may be set anew at any time.
+        seconds: How long one run of a chunk may take: short where a person would feel it, long where nobody
+            waits meanwhile, since small chunks take longer in all.
+
+    Raises:
+        RequestError: There is no data, it is of one class, the model cannot be run on it, or a value is none.
+
+    Example:
+        >>> from prunescope.sources import demo_source
+        >>> for table in Survey(Session(demo_source("mlp")), amounts=(0.5,)).tables():
+        ...     pass  # let others in; stop here to pause
+        >>> table.in_words
+        '3 of 3 cells measured'
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        method: str = "l1_unstructured",
+        n: int | float | str = 2,
+        dim: int = 0,
+        seed: int = 0,
+        amounts: Sequence[float] = AMOUNTS,
+        layers: Sequence[str] | None = None,
+        tolerance: float | None = None,
+        first: str = "",
+        seconds: float = RUN,
+    ) -> None:
+        self.first, self.tolerance, self._run_seconds = first, tolerance, seconds
+        self.amounts = checked_amounts(amounts)
+        inputs, self._targets = _checked_data(session)
+        self._order, self._front = choosing_order(len(self._targets))
+        self._inputs = inputs
+        self._spec = PruneSpec("", method, 0, n, dim, seed)
+        self.layers = layers_of(session, self._spec, layers)
+        twin, base = Twin(session.source.module), session.weights(session.applied)
+        # Also says in one sentence if the model cannot be run on the data or answers in another form.
+        next(twin.evaluate(tuple(part[:2] for part in inputs), self._targets[:2], base))
+        self._replay = Replay(twin, base)
+        self._cells: dict[tuple[str, float], Cell] = {}
+        self._counts: list[_Count] = []
+        self._right = self._seen = self._runs = 0
+        self._spent = 0.0
+        self._estimates: Estimates | None = None
+
+    def tables(self) -> Iterator[SensitivityTable]:
+        """Yield the table as far as it is known, about every 30 ms; the last one is complete.
+
+        Raises:
+            RequestError: The model cannot be run.
+        """
+        last = perf_counter()
+        for _ in self._work():
+            now = perf_counter()
+            if now - last >= REST:
+                self._spent += now - last
+                yield self.table()
+                last = perf_counter()
+        self._spent += perf_counter() - last
+        self._replay.forget()
+        yield self.table()
+
+    def table(self) -> SensitivityTable:
+        """Return the table as far as it is known."""
+        done = self._done()
+        cells = {**(self._estimates.cells(self._cells) if self._estimates else {}), **self._cells}
+        return SensitivityTable(
+            layers=tuple(layer.name for layer in self.layers),
+            amounts=self.amounts,
+            cells=cells,
+            method=self._spec.method,
+            n=self._spec.n,
+            dim=self._spec.dim,
+            seed=self._spec.seed,
+            dense=self._right / self._seen if self._seen else math.nan,
+            examples=len(self._targets),
+            weights=tuple(layer.weights for layer in self.layers),
+            units=tuple(layer.units for layer in self.layers),
+            tolerance=self.tolerance,
+            done=done,
+            seconds_left=self._spent * (1 - done) / done if done else None,
+        )
+
+    def _done(self) -> float:
+        """Return which share of the examples all cells together need has been run."""
+        whole = len(self._targets)
+        if not self._counts:
+            return 1.0 if self._cells and self._seen == whole else 0.0
+        seen = sum(whole if count.stopped else count.seen for count in self._counts)
+        return seen / (whole * len(self._counts))
+
+    def _work(self) -> Iterator[None]:
+        """Do it, one run of the network or one ranking at a time."""
+        for layer in self.layers:
+            self._prepare(layer)
+            yield
+        self._estimates = Estimates([(count.layer, count.amount, count.pruned) for count in self._counts])
+        size = yield from self._chunk_size()
+        start = 0
+        while start < len(self._targets):
+            end = min(start + size, len(self._targets))
+            end = self._front if start < self._front < end else end
+            yield from self._chunk(self._order[start:end], first=start == 0)
+            if end == self._front:
+                self._take_half()
+            start = end
+
+    def _prepare(self, layer: Layer) -> None:
+        try:
+            problem = layer.problem
+            if not problem:
+                _ = layer.ranking
+        except RequestError as error:
+            problem = str(error)
+        for amount in self.amounts:
+            pruned = 0 if problem else units_to_prune(amount, layer.units)
+            if pruned:
+                self._counts.append(_Count(layer, amount, pruned))
+            else:
+                why = problem or f"{amount:.0%} of {layer.units:,} is none."
+                self._cells[layer.name, amount] = Cell("cannot", why=why)
+
+    def _chunk_size(self) -> Generator[None, None, int]:
+        """Return how many examples to run at once, so that one run is not felt."""
+        size = min(16, len(self._targets))
+        rows = self._order[:size]
+        self._record(rows)  # The first run is slower than those that follow.
+        yield
+        start = perf_counter()
+        self._record(rows)
+        each = (perf_counter() - start) / size
+        fitting = max(1, int(self._run_seconds / max(each, 1e-9)))
+        yield
+        return min(MOST_AT_ONCE, 1 << max(2, fitting.bit_length() - 1))
+
+    def _record(self, rows: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        inputs = tuple(part[rows.to(part.device)] for part in self._inputs)
+        return inputs, self._replay.record(inputs).argmax(1).cpu()
+
+    def _chunk(self, rows: Tensor, first: bool) -> Iterator[None]:
+        inputs, answers = self._record(rows)
+        targets = self._targets[rows.to(self._targets.device)].cpu()
+        right = answers == targets
+        self._right += int(right.count_nonzero())
+        self._seen += len(rows)
+        yield
+        todo = [count for count in self._counts if not count.stopped]
+        if first:  # The middle of every layer before its ends: what is known soonest tells most.
+            todo.sort(key=lambda count: _spread_order(self.amounts.index(count.amount)))
+        while todo:
+            count = _next(todo, self.first)
+            self._run(count, inputs, targets, right)
+            yield
+
+    def _run(self, count: _Count, inputs: tuple[Tensor, ...], targets: Tensor, right: Tensor) -> None:
+        weight = count.weight
+        if weight is None:
+            weight = count.layer.masked(count.pruned)
+            if sum(layer.weights for layer in self.layers) * len(self.amounts) <= MOST_KEPT:
+                count.weight = weight
+        answers = self._replay.run(inputs, count.layer.name, weight).argmax(1).cpu()
+        now = answers == targets
+        count.worse += int((right & ~now).count_nonzero())
+        count.better += int((~right & now).count_nonzero())
+        count.seen += len(targets)
+        whole = count.seen == len(self._targets)
+        if self.tolerance is not None and count.seen >= LEAST_EXAMPLES and not whole:
+            count.stopped = is_clear(count.worse, count.better, count.seen, self.tolerance)
+        self._cells[count.layer.name, count.amount] = count.cell(len(self._targets))
+
+    def _take_half(self) -> None:
+        """Take down what each cell has lost on the half that allocations are chosen on."""
+        for count in self._counts:
+            count.choosing = (count.worse - count.better) / count.seen
+            self._cells[count.layer.name, count.amount] = count.cell(len(self._targets))
+
+
+def _next(todo: list[_Count], first: str) -> _Count:
+    place = next((i for i, count in enumerate(todo) if count.layer.name == first), 0) if first else 0
+    return todo.pop(place)
+
+
+def _spread_order(place: int) -> int:
+    """Return where the ``place``-th amount comes when halves come before quarters: bits turned around."""
+    return int(f"{place + 1:016b}"[::-1], 2)
+
+
+def checked_amounts(amounts: Sequence[float]) -> tuple[float, ...]:
+    """Return ``amounts`` as rising floats.
+
+    Raises:
+        RequestError: There is none, or one is not in (0, 1].
+
+    Example:
+        >>> checked_amounts([0.5, 0.25])
+        (0.25, 0.5)
+    """
+    try:
+        found = sorted({float(amount) for amount in amounts})
+    except (TypeError, ValueError):
+        found = []
+    if not found or not all(0 < amount <= 1 for amount in found):
+        raise RequestError("amounts", f"`amounts` must be fractions above 0 and up to 1, got {amounts!r}.")
+    return tuple(found)
+
+
+def _checked_data(session: Session) -> tuple[tuple[Tensor, ...], Tensor]:
+    data, inputs = session.source.pair, session.source.inputs
+    if data is None or inputs is None:
+        raise RequestError("data", "`data` must be given to measure sensitivity: held-out (inputs, targets).")
+    if bool((data[1] == data[1][0]).all()):
+        raise RequestError(
+            "data", "`data` must have examples of at least 2 classes to tell what pruning loses, got 1."
+        )
+    return inputs, data[1]

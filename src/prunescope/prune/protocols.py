@@ -1,0 +1,65 @@
+"""What the engine asks of a pruning method: the little that attaching and combining rest on.
+
+Methods are written on top of these, so that whoever puts a method on a module need not know the classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+from torch.nn import Module
+
+
+class Method(Protocol):
+    """A pruning method, torch's or ours; as a hook it keeps a module's tensor pruned."""
+
+    PRUNING_TYPE: ClassVar[str]
+
+    def __call__(self, module: Module, inputs: Any) -> None:
+        """Set the module's masked tensor."""
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """Return the mask of ``t``, given the mask from earlier pruning."""
+        ...
+
+    def remove(self, module: Module) -> None:
+        """Make the pruning of the module's tensor permanent."""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """How a method sits on a module.
+
+    Attributes:
+        after: Names of the parameters that followed the pruned one.
+        soft: Whether the mask has values other than 0 and 1.
+    """
+
+    after: tuple[str, ...] = ()
+    soft: bool = False
+
+
+class Hook(Method, Protocol):
+    """A pruning method of ours."""
+
+    attachment: Attachment
+
+    def joined_to(self, earlier: Method) -> Hook:
+        """Return one hook for what was there and this method."""
+        ...
+
+    def give(self, module: Module) -> None:
+        """Set the module's masked tensor, and remember whose it is."""
+
+    def settle(self) -> None:
+        """Let go of what is needed to compute a mask but not to keep it."""
+
+
+class Selecting(Method, Protocol):
+    """A method that prunes the lowest of a ranking and can write the mask directly."""
+
+    def selected(self, t: Tensor, default_mask: Tensor | None) -> Tensor:
+        """Return the mask after pruning the lowest of the units that ``default_mask`` leaves."""
+        ...

@@ -1,0 +1,63 @@
+"""What a page may say to its kernel: messages in the one form that browsers send, of bounded size."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+"""What pages speak; Jupyter's older one has another form."""
+
+MOST_PARTS = 1000
+"""Of a message, its buffers included."""
+
+MOST_JSON = 1 << 20
+"""Bytes of the parts that are JSON; what is uploaded comes in buffers."""
+
+MOST_VALUES = 100_000
+"""In those parts. An empty list takes three bytes to write, and some sixty to hold."""
+
+
+def check(said: bytes) -> None:
+    """Check that ``said`` is a message, without ever holding much more than its size.
+
+    Raises:
+        ValueError: It is not, or exceeds a limit.
+    """
+    spans = _spans(said)
+    if sum(stop - start for start, stop in spans[:4]) > MOST_JSON:
+        raise ValueError("more JSON than a page has to say")
+    for start, stop in spans[:4]:
+        _check_object(said[start:stop])
+
+
+def _spans(said: bytes) -> list[tuple[int, int]]:
+    """Return where in ``said`` each part lies: header, parent's header, metadata, content, buffers."""
+    if not isinstance(said, bytes):
+        raise ValueError("text, where bytes are spoken")
+    count = int.from_bytes(said[:8], "little")
+    if not 6 <= count <= MOST_PARTS:
+        raise ValueError(f"{count - 2} parts")
+    offsets = [int.from_bytes(said[8 * i : 8 * i + 8], "little") for i in range(1, count + 1)]
+    # Jupyter would copy parts that overlap once for each: a thousand times the message.
+    if offsets != sorted(offsets) or offsets[0] < 8 * (count + 1) or offsets[-1] > len(said):
+        raise ValueError("parts that do not lie one after another")
+    return list(itertools.pairwise(offsets))[1:]
+
+
+def _check_object(part: bytes) -> None:
+    """Check that ``part`` is a JSON object of finite numbers, all that a browser can write.
+
+    A kernel would take NaN and infinities from anyone, and could not write them into its answers.
+    """
+    if sum(part.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
+        raise ValueError("more values than a page has to say")
+    if not isinstance(json.loads(part, parse_constant=_finite, parse_float=_finite), dict):
+        raise ValueError("not an object")
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number[:40]} is not finite")
+    return float(number)
