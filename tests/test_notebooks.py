@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
@@ -12,11 +13,51 @@ ROOT = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
 
 
+# Told by each lesson at its end: what its exercises say to right answers, rounded as their questions ask.
+GRADED = """
+from prunescope.lessons.fields import NumberField
+from prunescope.lessons.functions import FunctionField
+
+def numbers_of(exercise):
+    body = exercise.body
+    question = body._question
+    decimals = question.decimals
+    rounded = [format(question.answer, f".{decimals}f")] if decimals is not None else []
+    for text in [question.written(), question.written().replace(".", ","), *rounded]:
+        body.predict(text)
+        yield text, body.grade()
+
+for key, exercise in lesson.exercises.items():
+    if isinstance(exercise.body, NumberField):
+        for round_number in range(6 if exercise._deal else 1):
+            if round_number:
+                exercise.another()
+            for text, said in numbers_of(exercise):
+                print(f"number {key}.{round_number} {text}: {said.right} {said.text}")
+    if isinstance(exercise.body, FunctionField):
+        said = exercise.check()
+        print(f"function {key}: {not said.right and said.text.startswith('Not yet. `my_')} {said.text}")
+        exec(exercise.body._solution)
+        said = exercise.check()
+        print(f"function {key}: {said.right} {said.text}")
+    if exercise._deal:
+        exercise.another()
+        exercise.reveal()
+        exercise.check()
+print("top", lesson.solved)
+"""
+
+
 @cache
 def run(path: Path) -> nbformat.NotebookNode:
-    """Return the notebook as it stands when all its cells have run; each runs once."""
+    """Return the notebook, run once for all tests; a lesson with a cell more that grades right answers."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    if path.stem[0] == "0":
+        notebook.cells.append(nbformat.v4.new_code_cell(GRADED))
+    with TemporaryDirectory() as folder:
+        for each in NOTEBOOKS:
+            (Path(folder) / each.name).write_bytes(each.read_bytes())
+        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}}).execute()
     return notebook
 
 
@@ -48,7 +89,9 @@ def test_the_quickstart_says_what_it_measured() -> None:
 
 
 LESSONS = [path for path in NOTEBOOKS if path.stem[0] == "0"]
-EXERCISE = re.compile(r"^(?:predict_mask|predict_channels|ask_number|ask_choice)\($", re.MULTILINE)
+EXERCISE = re.compile(
+    r"^(?:\w+ = )?(predict_mask|predict_channels|ask_number|ask_choice|write_function)\($", re.MULTILINE
+)
 
 
 def source(path: Path, kind: str) -> list[str]:
@@ -56,11 +99,14 @@ def source(path: Path, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_a_lesson_has_an_explorer_and_three_to_five_exercises_with_hints(path: Path) -> None:
+def test_a_lesson_has_an_explorer_and_exercises_with_hints_that_are_kept(path: Path) -> None:
     code = source(path, "code")
     exercises = [cell for cell in code if EXERCISE.search(cell)]
-    assert 3 <= len(exercises) <= 5
-    assert all(len(EXERCISE.findall(cell)) == 1 and "hints=[" in cell for cell in exercises)
+    assert 5 <= len(exercises) <= 7
+    assert all(len(EXERCISE.findall(cell)) == 1 and "hint" in cell for cell in exercises)
+    kept = [re.findall(r'\.keep_in\(lesson, "(\d)"\)', cell) for cell in exercises]
+    assert sorted(key for (key,) in kept) == [str(number + 1) for number in range(len(exercises))]
+    assert sum("write_function(" in cell for cell in exercises) == 1
     assert any("explore(" in cell for cell in code)
 
 
@@ -78,6 +124,24 @@ def test_who_always_takes_the_first_answer_is_seldom_right() -> None:
     right = [first == answer for first, answer in choices]
     assert len(right) >= 12
     assert 0.1 < sum(right) / len(right) < 0.4
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_right_numbers_rounded_as_asked_and_the_solutions_shown_are_right(path: Path) -> None:
+    lines = "".join(output.text for output in run(path).cells[-1].outputs).splitlines()
+    graded = [line for line in lines if line.startswith(("number", "function"))]
+    assert len(graded) >= 2
+    assert [line for line in graded if ": True " not in line] == []
+    assert lines[-1].startswith("top ")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_bet_is_not_decided_on_the_page_before_it_is_laid(path: Path) -> None:
+    code = source(path, "code")
+    bets = [cell for cell in code if re.search(r"^(\w+) = ask_choice\($", cell, re.MULTILINE)]
+    for cell in bets:
+        (name,) = re.findall(r"^(\w+) = ask_choice\($", cell, re.MULTILINE)
+        assert any(f"once_answered({name}, " in each for each in code)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page
 
+from prunescope.lessons import class_summary
 from tests.support import hosts
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -43,7 +44,7 @@ def press_cell(exercise: Locator, *places: str) -> None:
 
 
 def press_channel(exercise: Locator, name: str) -> None:
-    button = exercise.get_by_title(name, exact=True)
+    button = exercise.locator(f'.ps-bands button[title^="{name}"]')
     shown = button.inner_text()
     button.click()
     hosts.wait_until(exercise.page, lambda: button.inner_text() != shown)
@@ -183,3 +184,34 @@ def test_the_index_leads_to_the_first_lesson(page: Page, voila: str) -> None:
     page.get_by_role("columnheader", name="minutes").wait_for()
     page.get_by_role("link", name="A mask by hand").first.click()
     page.get_by_role("heading", name="1 · A mask by hand").wait_for()
+
+
+def test_answers_survive_a_reload_and_can_be_taken_along(page: Page, voila: str, tmp_path: Path) -> None:
+    page.goto(f"{voila}voila/render/05-again-and-again.ipynb")
+    attempt(page, "05-again-and-again")
+    page.get_by_placeholder("for the export").fill("Ada")
+    kept = (
+        "Object.values(localStorage).some(text => text.includes('Ada') && text.includes('\"solved\": true'))"
+    )
+    hosts.wait_until(page, kept)
+    page.reload()
+    page.locator(".ps-progress").filter(has_text="1 of 5 solved").first.wait_for()
+    exercise = page.locator(".ps-exercise").filter(has_text=ATTEMPTS["05-again-and-again"][0])
+    exercise.get_by_role("status").filter(has_text="as you answered before").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="as a file for the teacher").click()
+    download.value.save_as(tmp_path / "ada.json")
+    assert "| Ada |" in class_summary(tmp_path)
+
+
+def test_after_a_restart_an_exercise_says_what_to_do(page: Page, _lab: hosts.Lab) -> None:  # noqa: PT019
+    nbformat.write(shortened(NOTEBOOKS / "01-a-mask-by-hand.ipynb"), _lab.folder / "restarted.ipynb")
+    assert _lab.open_file(page, "restarted.ipynb") == []
+    exercise = page.locator(".ps-exercise").first
+    exercise.wait_for()
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    said = "getComputedStyle(document.querySelector('.ps-exercise'), '::before').content"
+    hosts.wait_until(page, f"{said}.includes('run the cells again')")
+    assert (
+        exercise.locator(".ps-cell").first.evaluate("e => getComputedStyle(e, '::before').content") == "none"
+    )

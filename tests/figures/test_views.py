@@ -98,9 +98,15 @@ def test_the_histogram_counts_every_score_once_and_the_threshold_divides_it() ->
     chart = drawn(preview)._histogram
     kept, pruned = chart._columns
     assert chart._counts.sum() == 600
+    at = np.searchsorted(chart._edges, preview.threshold)
+    edges = np.insert(chart._edges, at, preview.threshold)
     for which, columns in ((preview.mask, kept), (~preview.mask, pruned)):
         scores = preview.tensor.weight.abs()[which].numpy()
-        assert (columns.high - columns.low).tolist() == np.histogram(scores, chart._edges)[0].tolist()
+        # The highest score that goes ends its bin; those of numpy begin with their edge.
+        counted = np.histogram(np.where(scores == edges[at], edges[at - 1], scores), edges)[0]
+        assert (columns.high - columns.low).tolist() == counted.tolist()
+    assert not (pruned.high[at:]).any(), "nothing right of the threshold goes"
+    assert not (kept.high - kept.low)[:at].any(), "nothing left of it stays"
     assert chart._threshold.get_xdata()[0] == preview.threshold
 
 

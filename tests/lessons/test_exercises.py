@@ -32,9 +32,14 @@ def test_a_prediction_is_compared_in_the_picture() -> None:
     assert cells.states == ("wrong", "right", "", ""), "the first check does not give the rest away"
     assert cells.buttons[0].description.startswith(SIGNS["wrong"][0])
     exercise.check()
-    assert cells.states == ("wrong", "right", "missed", "")
+    assert cells.states == ("wrong", "right", "", ""), "the same answer again is no second attempt"
+    assert exercise.progress.attempts == 1
+    cells.buttons[1].set_state({"value": False})
+    exercise.check()
+    assert cells.states == ("wrong", "missed", "missed", "")
 
     cells.buttons[0].set_state({"value": False})
+    press(cells.buttons[1])
     assert "Before your last change: Not yet." in exercise._said.value
     press(cells.buttons[2])
     assert exercise.check().right

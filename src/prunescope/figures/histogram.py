@@ -63,9 +63,9 @@ class ScoreHistogram:
         self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:
-        """Show ``preview``: the lowest scores go, and the bin of the threshold has some of both."""
-        edges, counts, threshold = self._edges, self._counts, preview.threshold
-        pruned = np.clip(preview.asked_units - (counts.cumsum() - counts), 0, counts)
+        """Show ``preview``: the bin of the threshold is cut there, so that no bar is both."""
+        threshold = preview.threshold
+        edges, counts, pruned = cut_at(threshold, self._edges, self._counts, preview.asked_units)
         self._columns[0].set_bars(edges[:-1], edges[1:], pruned, counts)
         self._columns[1].set_bars(edges[:-1], edges[1:], np.zeros_like(counts), pruned)
         self._threshold.set_visible(threshold is not None)
@@ -97,6 +97,38 @@ class ScoreHistogram:
         if preview.threshold is None or preview.scores is None:
             return texts
         return [f"{preview.scores.symbol} ≤ {number(preview.threshold)} · {text}" for text in texts]
+
+
+def cut_at(
+    threshold: float | None, edges: NDArray[Any], counts: NDArray[Any], lowest: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Cut the bin that holds some scores of either kind at the threshold.
+
+    Args:
+        threshold: Highest score that goes; None cuts nothing.
+        edges: Of shape ``(B + 1,)``, rising.
+        counts: Scores in each bin, of shape ``(B,)``.
+        lowest: How many scores go, the lowest ones.
+
+    Returns:
+        Edges, counts, and how many of each count go; by one longer if a bin was cut.
+
+    Example:
+        >>> edges, counts, pruned = cut_at(0.3, np.array([0.0, 0.5, 1.0]), np.array([4, 2]), 3)
+        >>> edges.tolist(), counts.tolist(), pruned.tolist()
+        ([0.0, 0.3, 0.5, 1.0], [3, 1, 2], [3, 0, 0])
+    """
+    pruned = np.clip(lowest - (counts.cumsum() - counts), 0, counts)
+    mixed = np.flatnonzero((pruned > 0) & (pruned < counts))
+    if threshold is None or not mixed.size or not edges[mixed[0]] < threshold < edges[mixed[0] + 1]:
+        return edges, counts, pruned
+    (place,) = mixed
+    goes = pruned[place]
+    edges = np.insert(edges, place + 1, threshold)
+    counts = np.insert(counts, place, goes)
+    counts[place + 1] -= goes
+    pruned = np.insert(pruned, place + 1, 0)
+    return edges, counts, pruned
 
 
 def _label(preview: Preview) -> str:

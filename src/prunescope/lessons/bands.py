@@ -33,6 +33,8 @@ class Bands:
         ValueError: The tensor has more than `MAX_CELLS` weights.
     """
 
+    here = True
+
     def __init__(
         self, question: ChannelQuestion, dims: tuple[int, ...], lock: AbstractContextManager[object]
     ) -> None:
@@ -50,7 +52,8 @@ class Bands:
         ]
         bands = [row.add_class("ps-bands") for row in rows]
         signs = widgets.HTML(legend(earlier=self._tensor.default_mask is not None))
-        self.widget = widgets.VBox([self._table, *bands, signs])
+        self._words = widgets.HTML().add_class("ps-unseen")
+        self.widget = widgets.VBox([self._table, *bands, signs, self._words])
         self._draw({})
 
     def _row(self, dim: int) -> list[widgets.ToggleButton]:
@@ -61,24 +64,37 @@ class Bands:
             for index in range(self._tensor.shape[dim])
         ]
         for button in buttons:
-            button.add_class("ps-cell").observe(self._listener(dim, button), names="value")
+            button.add_class("ps-cell").observe(self._listener(button), names="value")
         return buttons
 
-    def _listener(self, dim: int, button: widgets.ToggleButton) -> Callable[[object], None]:
-        index = int(button.description)
-
+    def _listener(self, button: widgets.ToggleButton) -> Callable[[object], None]:
         def pressed(_change: object) -> None:
             with self._lock:
-                sign = SIGNS["chosen"][0] if button.value else ""
-                button.description = f"{sign} {index}".strip()
-                (button.add_class if button.value else button.remove_class)("ps-chosen")
                 self._draw(dict.fromkeys(self._pressed(), "chosen"))
+                self._words.value = f'<div role="status">{button.tooltip}</div>'
                 self.changed()
 
         return pressed
 
     def _pressed(self) -> list[tuple[int, int]]:
         return [(dim, index) for dim, channels in self.chosen.items() for index in sorted(channels)]
+
+    @property
+    def answer(self) -> dict[str, list[int]]:
+        """Return the channels pressed, along each dim, as JSON has it."""
+        return {str(dim): sorted(channels) for dim, channels in self.chosen.items() if channels}
+
+    def restore(self, answer: object) -> None:
+        """Press the channels that were pressed before."""
+        kept = answer if isinstance(answer, dict) else {}
+        for dim, buttons in self.buttons.items():
+            pressed = kept.get(str(dim))
+            for index, button in enumerate(buttons):
+                button.value = isinstance(pressed, list) and index in pressed
+
+    def told(self) -> str:
+        """Return the channels pressed."""
+        return "; ".join(f"dim {dim}: {index}" for dim, index in self._pressed()) or "nothing"
 
     @property
     def chosen(self) -> Mapping[int, Set[int]]:
@@ -131,6 +147,18 @@ class Bands:
             for row, column in gone.nonzero().tolist():
                 cells[row][column] = state
         self._table.value = self._html(cells)
+        for dim, buttons in self.buttons.items():
+            for index, button in enumerate(buttons):
+                self._mark(button, dim, index, states.get((dim, index), ""))
+
+    def _mark(self, button: widgets.ToggleButton, dim: int, index: int, state: str) -> None:
+        """Show ``state`` on the button of a channel as on its weights: by sign, words and colour."""
+        sign, words = SIGNS.get(state, ("", ""))
+        button.description = f"{sign} {index}".strip()
+        name = f"dim {dim}, {self._tensor.axis(dim)}: {index}"
+        button.tooltip = f"{name}: {words}" if words else name
+        for each in SIGNS:
+            (button.add_class if each == state else button.remove_class)(f"ps-{each}")
 
     def _html(self, states: list[list[str]]) -> str:
         weight = self._tensor.weight
@@ -158,4 +186,5 @@ def _check_dims(dims: object, question: ChannelQuestion) -> None:
 def _cell(number: str, state: str, first: bool) -> str:
     sign, words = SIGNS.get(state, ("", ""))
     classes = " ".join(filter(None, (f"ps-{state}" if state else "", "ps-first" if first else "")))
-    return f'<td class="{classes}" title="{words}">{sign} {number}</td>'
+    unseen = f'<span class="ps-unseen">: {words}</span>' if words else ""
+    return f'<td class="{classes}" title="{words}">{sign} {number}{unseen}</td>'

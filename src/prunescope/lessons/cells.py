@@ -72,6 +72,8 @@ class Cells:
         ValueError: The tensor has more than `MAX_CELLS` weights.
     """
 
+    here = True
+
     def __init__(self, question: MaskQuestion, lock: AbstractContextManager[object]) -> None:
         self.changed: Callable[[], object] = lambda: None
         self._question = question
@@ -92,13 +94,14 @@ class Cells:
             button.observe(self._listener(index), names="value")
             self._mark(index, "" if self._candidates[index] else "earlier")
         signs = widgets.HTML(legend(earlier=not all(self._candidates)))
-        self.widget = widgets.VBox([self._grid(rows, columns), signs])
+        self._words = widgets.HTML().add_class("ps-unseen")
+        self.widget = widgets.VBox([self._grid(rows, columns), signs, self._words])
 
     def _grid(self, rows: int, columns: int) -> widgets.GridBox:
         heads = [_head(""), *(_head(str(column)) for column in range(columns))]
         for row in range(rows):
             heads += [_head(str(row)), *self.buttons[row * columns : (row + 1) * columns]]
-        template = f"20px repeat({columns}, minmax(52px, 76px))"
+        template = f"20px repeat({columns}, minmax(44px, 76px))"
         grid = widgets.GridBox(heads, layout=widgets.Layout(grid_template_columns=template))
         return grid.add_class("ps-cells")
 
@@ -106,6 +109,7 @@ class Cells:
         def pressed(_change: object) -> None:
             with self._lock:
                 self._mark(index, "chosen" if self.buttons[index].value else "")
+                self._speak(f"{self.buttons[index].tooltip}. {len(self.answer)} marked.")
                 self.changed()
 
         return pressed
@@ -120,6 +124,10 @@ class Cells:
         button.description = f"{sign} {self._numbers[index]}".strip()
         button.tooltip = f"{self._places[index]}: {words}"
         self._states[index] = state
+
+    def _speak(self, words: str) -> None:
+        """Say ``words`` to a screen reader: of a button it reads the sign and the number only."""
+        self._words.value = f'<div role="status">{words}</div>'
 
     @property
     def states(self) -> Sequence[str]:
@@ -140,6 +148,21 @@ class Cells:
             button.value = bool(free and not stays)
 
     @property
+    def answer(self) -> list[int]:
+        """Return the indices of the cells pressed."""
+        return [index for index, button in enumerate(self.buttons) if button.value]
+
+    def restore(self, answer: object) -> None:
+        """Press the cells that were pressed before."""
+        pressed = answer if isinstance(answer, list) else []
+        for index, button in enumerate(self.buttons):
+            button.value = index in pressed and not button.disabled
+
+    def told(self) -> str:
+        """Return the weights pressed, by their places."""
+        return "; ".join(self._places[index] for index in self.answer) or "nothing"
+
+    @property
     def predicted(self) -> Tensor:
         """Return the mask predicted: boolean, of the weight's shape, True where a weight stays."""
         pressed = torch.tensor([bool(button.value) for button in self.buttons])
@@ -157,6 +180,8 @@ class Cells:
                 self._mark(index, "wrong" if stays[index] else "right")
             elif self._candidates[index] and complete and not stays[index]:
                 self._mark(index, "missed")
+        told = [each.tooltip for each, state in zip(self.buttons, self._states, strict=True) if state]
+        self._speak("; ".join(told))
 
     def reveal(self) -> str:
         """Mark everything, and return the answer in words."""

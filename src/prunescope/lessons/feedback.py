@@ -11,7 +11,7 @@ from fractions import Fraction
 from numbers import Real
 
 from prunescope.core.errors import RequestError
-from prunescope.lessons.writing import shortened
+from prunescope.lessons.writing import shortened, signed
 
 LONGEST_ANSWER = 40
 """Characters of a typed answer that are read; a page may send any number of them."""
@@ -19,10 +19,18 @@ LONGEST_ANSWER = 40
 
 @dataclass(frozen=True)
 class Feedback:
-    """The answer to one attempt: whether it is ``right``, and one ``text`` that says why or why not."""
+    """The answer to one attempt.
+
+    Attributes:
+        right: Whether it is right.
+        text: What is said of it: why, or why not.
+        counts: Whether it was an answer at all. Nothing marked, no number, or the right number in another
+            unit are told so, and are no attempt.
+    """
 
     right: bool
     text: str
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class NumberQuestion:
         mistakes: Plausible wrong numbers, each with the sentence that names the misconception. One that
             happens to be the right number is passed over.
         tolerance: How far from ``answer`` still counts as right, ``>= 0``.
+        decimals: Decimals that the question asks for: what rounds to the same as ``answer``, or is
+            ``answer`` rounded either way, is right too. None if it asks for none.
 
     Raises:
         RequestError: One of them is no finite number, or the tolerance is negative.
@@ -42,6 +52,8 @@ class NumberQuestion:
         >>> question = NumberQuestion(2, {3: "Half is rounded to the even number."})
         >>> question.grade("2").right, question.grade("3").text
         (True, 'Not yet. Half is rounded to the even number.')
+        >>> NumberQuestion(5.344, decimals=1).grade("5.3").right
+        True
         >>> question.grade("a few").text
         'Please answer with a number, such as 12, 0.75, 75 % or 3/4.'
     """
@@ -49,6 +61,7 @@ class NumberQuestion:
     answer: float
     mistakes: Mapping[float, str] = field(default_factory=dict)
     tolerance: float = 1e-9
+    decimals: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.mistakes, Mapping):
@@ -63,16 +76,44 @@ class NumberQuestion:
         """Return whether ``answer``, a number or a text that spells one, is right."""
         number = read_number(answer)
         if number is None:
-            return Feedback(False, "Please answer with a number, such as 12, 0.75, 75 % or 3/4.")
+            said = "Please answer with a number, such as 12, 0.75, 75 % or 3/4."
+            return Feedback(False, said, counts=False)
         if self._near(number, self.answer):
             return Feedback(True, "Right.")
         for mistake, hint in self.mistakes.items():
             if self._near(number, mistake):
                 return Feedback(False, f"Not yet. {hint}")
+        if unit := self._other_unit(number):
+            return Feedback(False, unit, counts=False)
         return Feedback(False, f"Not yet: that is too {'small' if number < self.answer else 'large'}.")
 
+    def written(self) -> str:
+        """Return the answer as the question asks for it.
+
+        Example:
+            >>> NumberQuestion(13856).written(), NumberQuestion(5.344, decimals=1).written()
+            ('13,856', '5.3')
+        """
+        if self.decimals is not None:
+            return signed(round(self.answer, self.decimals))
+        return f"{self.answer:,.0f}" if self.answer >= 1000 else signed(self.answer)
+
     def _near(self, number: float, other: float) -> bool:
-        return abs(number - other) <= self.tolerance
+        """Return whether they are the same to the precision the question asks for.
+
+        Half a step of rounding is allowed either way, and a little more, because neither 0.06 nor 5.3 is
+        exact in binary.
+        """
+        allowed = self.tolerance if self.decimals is None else max(self.tolerance, 0.5 * 10**-self.decimals)
+        return abs(number - other) <= allowed * (1 + 1e-6) + 1e-12
+
+    def _other_unit(self, number: float) -> str:
+        """Return what is said to the right number written in another unit; nothing to any other."""
+        if 0 < abs(self.answer) <= 1 and self._near(number / 100, self.answer):
+            return f"In percent? Then write {number:g} %."
+        if abs(self.answer) >= 1000 and self._near(1000 * number, self.answer):
+            return f"A point stands before decimals here. For thousands write {self.answer:,.0f}."
+        return ""
 
 
 def _check_number(name: str, value: object, least: float = -sys.float_info.max) -> None:
@@ -82,13 +123,14 @@ def _check_number(name: str, value: object, least: float = -sys.float_info.max) 
         raise RequestError(name, f"`{name}` must be a finite number{bound}, got {shortened(value)}.")
 
 
+_SPACED = re.compile(r"[+-]?[1-9]\d{0,2}([ \u00a0\u2009\u202f]\d{3})+([.,]\d*)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
 def read_number(answer: object) -> float | None:
     """Return the number that a person typed, or None; a finite one, with ``%`` and ``/`` understood.
 
-    A comma parts thousands where it can (1,024), else it is a decimal comma (0,75).
+    A comma parts thousands where it can (1,024), else it is a decimal comma (0,75); so does a space (1 024).
 
     Example:
         >>> read_number("1,024"), read_number("0,75"), read_number(" 75 % "), read_number("3/4")
@@ -101,6 +143,7 @@ def read_number(answer: object) -> float | None:
     plain = str(answer)[: 2 * LONGEST_ANSWER].strip().replace("−", "-")
     share = plain.endswith("%")
     plain = plain.removesuffix("%").strip()
+    plain = re.sub(r"\s", "", plain) if _SPACED.fullmatch(plain) else plain
     plain = plain.replace(",", "" if _THOUSANDS.fullmatch(plain) else ".")
     if not plain or len(plain) > LONGEST_ANSWER:
         return None
@@ -155,7 +198,7 @@ class ChoiceQuestion:
     def grade(self, chosen: object) -> Feedback:
         """Return whether ``chosen`` is the answer; None is no choice yet."""
         if not self.offers(chosen):
-            return Feedback(False, "Please choose one of the answers.")
+            return Feedback(False, "Please choose one of the answers.", counts=False)
         if chosen == self.answer:
             return Feedback(True, "Right.")
         hint = self.mistakes.get(str(chosen), "")

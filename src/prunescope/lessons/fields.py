@@ -7,18 +7,34 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from prunescope.core.errors import RequestError
-from prunescope.lessons.feedback import ChoiceQuestion, Feedback, NumberQuestion
-from prunescope.lessons.writing import shortened, signed
+from prunescope.lessons.feedback import LONGEST_ANSWER, ChoiceQuestion, Feedback, NumberQuestion
+from prunescope.lessons.writing import shortened
 
 
 class NumberField:
     """A field for a number; text, so that what is no number can be answered in a sentence."""
+
+    here = True
 
     def __init__(self, question: NumberQuestion) -> None:
         self.changed: Callable[[], object] = lambda: None
         self._question = question
         self.widget = widgets.Text(description="Your answer", placeholder="a number").add_class("ps-number")
         self.widget.observe(lambda _: self.changed(), names="value")
+
+    @property
+    def answer(self) -> str:
+        """Return what was typed."""
+        return str(self.widget.value)
+
+    def restore(self, answer: object) -> None:
+        """Type what was typed before."""
+        if isinstance(answer, str):
+            self.widget.value = answer[: 2 * LONGEST_ANSWER]
+
+    def told(self) -> str:
+        """Return what was typed."""
+        return self.answer
 
     def predict(self, answer: object) -> None:
         """Type ``answer``."""
@@ -33,12 +49,13 @@ class NumberField:
 
     def reveal(self) -> str:
         """Return the answer in words."""
-        answer = self._question.answer
-        return f"The answer is {f'{answer:,.0f}' if answer >= 1000 else signed(answer)}."
+        return f"The answer is {self._question.written()}."
 
 
 class ChoiceField:
     """A list of answers of which one can be chosen; none is at first."""
+
+    here = True
 
     def __init__(self, question: ChoiceQuestion) -> None:
         self.changed: Callable[[], object] = lambda: None
@@ -47,6 +64,21 @@ class ChoiceField:
             options=list(question.choices), value=None, layout=widgets.Layout(width="auto")
         ).add_class("ps-choice")
         self.widget.observe(lambda _: self.changed(), names="value")
+
+    @property
+    def answer(self) -> str | None:
+        """Return what was chosen."""
+        chosen = self.widget.value
+        return None if chosen is None else str(chosen)
+
+    def restore(self, answer: object) -> None:
+        """Choose what was chosen before, if it is still on offer."""
+        if self._question.offers(answer):
+            self.widget.value = answer
+
+    def told(self) -> str:
+        """Return what was chosen."""
+        return self.answer or "nothing"
 
     def predict(self, choice: object) -> None:
         """Choose ``choice``; None is none.

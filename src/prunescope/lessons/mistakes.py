@@ -28,13 +28,14 @@ class Mistake:
 def plausible_mistakes(preview: Preview) -> Iterator[Mistake]:
     """Yield what people expect instead of what ``preview`` does; some may be the same mask by chance.
 
-    Every mask is made by the engine, from other scores, another amount or another norm.
+    Every mask but the last is made by the engine, from other scores, another amount or another norm.
     """
     earlier = preview.tensor.default_mask
     gone = ~preview.mask if earlier is None else earlier & ~preview.mask
-    yield Mistake(gone, "You marked what stays; mark what goes.")
     yield from _mistaken_scores(preview)
     yield from _mistaken_counts(preview)
+    # Last: with two channels of which one goes, every mistake is what stays.
+    yield Mistake(gone, "You marked what stays; mark what goes.")
 
 
 def _mistaken_scores(preview: Preview) -> Iterator[Mistake]:
@@ -64,7 +65,8 @@ def _mistaken_norms(preview: Preview) -> Iterator[Mistake]:
         if n != spec.n:
             method = prune.LnStructured(spec.amount, n, spec.dim)
             mask = method.rank(weight, preview.tensor.default_mask).mask(preview.pruned_units)
-            yield Mistake(mask, f"Those would go by the norm of order {n}; here n = {spec.n}.")
+            which = "That one" if preview.pruned_units == 1 else "Those"
+            yield Mistake(mask, f"{which} would go by the norm of order {n}; here n = {spec.n}.")
 
 
 def _mistaken_counts(preview: Preview) -> Iterator[Mistake]:

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+import ipywidgets as widgets
 from IPython.display import HTML, Markdown, display
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from prunescope.lessons.writing import shortened, signed
 
+if TYPE_CHECKING:
+    from prunescope.lessons.exercise import Exercise
+
 LEGIBLE = 600
 """Pixels of width below which the text of a picture is too small."""
+
+BLUE, ORANGE, GREY = "#17507f", "#b35c00", "#5b6771"
+"""Colours for the drawings of a lesson, told apart by people who see no red or no green."""
+
+DARK: Mapping[str, str] = MappingProxyType({BLUE: "#7db7e8", ORANGE: "#f2a93b", GREY: "#a9b4bd"})
+"""What these are on a dark page."""
+
+_VARIABLES = {
+    "#000000": "currentColor",
+    "#ffffff": "var(--jp-layout-color0, #fff)",
+    "#cccccc": "var(--jp-border-color2, #ccc)",
+    **{colour: f"var(--ps-drawn-{colour[1:]})" for colour in DARK},
+}
+
+_THEME = (
+    ".ps-picture{overflow-x:auto;color:var(--jp-content-font-color1,#000);"
+    + "".join(f"--ps-drawn-{light[1:]}:{light};" for light in DARK)
+    + "}[data-jp-theme-light=false] .ps-picture,.theme-dark .ps-picture{"
+    + "".join(f"--ps-drawn-{light[1:]}:{dark};" for light, dark in DARK.items())
+    + "}"
+)
 
 
 def say(text: str) -> None:
@@ -76,20 +103,48 @@ def grid(tensor: Tensor) -> str:
 
 
 def picture(figure: Figure, alt: str) -> HTML:
-    """Return ``figure`` as a picture, no wider than the page; on one too narrow to read it, it scrolls.
+    """Return ``figure`` as a drawing in the colours of the page, light or dark, no wider than it.
+
+    On a page too narrow to read it, it scrolls. Black, white and the colours of `DARK` follow the theme.
 
     Args:
         figure: Any matplotlib figure; `matplotlib.figure.Figure()` is enough, no pyplot.
         alt: What a person who cannot see it is told.
 
     Example:
-        >>> "alt=\\"nothing\\"" in picture(Figure(), "nothing").data
+        >>> 'aria-label="nothing"' in picture(Figure(), "nothing").data
         True
     """
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=144)
+    svg = io.StringIO()
+    with rc_context({"svg.hashsalt": "prunescope"}):
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     width = round(figure.get_size_inches()[0] * 96)
-    source = base64.b64encode(png.getvalue()).decode()
-    style = f"width:{width}px;max-width:100%;min-width:{min(width, LEGIBLE)}px;height:auto"
-    image = f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{source}">'
-    return HTML(f'<div style="overflow-x:auto">{image}</div>')  # type: ignore[no-untyped-call]
+    style = f"width:{width}px;max-width:100%;min-width:{min(width, LEGIBLE)}px;height:auto;fill:currentColor"
+    drawing = svg.getvalue()[svg.getvalue().index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>|(?<=<svg )[^>]*?(?=viewBox)", "", drawing, flags=re.DOTALL)
+    drawing = drawing.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" style="{style}" ', 1)
+    for colour, variable in _VARIABLES.items():
+        drawing = drawing.replace(colour, variable)
+    return HTML(f"<style>{_THEME}</style><div class='ps-picture'>{drawing}</div>")  # type: ignore[no-untyped-call]
+
+
+def once_answered(exercise: Exercise[Any], *shown: Any) -> widgets.VBox:
+    """Return a place where ``shown`` appears once ``exercise`` has been answered, right or wrong.
+
+    A bet is none if the table that decides it stands below.
+
+    Args:
+        exercise: The bet.
+        *shown: Texts in Markdown, or anything that a notebook can display.
+    """
+    waiting = widgets.HTML("<p class='ps-waiting'>What was found appears here, once you have answered.</p>")
+    place = widgets.Output()
+    box = widgets.VBox([waiting])
+
+    def show() -> None:
+        for each in shown:
+            place.append_display_data(Markdown(each) if isinstance(each, str) else each)  # type: ignore[no-untyped-call]
+        box.children = [place]
+
+    exercise.once_answered(show)
+    return box

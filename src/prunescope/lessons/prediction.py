@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from typing import Any
 
@@ -14,8 +15,11 @@ from prunescope.core.spec import PruneSpec, resolve
 from prunescope.lessons.answers import as_channels, as_mask
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.mistakes import plausible_mistakes
-from prunescope.lessons.writing import shortened
+from prunescope.lessons.writing import shortened, signed
 from prunescope.sources import find_tensor, prunable_tensors
+
+OF_EQUALS = "of equals the one with the lower index goes first"
+"""How the engine decides a tie."""
 
 
 def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
@@ -59,8 +63,8 @@ class MaskQuestion:
         >>> question = MaskQuestion(preview_layer(layer, amount=1))
         >>> question.grade(torch.tensor([[True, False, True]])).right
         True
-        >>> question.grade(torch.tensor([[True, True, False]])).text
-        'Not yet. The number is right, but one of them stays, and as many others go.'
+        >>> question.grade(torch.tensor([[True, True, False]])).text.partition("its place. ")[2]
+        '2 in row 0, column 2 stays: 1 is smaller.'
     """
 
     def __init__(self, preview: Preview) -> None:
@@ -87,7 +91,8 @@ class MaskQuestion:
         if said == goes and torch.equal(predicted & self.candidates, self.mask):
             return Feedback(True, "Right: exactly these go.")
         if said == 0:
-            return Feedback(False, "Nothing is marked yet: mark what will be pruned, then check.")
+            nothing = "Nothing is marked yet: mark what will be pruned, then check."
+            return Feedback(False, nothing, counts=False)
         for mistake in self.mistakes:
             if torch.equal(predicted & self.candidates, mistake.mask):
                 return Feedback(False, f"Not yet. {mistake.hint}")
@@ -106,7 +111,22 @@ class MaskQuestion:
                 if wrong and said < goes
                 else f"{number}: how many does `amount` ask for?"
             )
-        return f"The number is right, but {stay}, and as many others go."
+        others = "another goes in its place" if wrong == 1 else "others go in their place"
+        return f"The number is right, but {stay}; {others}.{self._example(predicted)}"
+
+    def _example(self, predicted: Tensor) -> str:
+        """Return what one wrongly marked weight is like, in numbers; nothing where no score decides."""
+        if self.preview.spec.method != "l1_unstructured":
+            return ""
+        size = self.preview.tensor.effective.abs()
+        place = tuple((~predicted & self.mask).nonzero()[0].tolist())
+        smaller = int((self.candidates & (size < size[place])).count_nonzero())
+        value = (
+            f" {signed(float(self.preview.tensor.effective[place]))} in {place_name(self.mask.shape, place)}"
+        )
+        if smaller < self.preview.pruned_units:
+            return f"{value} stays: it is as large as one that goes, and {OF_EQUALS}."
+        return f"{value} stays: {smaller} {'is' if smaller == 1 else 'are'} smaller."
 
 
 class ChannelQuestion:
@@ -150,7 +170,8 @@ class ChannelQuestion:
         dims = [dim for dim, channels in chosen.items() if channels]
         tensor, dim = self.preview.tensor, self.preview.spec.dim
         if not dims:
-            return Feedback(False, "No channel is marked yet: mark what will be pruned, then check.")
+            nothing = "No channel is marked yet: mark what will be pruned, then check."
+            return Feedback(False, nothing, counts=False)
         if len(dims) > 1:
             return Feedback(False, "Not yet. A structured method removes channels along one dim only.")
         if dims != [dim]:
@@ -161,7 +182,7 @@ class ChannelQuestion:
         predicted = without_channels(self.preview.mask.shape, dim, chosen[dim])
         for mistake in self._question.mistakes:
             if torch.equal(predicted & self._question.candidates, mistake.mask):
-                return Feedback(False, f"Not yet. {mistake.hint}")
+                return Feedback(False, f"Not yet. {mistake.hint}{self._example(chosen[dim])}")
         return Feedback(False, f"Not yet. {self._difference(chosen[dim])}")
 
     def _difference(self, chosen: Set[int]) -> str:
@@ -169,7 +190,48 @@ class ChannelQuestion:
         if len(chosen) != len(self.channels):
             size = "few" if len(chosen) < len(self.channels) else "many"
             return f"You marked {len(chosen)}, which is too {size}: how many does `amount` ask for?"
-        return f"The number is right, but {wrong} of those you marked {'stays' if wrong == 1 else 'stay'}."
+        if len(chosen) == 1:
+            return f"That one stays.{self._example(chosen)}"
+        stay = f"{wrong} of those you marked {'stays' if wrong == 1 else 'stay'}"
+        return f"The number is right, but {stay}.{self._example(chosen)}"
+
+    def _example(self, chosen: Set[int]) -> str:
+        """Return what the score of one wrongly marked channel is; nothing where no score decides."""
+        wrong = sorted(chosen - self.channels)
+        if not (wrong and self.preview.scores is not None):
+            return ""
+        norms = self.preview.norms.now
+        smaller = int((norms < norms[wrong[0]]).count_nonzero())
+        norm = signed(round(float(norms[wrong[0]]), 3))
+        score = f" Of channel {wrong[0]} {score_words(self.preview.spec.n)} {norm}"
+        if smaller < len(self.channels):
+            return f"{score}, as of one that goes; {OF_EQUALS}."
+        return f"{score}; {smaller} {'has' if smaller == 1 else 'have'} less."
+
+
+def score_words(n: object) -> str:
+    """Return what the norm of order ``n`` of a channel is, up to its number.
+
+    Example:
+        >>> score_words(1), score_words(float("inf")), score_words(0.5)
+        ('the magnitudes add up to', 'the largest magnitude is', 'the norm of order 0.5 is')
+    """
+    words = {1: "the magnitudes add up to", math.inf: "the largest magnitude is"}
+    words[-math.inf] = "the smallest magnitude is"
+    return words.get(n, f"the norm of order {n} is")  # type: ignore[call-overload, no-any-return]
+
+
+def place_name(shape: torch.Size, place: tuple[int, ...]) -> str:
+    """Return where the weight at ``place`` stands in the table of a tensor of ``shape``.
+
+    Example:
+        >>> place_name(torch.Size((4, 2, 3)), (2, 1, 0))
+        'row 2, column 3'
+    """
+    column = 0
+    for size, index in zip(shape[1:], place[1:], strict=True):
+        column = column * size + index
+    return f"row {place[0]}, column {column}" if len(shape) > 1 else f"row 0, column {place[0]}"
 
 
 def without_channels(shape: torch.Size, dim: int, channels: Set[int]) -> Tensor:

@@ -1,0 +1,186 @@
+"""A few lines that a person writes in a cell of the notebook, run against the engine on cases not shown.
+
+They run where every cell runs, in the person's own kernel, called as a cell would call them: an exercise
+gives them nothing that a notebook of their own does not have, and a web page, which has no cells, does not
+run them.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from torch import Generator, Tensor
+
+from prunescope.core.errors import RequestError
+from prunescope.lessons.feedback import Feedback
+from prunescope.lessons.store import on_web_page
+from prunescope.lessons.writing import shortened, signed
+
+CASES = 30
+"""How many cases a function has to get right."""
+
+LONGEST = 200
+"""Characters of a value that are shown."""
+
+
+@dataclass(frozen=True)
+class FunctionQuestion:
+    """Which function gives these results?
+
+    Attributes:
+        find: Returns the function as it is defined now.
+        reference: Gives the right result.
+        case: Returns the arguments of one case; small first, since the first that differs is shown.
+
+    Raises:
+        RequestError: One of them cannot be called.
+
+    Example:
+        >>> question = FunctionQuestion(lambda: abs, lambda x: x * x, lambda generator: (3,))
+        >>> question.grade().text
+        'Not yet. `abs(3)` should be 9; yours gives 3.'
+    """
+
+    find: Callable[[], Callable[..., Any]]
+    reference: Callable[..., Any]
+    case: Callable[[Generator], tuple[Any, ...]]
+
+    def __post_init__(self) -> None:
+        for name in ("find", "reference", "case"):
+            if not callable(given := getattr(self, name)):
+                raise RequestError(name, f"`{name}` must be a function, got {shortened(given)}.")
+
+    def grade(self) -> Feedback:
+        """Return whether the function agrees with the reference, and if not, where first."""
+        try:
+            function = self.find()
+        except NameError as error:
+            return Feedback(False, f"{error}: run the cell above first.", counts=False)
+        if not callable(function):
+            return Feedback(False, f"That is no function but {shortened(function)}.", counts=False)
+        for number in range(CASES):
+            arguments = self.case(torch.Generator().manual_seed(number))
+            if difference := self._difference(function, arguments):
+                return Feedback(False, f"Not yet. {difference}")
+        return Feedback(True, f"Right, in {CASES} of {CASES} cases.")
+
+    def _difference(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+        """Return in which way the results for ``arguments`` differ; nothing if they do not."""
+        expected = self.reference(*copy.deepcopy(arguments))
+        call = f"`{getattr(function, '__name__', 'yours')}({', '.join(map(written, arguments))})`"
+        try:
+            with torch.random.fork_rng(devices=[]):
+                got = function(*copy.deepcopy(arguments))
+        except Exception as error:  # Whatever a person writes may raise anything.
+            return f"{call} should be {written(expected)}; yours raises {type(error).__name__}: {error}"[:700]
+        if agree(expected, got):
+            return ""
+        return f"{call} should be {written(expected)}; yours gives {_described(expected, got)}."
+
+
+def agree(expected: Any, got: Any) -> bool:
+    """Return whether ``got`` is what was expected, to the precision of float32; nothing it is can raise.
+
+    A mask may be of booleans or of ones and zeros; a list, a tuple and a tensor of the same numbers are one.
+
+    Example:
+        >>> agree(torch.tensor([True, False]), [1, 0]), agree(0.5, "half")
+        (True, False)
+    """
+    if isinstance(expected, list | tuple) and expected and isinstance(expected[0], Tensor):
+        return (
+            isinstance(got, list | tuple)
+            and len(got) == len(expected)
+            and all(agree(*pair) for pair in zip(expected, got, strict=True))
+        )
+    try:
+        ours, theirs = torch.as_tensor(expected).detach().double(), torch.as_tensor(got).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return ours.shape == theirs.shape and bool(torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6))
+
+
+def _described(expected: Any, got: Any) -> str:
+    """Return what is wrong with ``got``: its shape, if that is it, or else all of it."""
+    if isinstance(expected, list | tuple) and isinstance(got, list | tuple) and len(got) == len(expected):
+        for place, (ours, theirs) in enumerate(zip(expected, got, strict=True)):
+            if isinstance(ours, Tensor) and not agree(ours, theirs):
+                return f"as number {place} {_described(ours, theirs)}"
+    if isinstance(expected, Tensor) and isinstance(got, Tensor) and expected.shape != got.shape:
+        return f"shape {tuple(got.shape)} in place of {tuple(expected.shape)}"
+    return written(got)
+
+
+def written(value: Any) -> str:
+    """Return ``value`` as a person would write it down.
+
+    Example:
+        >>> written((torch.tensor([0.5, -1.0]), [1, True]))
+        '([0.5, −1], [1, True])'
+    """
+    return shortened_text(_written(value))
+
+
+def shortened_text(text: str) -> str:
+    """Return ``text``, cut off where it gets too long to read."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return _written(value.detach().tolist())
+    if isinstance(value, float):
+        return signed(value)
+    if isinstance(value, list | tuple):
+        inside = ", ".join(map(_written, value))
+        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+    return repr(value)
+
+
+class FunctionField:
+    """The body of an exercise that is answered in a cell of the notebook."""
+
+    def __init__(self, question: FunctionQuestion, solution: str) -> None:
+        self.changed: Callable[[], object] = lambda: None
+        self._question, self._solution = question, solution
+        self.here = not on_web_page()
+        told = (
+            "Write it in the cell above, run that cell, then press <em>Check</em>."
+            if self.here
+            else "This one is written in code: open the lesson in JupyterLab to do it."
+        )
+        self.widget = widgets.HTML(f'<p class="ps-told">{told}</p>')
+
+    @property
+    def answer(self) -> str:
+        """Return the source of the function as it is now."""
+        try:
+            return inspect.getsource(self._question.find())
+        except (NameError, OSError, TypeError):
+            return ""
+
+    def restore(self, answer: object) -> None:
+        """Do nothing: what was written stands in the notebook."""
+
+    def told(self) -> str:
+        """Return the source."""
+        return self.answer or "no source"
+
+    def grade(self) -> Feedback:
+        """Run the function on the cases."""
+        return self._question.grade()
+
+    def show_difference(self, complete: bool) -> None:
+        """Do nothing: the first case that differs is told in words."""
+
+    def reveal(self) -> str:
+        """Show one way to write it, and say so."""
+        self.widget.value = f'<pre class="ps-code">{escape(self._solution.strip())}</pre>'
+        return "One way to write it stands above; yours may look otherwise."
