@@ -56,8 +56,8 @@ def sensitivity(
             the end. With ``evaluate``, the drop that is sought; None is a hundredth of the dense metric.
         higher_is_better: Of what ``evaluate`` returns; None judges by its name: of a loss, less is.
         progress: Whether to show a bar. Ctrl-C gives the table as far as it is known.
-        kept: A folder that tables are kept in by fingerprint of weights, data and method, True for one of this
-            user's caches: what was measured once is read there. The demos' own tables ship with the package.
+        kept: A folder that tables are kept in by fingerprint of weights, data and method; True for one of
+            this user's caches. What was measured once is read there. The demos' tables ship with the package.
 
     Raises:
         RequestError: There is neither ``data`` nor ``evaluate``, or the model cannot be measured.
