@@ -50,7 +50,8 @@ def fingerprint(
         >>> fingerprint(session) == fingerprint(session, method="ln_structured")
         False
     """
-    if session.source.data is None or session.source.inputs is None:
+    pair, inputs = session.source.pair, session.source.inputs
+    if pair is None or inputs is None:
         raise RequestError("data", "`data` must be given: only tables measured on data are kept.")
     model = session.source.module
     uses = METHODS[method].uses if method in METHODS else frozenset()
@@ -64,7 +65,7 @@ def fingerprint(
         if isinstance(tensor, Tensor):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(_bytes(tensor))
-    for part in (*session.source.inputs, session.source.data[1]):
+    for part in (*inputs, pair[1]):
         found.update(f"{part.dtype} {tuple(part.shape)}".encode())
         found.update(_bytes(part))
     return found.hexdigest()[:32]

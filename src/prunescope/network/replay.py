@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prunescope.measure import Twin
 from prunescope.sources import version
+from prunescope.sources.inputs import scores_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ class Replay:
 
     def _run(self, inputs: tuple[Tensor, ...], changed: Mapping[str, Tensor], start: int) -> Any:
         self._tick, self._start = 0, start
-        return self._twin.run(inputs, {**self._weights, **changed})
+        return scores_of(self._twin.run(inputs, {**self._weights, **changed}))
 
     def _first_call(self, name: str) -> int:
         """Return the number of the first call of the layer that holds ``name``; 0 if it cannot be told."""

@@ -25,6 +25,7 @@ from prunescope.network.replay import Replay
 from prunescope.network.table import Cell, SensitivityTable, State
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
+from prunescope.sources.inputs import rows_of
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Amounts of a table unless others are asked for."""
@@ -129,7 +130,7 @@ class Survey:
         self.layers = layers_of(session, self._spec, layers)
         twin, base = Twin(session.source.module), session.weights(session.applied)
         # Also says in one sentence if the model cannot be run on the data or answers in another form.
-        next(twin.evaluate(tuple(part[:2] for part in inputs), self._targets[:2], base))
+        next(twin.evaluate(rows_of(inputs, slice(2)), self._targets[:2], base))
         self._replay = Replay(twin, base)
         self._cells: dict[tuple[str, float], Cell] = {}
         self._counts: list[_Count] = []
@@ -228,7 +229,7 @@ class Survey:
         return min(MOST_AT_ONCE, 1 << max(2, fitting.bit_length() - 1))
 
     def _record(self, rows: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        inputs = tuple(part[rows.to(part.device)] for part in self._inputs)
+        inputs = rows_of(self._inputs, rows)
         return inputs, self._replay.record(inputs).argmax(1).cpu()
 
     def _chunk(self, rows: Tensor, first: bool) -> Iterator[None]:
