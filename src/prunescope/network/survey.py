@@ -36,6 +36,9 @@ LEAST_EXAMPLES = 64
 LEAST_TO_SPLIT = 100
 """Examples that there must be to choose on one half of them and report the other."""
 
+FEW = 4
+"""Examples on which runs are compared."""
+
 MOST_AT_ONCE = 128
 """Examples of a chunk at the most."""
 
@@ -190,6 +193,7 @@ class Survey:
             self._prepare(layer)
             yield
         self._estimates = Estimates([(count.layer, count.amount, count.pruned) for count in self._counts])
+        yield from self._check()
         size = yield from self._chunk_size()
         start = 0
         while start < len(self._targets):
@@ -214,6 +218,14 @@ class Survey:
             else:
                 why = problem or f"{amount:.0%} of {layer.units:,} is none."
                 self._cells[layer.name, amount] = Cell("cannot", why=why)
+
+    def _check(self) -> Iterator[None]:
+        """Have each layer's runs compared with those of the whole network, on a few examples."""
+        inputs, _ = self._record(self._order[:FEW])
+        yield
+        for count in {count.layer.name: count for count in self._counts}.values():
+            self._replay.check(inputs, count.layer.name, count.layer.masked(count.pruned))
+            yield
 
     def _chunk_size(self) -> Generator[None, None, int]:
         """Return how many examples to run at once, so that one run is not felt."""
