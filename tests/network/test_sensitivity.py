@@ -185,6 +185,7 @@ def test_replay_gives_what_the_whole_network_gives() -> None:
         for name, parameter in model.named_parameters():
             weight = torch.zeros_like(parameter)
             expected = torch.func.functional_call(model, {name: weight}, (inputs,))
+            replay.check((inputs,), name, weight)
             assert torch.allclose(replay.run((inputs,), name, weight), expected, atol=1e-6), name
             assert torch.allclose(replay.run((inputs,), name, weight), expected, atol=1e-6), name
 

@@ -12,6 +12,7 @@ from prunescope.core.errors import RequestError
 from prunescope.network.allocation import Allocation
 from prunescope.network.bisecting import Bisection
 from prunescope.network.goal import GoalSpec, limits_of
+from prunescope.network.keep import SHIPPED, find, fingerprint, keep, user_folder
 from prunescope.network.layers import layers_of
 from prunescope.network.network import Network
 from prunescope.network.survey import AMOUNTS, Survey
@@ -37,6 +38,7 @@ def sensitivity(
     tolerance: float | None = None,
     higher_is_better: bool | None = None,
     progress: bool = True,
+    kept: Path | str | bool = False,
 ) -> SensitivityTable:
     """Return what each layer loses at each amount, every other layer as it is.
 
@@ -54,6 +56,8 @@ def sensitivity(
             the end. With ``evaluate``, the drop that is sought; None is a hundredth of the dense metric.
         higher_is_better: Of what ``evaluate`` returns; None judges by its name: of a loss, less is.
         progress: Whether to show a bar. Ctrl-C gives the table as far as it is known.
+        kept: A folder that tables are kept in by fingerprint of weights, data and method; True for one of
+            this user's caches. What was measured once is read there. The demos' tables ship with the package.
 
     Raises:
         RequestError: There is neither ``data`` nor ``evaluate``, or the model cannot be measured.
@@ -73,7 +77,14 @@ def sensitivity(
         bisection = Bisection(session, tolerance=tolerance, higher_is_better=higher_is_better, **asked)
         return last_table(bisection.tables(), progress, f"at most {bisection.most_calls} calls of evaluate")
     survey = Survey(session, tolerance=tolerance, seconds=UNFELT, **asked)
-    return last_table(survey.tables(), progress, "sensitivity")
+    if not kept or tolerance is not None:
+        return last_table(survey.tables(), progress, "sensitivity")
+    folder, mark = user_folder() if kept is True else Path(kept), fingerprint(session, **asked)
+    found = find(mark, (SHIPPED, folder))
+    if found is None:
+        found = last_table(survey.tables(), progress, "sensitivity")
+        keep(mark, found, folder)
+    return found
 
 
 def allocate(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prunescope.measure import Twin
 from prunescope.sources import version
+from prunescope.sources.inputs import scores_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,6 @@ class Replay:
         self._entries: dict[int, int] = {}
         self._written: set[int] = set()
         self._whole: set[str] = set()
-        self._checked: set[str] = set()
         self._recording, self._tick, self._start = False, 0, 0
         self._wrap()
 
@@ -75,9 +75,6 @@ class Replay:
     def run(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor) -> Any:
         """Return what the network answers with ``weight`` in place of the parameter ``name``.
 
-        The first run of each parameter is compared with one of the whole network; where they differ, as they
-        would if the parameter were read before its layer is called, it is the whole from then on.
-
         Args:
             inputs: Those of the last `record`.
             name: Full name of a parameter.
@@ -86,16 +83,24 @@ class Replay:
         Raises:
             RequestError: The network cannot be run.
         """
-        changed = {name: weight}
         start = 0 if name in self._whole else self._first_call(name)
-        output = self._run(inputs, changed, start)
-        if start and name not in self._checked:
-            self._checked.add(name)
-            whole = self._run(inputs, changed, 0)
-            if not _same(output, whole):
-                self._whole.add(name)
-                return whole
-        return output
+        return self._run(inputs, {name: weight}, start)
+
+    def check(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor) -> None:
+        """Compare one run with one of the whole network; where they differ, it is the whole from then on.
+
+        They would if the parameter were read before its layer is called. A few examples are enough.
+
+        Args:
+            inputs: Those of the last `record`.
+            name: Full name of a parameter.
+            weight: A tensor of its shape that changes what the network answers.
+
+        Raises:
+            RequestError: The network cannot be run.
+        """
+        if not _same(self.run(inputs, name, weight), self._run(inputs, {name: weight}, 0)):
+            self._whole.add(name)
 
     def forget(self) -> None:
         """Free what was taken down."""
@@ -103,7 +108,7 @@ class Replay:
 
     def _run(self, inputs: tuple[Tensor, ...], changed: Mapping[str, Tensor], start: int) -> Any:
         self._tick, self._start = 0, start
-        return self._twin.run(inputs, {**self._weights, **changed})
+        return scores_of(self._twin.run(inputs, {**self._weights, **changed}))
 
     def _first_call(self, name: str) -> int:
         """Return the number of the first call of the layer that holds ``name``; 0 if it cannot be told."""

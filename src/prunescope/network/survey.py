@@ -25,6 +25,7 @@ from prunescope.network.replay import Replay
 from prunescope.network.table import Cell, SensitivityTable, State
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
+from prunescope.sources.inputs import rows_of
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Amounts of a table unless others are asked for."""
@@ -34,6 +35,9 @@ LEAST_EXAMPLES = 64
 
 LEAST_TO_SPLIT = 100
 """Examples that there must be to choose on one half of them and report the other."""
+
+FEW = 4
+"""Examples on which runs are compared."""
 
 MOST_AT_ONCE = 128
 """Examples of a chunk at the most."""
@@ -129,7 +133,7 @@ class Survey:
         self.layers = layers_of(session, self._spec, layers)
         twin, base = Twin(session.source.module), session.weights(session.applied)
         # Also says in one sentence if the model cannot be run on the data or answers in another form.
-        next(twin.evaluate(tuple(part[:2] for part in inputs), self._targets[:2], base))
+        next(twin.evaluate(rows_of(inputs, slice(2)), self._targets[:2], base))
         self._replay = Replay(twin, base)
         self._cells: dict[tuple[str, float], Cell] = {}
         self._counts: list[_Count] = []
@@ -189,6 +193,7 @@ class Survey:
             self._prepare(layer)
             yield
         self._estimates = Estimates([(count.layer, count.amount, count.pruned) for count in self._counts])
+        yield from self._check()
         size = yield from self._chunk_size()
         start = 0
         while start < len(self._targets):
@@ -214,6 +219,14 @@ class Survey:
                 why = problem or f"{amount:.0%} of {layer.units:,} is none."
                 self._cells[layer.name, amount] = Cell("cannot", why=why)
 
+    def _check(self) -> Iterator[None]:
+        """Have each layer's runs compared with those of the whole network, on a few examples."""
+        inputs, _ = self._record(self._order[:FEW])
+        yield
+        for count in {count.layer.name: count for count in self._counts}.values():
+            self._replay.check(inputs, count.layer.name, count.layer.masked(count.pruned))
+            yield
+
     def _chunk_size(self) -> Generator[None, None, int]:
         """Return how many examples to run at once, so that one run is not felt."""
         size = min(16, len(self._targets))
@@ -228,7 +241,7 @@ class Survey:
         return min(MOST_AT_ONCE, 1 << max(2, fitting.bit_length() - 1))
 
     def _record(self, rows: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        inputs = tuple(part[rows.to(part.device)] for part in self._inputs)
+        inputs = rows_of(self._inputs, rows)
         return inputs, self._replay.record(inputs).argmax(1).cpu()
 
     def _chunk(self, rows: Tensor, first: bool) -> Iterator[None]:

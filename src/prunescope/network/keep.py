@@ -1,0 +1,106 @@
+"""Tables kept by fingerprint: what was measured of these weights on these data is not measured again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import METHODS
+from prunescope.network.layers import pool_names
+from prunescope.network.survey import AMOUNTS
+from prunescope.network.table import VERSION, SensitivityTable
+from prunescope.session import Session
+
+SHIPPED = Path(__file__).parent / "tables"
+"""The tables of the demos, which ship with the package; `python -m prunescope.network.demos` makes them."""
+
+
+def user_folder() -> Path:
+    """Return the folder of this user's caches that tables are kept in; it may not be there yet."""
+    return Path(platformdirs.user_cache_dir("prunescope")) / "sensitivity"
+
+
+def fingerprint(
+    session: Session,
+    *,
+    method: str = "l1_unstructured",
+    n: int | float | str = 2,
+    dim: int = 0,
+    seed: int = 0,
+    amounts: Sequence[float] = AMOUNTS,
+    layers: Sequence[str] | None = None,
+) -> str:
+    """Return what tells a table of complete measurements from any other: 32 hexadecimal digits.
+
+    It is of the network's text, its weights, buffers and masks, the data, and how each layer is pruned.
+
+    Raises:
+        RequestError: There is no network to run, or no data.
+
+    Example:
+        >>> from prunescope.sources import demo_source
+        >>> session = Session(demo_source("mlp"))
+        >>> fingerprint(session) == fingerprint(session, method="ln_structured")
+        False
+    """
+    pair, inputs = session.source.pair, session.source.inputs
+    if pair is None or inputs is None:
+        raise RequestError("data", "`data` must be given: only tables measured on data are kept.")
+    model = session.source.module
+    uses = METHODS[method].uses if method in METHODS else frozenset()
+    asked = {"n": n, "dim": dim, "seed": seed}
+    how = [f"{name}={value}" for name, value in asked.items() if name in uses]
+    names = list(layers or pool_names(session))
+    text = "\n".join([str(VERSION), str(model), method, *how, *map(repr, amounts), *names])
+    found = hashlib.sha256(text.encode())
+    masks = session.applied.masks
+    for name, tensor in sorted({**model.state_dict(), **{f"{n} mask": m for n, m in masks.items()}}.items()):
+        if isinstance(tensor, Tensor):
+            found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(_bytes(tensor))
+    for part in (*inputs, pair[1]):
+        found.update(f"{part.dtype} {tuple(part.shape)}".encode())
+        found.update(_bytes(part))
+    return found.hexdigest()[:32]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    plain = tensor.detach().cpu().contiguous().reshape(-1)
+    return np.ascontiguousarray(plain.view(torch.uint8).numpy()).tobytes()
+
+
+def find(mark: str, folders: Iterable[Path] = (SHIPPED,)) -> SensitivityTable | None:
+    """Return the table that was kept under a fingerprint in one of ``folders``, or None.
+
+    A file that cannot be read is as good as none.
+    """
+    for folder in folders:
+        try:
+            return SensitivityTable.from_json((folder / f"{mark}.json").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, RequestError):
+            continue
+    return None
+
+
+def keep(mark: str, table: SensitivityTable, folder: Path) -> bool:
+    """Keep a table under a fingerprint, whole or not at all; return whether it was.
+
+    Only a table of complete measurements is kept. A folder that cannot be written to is no reason to fail.
+    """
+    if not table.complete or table.problem or table.tolerance is not None:
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{mark}.part"
+        partial.write_text(table.to_json(), encoding="utf-8")
+        partial.replace(folder / f"{mark}.json")
+    except OSError:
+        return False
+    return True
