@@ -1,10 +1,10 @@
-"""Held-out accuracy of every criterion on every demo: one layer after the other pruned, then the whole measured.
+"""Held-out accuracy of every criterion on every demo, all layers pruned by the same share.
 
     python tests/benchmarks/criteria.py [--demos cnn mlp vit lstm]
 
-All weight matrices and kernels but those of the last layer are pruned by the same share: whole output channels by
-`ln_structured`, single weights by `l1_unstructured`. Where a criterion has no scores for a layer the weights are
-ranked there, and the count of such layers stands in brackets.
+All weight matrices and kernels but those of the last layer are pruned: whole output channels by
+`ln_structured`, single weights by `l1_unstructured`. Where a criterion has no scores for a layer the weights
+are ranked there, and the count of such layers stands in brackets.
 """
 
 from __future__ import annotations

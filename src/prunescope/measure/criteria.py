@@ -54,13 +54,12 @@ class CriteriaAgreement:
             'weight and taylor: τ 0.50, 75 % of what is pruned in common'
         """
         on = "" if self.compared == self.units else f" (on {self.compared:,} of {self.units:,})"
-        return f"{self.a} and {self.b}: τ {self.tau:.2f}{on}, {self.overlap:.0%} of what is pruned in common".replace(
-            "%", " %"
-        )
+        common = f"{100 * self.overlap:.0f} % of what is pruned in common"
+        return f"{self.a} and {self.b}: τ {self.tau:.2f}{on}, {common}"
 
 
 def criteria_agreement(session: Session, preview: Preview) -> Iterator[CriteriaAgreement]:
-    """Yield how far each two criteria agree that this layer and method allow; one that is not there is left out.
+    """Yield how far each two criteria agree that this layer and method allow; the others are left out.
 
     Args:
         session: The session; scores that are not there yet are computed.
@@ -95,14 +94,9 @@ def _agreement(
     one, other = scores_a[left], scores_b[left]
     step = -(-len(one) // MOST) or 1
     both, pruned = int((gone_a & gone_b).sum()), int(gone_a.sum())
-    return CriteriaAgreement(
-        a,
-        b,
-        kendall_tau(one[::step], other[::step]),
-        both / pruned if pruned else math.nan,
-        len(one),
-        len(one[::step]),
-    )
+    overlap = both / pruned if pruned else math.nan
+    compared = one[::step], other[::step]
+    return CriteriaAgreement(a, b, kendall_tau(*compared), overlap, len(one), len(compared[0]))
 
 
 def kendall_tau(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -118,8 +112,8 @@ def kendall_tau(one: NDArray[Any], other: NDArray[Any]) -> float:
         A number in [-1, 1]; NaN where one of the two is constant.
 
     Example:
-        >>> kendall_tau(np.array([1, 2, 3, 4]), np.array([1, 3, 2, 4])), kendall_tau(np.ones(3), np.arange(3))
-        (0.6666666666666666, nan)
+        >>> kendall_tau(np.arange(4), np.arange(4)[::-1]), kendall_tau(np.ones(3), np.arange(3))
+        (-1.0, nan)
     """
     x, y = (np.unique(vector, return_inverse=True)[1].astype(np.int64) for vector in (one, other))
     pairs = len(x) * (len(x) - 1) // 2
