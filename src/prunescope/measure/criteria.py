@@ -120,7 +120,7 @@ def kendall_tau(one: NDArray[Any], other: NDArray[Any]) -> float:
     tied_x, tied_y, tied_both = (_tied(each) for each in (x, y, x * (int(y.max(initial=0)) + 1) + y))
     order = np.lexsort((y, x))
     balance = pairs - tied_x - tied_y + tied_both - 2 * _inversions(y[order])
-    untied = math.sqrt(pairs - tied_x) * math.sqrt(pairs - tied_y)
+    untied = math.sqrt((pairs - tied_x) * (pairs - tied_y))
     return balance / untied if untied else math.nan
 
 
