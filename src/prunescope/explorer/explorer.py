@@ -20,6 +20,7 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
 from prunescope.explorer.live.compare import measured_now, numbers_now
+from prunescope.explorer.live.network import asked_of_layers
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions
@@ -31,6 +32,7 @@ from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
+from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
 from prunescope.prune import Norm
 from prunescope.session.history import History
 
@@ -296,11 +298,54 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     # Steps.
 
-    def apply(self) -> None:
-        """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
+    def sensitivity(self, **how: Any) -> SensitivityTable:
+        """Measure what each layer loses at each amount, with the steps carried out.
+
+        Args:
+            **how: As for `prunescope.sensitivity`, without model and data; method, norm, dim and seed are
+                those that are shown unless they are given.
 
         Raises:
-            RequestError: The amount prunes nothing.
+            RequestError: There is nothing to measure on, or a value is not possible.
+        """
+        asked = asked_of_layers(self.spec)
+        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
+        with self.state.lock:
+            return sensitivity(self.state.session, **{**shown, **how})
+
+    def allocate(self, target: float | None = 0.5, **goal: Any) -> Allocation:
+        """Find how much of each layer goes so that a goal is met; see `prunescope.allocate`.
+
+        Args:
+            target: Share of the goal's ``unit`` that is to be pruned in all, in (0, 1).
+            **goal: As for `prunescope.allocate`; method, norm, dim and seed are those that are shown unless
+                they are given.
+
+        Raises:
+            RequestError: The goal cannot be met by any allocation, or a value is not possible.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4)))
+            >>> explorer.apply(explorer.allocate(0.5, rule="uniform"))
+            >>> explorer.history.done[0].where, explorer.preview.sparsity
+            ('2 layers', 0.5)
+            >>> explorer.close()
+        """
+        asked = asked_of_layers(self.spec)
+        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
+        with self.state.lock:
+            return allocate(self.state.session, target, **{**shown, **goal})
+
+    def apply(self, allocation: Allocation | None = None) -> None:
+        """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
+
+        Args:
+            allocation: What `allocate` returned: all of its layers become one step in place of what is shown.
+
+        Raises:
+            RequestError: The amount, or the allocation, prunes nothing.
 
         Example:
             >>> from torch import nn
@@ -316,6 +361,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             (0.5, 12)
             >>> explorer.close()
         """
+        if allocation is not None:
+            self._act(partial(actions.apply_allocation, allocation=allocation), "goal")
+            return
         self._act(actions.apply, "steps")
 
     def silence(self) -> None:

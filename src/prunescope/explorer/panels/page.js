@@ -1,6 +1,6 @@
 // Saves files, and keeps the state in the page's address: nothing comes back to the kernel over this bridge.
 const OURS = ["model", "layer", "method", "amount", "n", "dim", "seed", "keep_channels", "prune_channels",
-  "steps", "hide", "lock", "view", "plans", "compare"];
+  "steps", "hide", "lock", "view", "plans", "compare", "goal", "criterion"];
 
 function address(query) {
   const url = new URL(window.location.href);

@@ -22,6 +22,7 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import spec_of
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.measure.compare import Choice, Comparing
+from prunescope.network import GoalSpec
 from prunescope.session.history import Asked, History
 
 CONTROLS = ("model", *FIELDS, "steps")
@@ -32,6 +33,9 @@ HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "network", "export"
 
 _RENAMED = {"takeaway": "export"}
 """What `HIDEABLE` names were called before; old links go on opening."""
+
+_SHOWN = ("method", "n", "dim", "seed")
+"""Fields of a goal that a link does not carry with it: they are those of what is shown."""
 
 LIMIT = 100_000
 """Characters of a query, and of what it may unpack to."""
@@ -77,6 +81,9 @@ def to_query(snapshot: Snapshot) -> str:
         comparing = snapshot.comparing
         sides = [None if side is None else _side_values(side) for side in (comparing.a, comparing.b)]
         values["compare"] = _json(sides)
+    if snapshot.front == "network":
+        asked = {name: value for name, value in snapshot.network.goal.values().items() if name not in _SHOWN}
+        values["goal"] = _json(asked)
     restricted = {"hide": snapshot.hide, "lock": snapshot.lock}
     values |= {name: ",".join(sorted(these)) for name, these in restricted.items() if these}
     return urlencode(values)
@@ -181,6 +188,13 @@ def _comparing(parameter: str, text: str) -> Comparing:
     return Comparing(Choice.of(sides[0]), None if sides[1] is None else Choice.of(sides[1]), shown=True)
 
 
+def _goal(parameter: str, text: str) -> GoalSpec:
+    asked = _unpacked(text)
+    if not isinstance(asked, dict) or asked.keys() & set(_SHOWN):
+        raise RequestError(parameter, f"`goal` must be a JSON object of a goal's fields, got {text[:40]!r}.")
+    return GoalSpec.of(asked)
+
+
 _READ: Mapping[str, Callable[[str, str], Any]] = {
     "model": _name,
     "layer": _name,
@@ -191,6 +205,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(BY_HAND, parse_channels),
     "view": _view,
     "compare": _comparing,
+    "goal": _goal,
 }
 
 _CHANGES = {"compare": "comparing"}

@@ -225,7 +225,8 @@ class ExplorerState(traitlets.HasTraits):
                 actions.make_plans(session, link.plans)
             if link.steps is not None:
                 carry_out_specs(session, link.steps)
-            answer = self.catalogue.answer(self.snapshot, link.changes)
+            changes = {"front": "network", **link.changes} if "goal" in link.changes else link.changes
+            answer = self.catalogue.answer(self.snapshot, changes)
         return replace(answer, hide=link.hide, lock=link.lock)
 
     def take_in(self, path: Path, entry: Entry) -> RequestError | None:
