@@ -242,9 +242,9 @@ def test_what_is_hidden_leaves_no_frame_behind() -> None:
     try:
         assert explorer.screen.tabs.titles == ("Costs", "Export")
         every = "keep_channels,prune_channels,view,steps,compare,costs,takeaway"
-        assert explorer.open_link(f"hide=layer,method,n,dim,seed,{every}") is None
+        assert explorer.open_link(f"hide=layer,method,criterion,n,dim,seed,{every}") is None
         assert all(map(hidden, (explorer.screen.side, explorer.screen.view.widget, explorer.screen.tabs)))
-        assert explorer.open_link("hide=layer,method,n,dim,seed") is None
+        assert explorer.open_link("hide=layer,method,criterion,n,dim,seed") is None
         assert explorer.screen.tabs.titles == ("Steps", "Compare", "Costs", "Export")
         panels = (
             explorer.screen.steps.widget,
