@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunescope import RequestError, explore
+from prunescope import explore
+from prunescope.core.errors import RequestError
 
 
 def model() -> nn.Module:
@@ -26,7 +27,7 @@ def test_in_code_a_criterion_is_waited_for_and_named_in_all_that_is_shown() -> N
         preview = explorer.preview
         assert preview.scores is not None
         assert preview.scores.label == "Taylor |g·w|"
-        assert explorer.controls.criterion.value == "taylor"
+        assert explorer.screen.controls.criterion.value == "taylor"
         assert "criterion=taylor" in explorer.query
         seen = explorer.compare("weight")
         assert [seen.a.title, seen.b.title] == [
@@ -49,12 +50,12 @@ def test_chosen_by_hand_its_scores_are_computed_on_the_loop_and_then_it_is_shown
                 shown.set()
 
         explorer.observe(follow, "snapshot")
-        explorer.controls.criterion.value = "fisher"
+        explorer.screen.controls.criterion.value = "fisher"
         assert explorer.criterion == "weight"
         await asyncio.wait_for(shown.wait(), 60)
         assert any("% of the batches" in words for words in said)
-        assert explorer.controls.criterion.value == "fisher"
-        assert explorer.controls.messages["criterion"].value.strip() == "" or said[-1] == ""
+        assert explorer.screen.controls.criterion.value == "fisher"
+        assert explorer.screen.controls.messages["criterion"].value.strip() == "" or said[-1] == ""
         explorer.close()
         await asyncio.sleep(0)
 
@@ -64,12 +65,13 @@ def test_chosen_by_hand_its_scores_are_computed_on_the_loop_and_then_it_is_shown
 def test_what_cannot_be_chosen_says_why_and_leaves_all_as_it_was() -> None:
     explorer = explore(model())
     try:
-        labels = dict(explorer.controls.criterion.options)
+        labels = dict(explorer.screen.controls.criterion.options)
         assert "Taylor (gradient × weight) (not here)" in labels
-        explorer.controls.criterion.value = "taylor"
+        explorer.screen.controls.criterion.value = "taylor"
         assert explorer.criterion == "weight"
         assert (
-            "needs gradients: pass `data=(inputs, targets)`" in explorer.controls.messages["criterion"].value
+            "needs gradients: pass `data=(inputs, targets)`"
+            in explorer.screen.controls.messages["criterion"].value
         )
         with pytest.raises(RequestError, match="needs scores of your own"):
             explorer.criterion = "given"

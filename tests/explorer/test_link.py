@@ -129,7 +129,7 @@ def test_a_link_carries_what_was_silenced() -> None:
         ("compare=7", "`compare` must be a JSON list of two sides."),
         ("compare=[null,null]", "`compare` must be a JSON list of two sides."),
         ("compare=" + "[" * 50_000, "`compare` must be a JSON list of two sides."),
-        ('compare=[{},{"amount":1}]', "`compare` takes a name, or some of method, n, dim, seed, plan"),
+        ('compare=[{},{"amount":1}]', "some of method, n, dim, seed, criterion, plan"),
         ('compare=[{},{"plan":"mine"}]', "`plans` has none named 'mine': there are none yet."),
         ('compare=[{},{"method":["l1"]}]', "`method` must be one of"),
         ('compare=[{"n":"many"},{}]', "`n` must be"),
@@ -242,9 +242,9 @@ def test_what_is_hidden_leaves_no_frame_behind() -> None:
     try:
         assert explorer.screen.tabs.titles == ("Costs", "Export")
         every = "keep_channels,prune_channels,view,steps,compare,costs,takeaway"
-        assert explorer.open_link(f"hide=layer,method,n,dim,seed,{every}") is None
+        assert explorer.open_link(f"hide=layer,method,criterion,n,dim,seed,{every}") is None
         assert all(map(hidden, (explorer.screen.side, explorer.screen.view.widget, explorer.screen.tabs)))
-        assert explorer.open_link("hide=layer,method,n,dim,seed") is None
+        assert explorer.open_link("hide=layer,method,criterion,n,dim,seed") is None
         assert explorer.screen.tabs.titles == ("Steps", "Compare", "Costs", "Export")
         panels = (
             explorer.screen.steps.widget,

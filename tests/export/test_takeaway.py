@@ -307,7 +307,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 def test_no_such_file_or_folder(tmp_path: Path) -> None:
     session = explored(network(), STEPS["count"])
     with pytest.raises(
-        RequestError, match="`what` must be one of state_dict, masks, plan, torch, prunescope"
+        RequestError, match="`what` must be one of state_dict, masks, plan, scores, torch, prunescope"
     ):
         save(session, "onnx", tmp_path / "x")
     with pytest.raises(RequestError, match="could not be written: No such file"):

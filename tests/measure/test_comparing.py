@@ -8,7 +8,7 @@ import torch
 import torch.nn.utils.prune as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import rank
@@ -185,9 +185,9 @@ def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) 
     explored = session()
     ranked: list[str] = []
 
-    def counted(spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> Ranking:
+    def counted(spec: PruneSpec, tensors: Sequence[PrunableTensor], scores: dict[str, Tensor]) -> Ranking:
         ranked.append(spec.method)
-        return rank(spec, tensors)
+        return rank(spec, tensors, scores)
 
     monkeypatch.setattr("prunescope.session.session.rank", counted)
     for amount in (0.1, 0.2, 0.3):

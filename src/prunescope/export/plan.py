@@ -8,6 +8,7 @@ from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
+from prunescope.measure.importance import ensure_asked
 from prunescope.session import Session, residuals, together
 from prunescope.session.history import Asked, History
 
@@ -69,6 +70,7 @@ def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
     try:
         for number, spec in enumerate(specs, start=1):
             try:
+                ensure_asked(session, spec)
                 spec.carry_out(session)
             except RequestError as problem:
                 raise RequestError(

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prunescope.core.criteria import WEIGHT, Importance
+from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.core.spec import METHODS, Resolved
+from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure.evaluation import copy_of
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.session import Session
+from prunescope.sources.inputs import arguments, rows_of, scores_of
 
 BATCH = 64
 """Examples in a batch, where the data are tensors."""
@@ -44,6 +45,28 @@ def scored_preview(session: Session, resolved: Resolved, place: int = 0) -> Prev
     if METHODS[spec.method].takes_scores:
         ensure_scores(session, spec.criterion)
     return session.preview(resolved, place)
+
+
+def ensure_asked(session: Session, asked: object) -> None:
+    """Compute the scores that a step waits for, or each part of a step for many layers.
+
+    Args:
+        session: The session.
+        asked: A spec, or what has several as ``specs``; anything else needs none.
+
+    Raises:
+        RequestError: They cannot be computed.
+    """
+    for spec in getattr(asked, "specs", (asked,)):
+        if isinstance(spec, PruneSpec) and _is_scored(spec) and not session.unscored(spec):
+            ensure_scores(session, spec.criterion)
+
+
+def _is_scored(spec: PruneSpec) -> bool:
+    """Return whether ``spec`` ranks scores; what is no method or criterion is for `resolve` to refuse."""
+    if not isinstance(spec.method, str) or not isinstance(spec.criterion, str):
+        return False
+    return spec.criterion in CRITERIA and spec.method in METHODS and METHODS[spec.method].takes_scores
 
 
 def ensure_scores(session: Session, criterion: str) -> None:
@@ -79,7 +102,8 @@ def score(session: Session, criterion: str) -> Iterator[float]:
         raise
     except Exception as error:
         raise _failed(criterion, error) from error
-    batches = list(_batches(source.inputs, None if source.pair is None else source.pair[1]))
+    pair = source.scored_pair
+    batches = list(_batches(source.inputs, None if pair is None else pair[1]))
     if not batches:
         return
     collector = COLLECTORS[criterion](model, session.tensors, source.loss or cross_entropy)
@@ -103,23 +127,12 @@ def cross_entropy(answer: Any, targets: Any) -> Tensor:
             a dict with ``"logits"``, or a tuple that begins with them.
         targets: Class indices of shape ``(N,)`` or ``(N, positions)``.
     """
-    logits = logits_of(answer)
+    logits = scores_of(answer)
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"the model must answer with scores, got {type(logits).__name__}")
     if targets.is_floating_point():
         raise TypeError("targets are not class indices: pass `loss=`, a function of answer and targets")
     return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
-
-
-def logits_of(answer: Any) -> Tensor:
-    """Return the scores in what a model answers."""
-    if isinstance(answer, Mapping) and "logits" in answer:
-        answer = answer["logits"]
-    elif hasattr(answer, "logits"):
-        answer = answer.logits
-    elif isinstance(answer, tuple | list) and answer:
-        answer = answer[0]
-    if not isinstance(answer, Tensor):
-        raise TypeError(f"the model must answer with scores, got {type(answer).__name__}")
-    return answer
 
 
 def given_scores(given: object, session: Session) -> Found:
@@ -192,12 +205,17 @@ def _batches(
     for start in range(0, len(inputs[0]) if inputs else 0, BATCH):
         rows = slice(start, start + BATCH)
         assert inputs is not None
-        yield tuple(part[rows] for part in inputs), None if targets is None else targets[rows]
+        yield rows_of(inputs, rows), None if targets is None else targets[rows]
 
 
 def _failed(criterion: str, error: Exception) -> RequestError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return RequestError("criterion", f"`criterion` {criterion} could not be computed: {reason}.")
+
+
+def _answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    positional, named = arguments(inputs)
+    return model(*positional, **named)
 
 
 class Collector(Protocol):
@@ -236,7 +254,7 @@ class Gradients:
         """Take in the gradients of one batch."""
         # cuDNN's recurrent layers have no backward pass in eval mode; torch's own have.
         with untouched_randomness(), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            loss = self._loss(self._model(*inputs), targets)
+            loss = self._loss(_answer(self._model, inputs), targets)
             unique = list(dict.fromkeys(self._stored.values()))
             gradients = dict(zip(unique, torch.autograd.grad(loss, unique, allow_unused=True), strict=True))
         self._batches += 1
@@ -335,7 +353,7 @@ class Watch:
         torch.backends.mha.set_fastpath_enabled(False)  # It runs no hooks.
         try:
             with untouched_randomness(), torch.no_grad():
-                self._model(*inputs)
+                _answer(self._model, inputs)
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -440,7 +458,7 @@ class BatchNorm(Watch):
     def run(self, inputs: tuple[Tensor, ...], targets: Tensor | None) -> None:
         """Run the first batch; the network is the same on every other."""
         if not self._done:
-            super().run(tuple(part[:2] for part in inputs), targets)
+            super().run(rows_of(inputs, slice(0, 2)), targets)
         self._done = True
         self._put_out.clear()
 

@@ -30,6 +30,7 @@ from prunescope.session.plans import Plans
 from prunescope.session.residuals import Silence
 from prunescope.session.together import Together
 from prunescope.sources import Source
+from prunescope.sources.scoring import Scoring
 
 _IN_PASSING = 9
 """The place of previews that are carried out at once, without being looked at."""
@@ -179,8 +180,8 @@ class Session:
         source = self.source
         reason = criterion.why_not(
             runs=isinstance(source.model, nn.Module),
-            inputs=source.inputs is not None,
-            data=source.data is not None,
+            inputs=source.has_inputs,
+            data=source.data is not None or isinstance(source.evaluate, Scoring),
             given=source.importance_scores is not None,
         )
         found = self.scored(spec.criterion)

@@ -62,6 +62,15 @@ class Source:
     loss: Callable[[Any, Tensor], Tensor] | None = None
 
     @property
+    def scored_pair(self) -> tuple[Inputs, Tensor] | None:
+        """Return the ``(inputs, targets)`` that a loss can be taken of, of classes or not; None without data.
+
+        Raises:
+            RequestError: They are to be read from batches, and cannot be.
+        """
+        return self.evaluate.pair if isinstance(self.evaluate, Scoring) else self.pair
+
+    @property
     def inputs(self) -> tuple[Tensor, ...] | None:
         """Return what the model is called with, one tensor per argument; axis 0 counts examples. Or None.
 
