@@ -98,23 +98,17 @@ def test_a_locked_layer_stays_and_a_hidden_one_takes_the_strip_along() -> None:
         locked.close()
 
 
+def block() -> nn.ModuleDict:
+    return nn.ModuleDict({"up": nn.Linear(3, 3), "down": nn.Linear(3, 3)})
+
+
 def test_many_layers_are_bars_of_blocks() -> None:
-    model = nn.ModuleDict(
-        {
-            "layers": nn.ModuleList(
-                nn.ModuleDict({"up": nn.Linear(3, 3), "down": nn.Linear(3, 3)}) for _ in range(40)
-            )
-        }
-    )
-    explorer = explore(model)
+    explorer = explore(nn.ModuleDict({"layers": nn.ModuleList(block() for _ in range(40))}))
     try:
         bars = explorer.screen.strip.widget.bars
         assert len(bars) == 40
-        assert (bars[7]["label"], bars[7]["key"], bars[7]["weights"]) == (
-            "layers.7",
-            "layers.7.up.weight",
-            18,
-        )
+        seventh = [bars[7][name] for name in ("label", "key", "weights")]
+        assert seventh == ["layers.7", "layers.7.up.weight", 18]
     finally:
         explorer.close()
 
