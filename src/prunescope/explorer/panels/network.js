@@ -32,6 +32,7 @@ function render({ model, el }) {
         cell.tabIndex = -1;
         cell.dataset.place = number;
         cell.setAttribute("aria-label", cell.title);
+        cell.classList.toggle("ps-much", worse > 0.45);
         cell.style.setProperty("--worse", `${Math.round(100 * Math.max(0, worse))}%`);
         if (place * 100 >= Number(amounts[number]) - 1e-6) cell.classList.add("ps-within");
         line.append(cell);

@@ -23,6 +23,9 @@ from prunescope.network import Allocation, Cell, SensitivityTable
 
 _HERE = Path(__file__).parent
 
+LABEL = 14
+"""Letters of a layer's name that fit the table."""
+
 UNIT_TITLES = {"weights": "weights", "parameters": "parameters", "flops": "FLOPs", "file": "the file"}
 """What a goal may be a share of, as the page says it."""
 
@@ -204,15 +207,20 @@ def _table(table: SensitivityTable, allocation: Allocation | None, shown: str) -
     rows = [
         {
             "name": name,
-            "label": name.removesuffix(".weight"),
+            "label": _short(name.removesuffix(".weight")),
             "here": name == shown,
-            "share": percent(shares[name]) if name in shares else "",
+            "share": f"{100 * shares[name]:.0f} %" if name in shares else "",
             "at": round(shares.get(name, 0.0), 4),
             "cells": [_cell(table, table.cells.get((name, amount)), amount) for amount in table.amounts],
         }
         for name in table.layers
     ]
     return {"amounts": [f"{100 * amount:g}" for amount in table.amounts], "rows": rows}
+
+
+def _short(label: str) -> str:
+    """Return a label that fits its column; names differ at their ends."""
+    return label if len(label) <= LABEL else f"…{label[1 - LABEL :]}"
 
 
 def _cell(table: SensitivityTable, cell: Cell | None, amount: float) -> dict[str, Any]:

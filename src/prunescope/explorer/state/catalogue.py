@@ -106,7 +106,8 @@ class Catalogue:
             raise RequestError("compare", f"`comparing` must be a Comparing, got {comparing!r}.")
         looked_at = self._looked_at(shown, wanted)
         if model != shown.model:
-            looked_at["network"] = NetworkShown(goal=replace(shown.network.goal, pins={}, exclude=()))
+            goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
+            looked_at["network"] = NetworkShown(goal=goal)
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
         elif comparing.shown != shown.comparing.shown:
