@@ -23,7 +23,7 @@ from prunescope.network import Allocation, Cell, SensitivityTable
 
 _HERE = Path(__file__).parent
 
-LABEL = 14
+LABEL = 12
 """Letters of a layer's name that fit the table."""
 
 UNIT_TITLES = {"weights": "weights", "parameters": "parameters", "flops": "FLOPs", "file": "the file"}
