@@ -18,7 +18,7 @@ from prunescope.export.code import code
 from prunescope.export.model import sparse_state
 from prunescope.export.plan import plan
 from prunescope.session import Session
-from prunescope.sources import PICKLED, Checkpoint, save_pruned
+from prunescope.sources import PICKLED, Checkpoint, check_held, layout_of, save_pruned
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def _masks(session: Session) -> dict[str, Tensor]:
 
 
 def _safetensors(tensors: dict[str, Tensor]) -> bytes:
+    for name, tensor in tensors.items():
+        check_held(name, tensor.dtype, layout_of(tensor))
     return safetensors.torch.save(tensors, {"format": "pt"})
 
 
@@ -136,7 +138,11 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
 
 def _pickled(tensors: dict[str, Tensor]) -> bytes:
     file = io.BytesIO()
-    torch.save(tensors, file)
+    try:
+        torch.save(tensors, file)
+    except (NotImplementedError, RuntimeError) as error:  # A library's own layout has no form in a file.
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise RequestError("model", f"`model` cannot be saved by torch: {reason}.") from error
     return file.getvalue()
 
 

@@ -5,12 +5,14 @@ from prunescope.sources.checkpoint import (
     SUFFIXES,
     Checkpoint,
     Entry,
+    check_held,
     file_parts,
     file_size,
     offered,
     save_pruned,
 )
-from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again, version
+from prunescope.sources.copying import copy_of
+from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again
 from prunescope.sources.source import (
     MODELS_VARIABLE,
     OPEN_VARIABLE,
@@ -20,6 +22,7 @@ from prunescope.sources.source import (
     demo_source,
     module_source,
 )
+from prunescope.sources.state import is_plain, layout_of, memory_of
 from prunescope.sources.weights import Weights
 
 __all__ = [
@@ -32,16 +35,20 @@ __all__ = [
     "Inputs",
     "Source",
     "Weights",
+    "check_held",
     "checkpoint_source",
+    "copy_of",
     "demo_source",
     "file_parts",
     "file_size",
     "find_tensor",
     "fingerprint",
+    "is_plain",
+    "layout_of",
+    "memory_of",
     "module_source",
     "offered",
     "prunable_tensors",
     "read_again",
     "save_pruned",
-    "version",
 ]

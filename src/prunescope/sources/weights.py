@@ -8,15 +8,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from prunescope.core.tensor import PrunableTensor
-from prunescope.prune.product import address
-from prunescope.sources.module import (
-    find_tensor,
-    fingerprint,
-    not_prunable,
-    prunable_tensors,
-    read_again,
-    version,
-)
+from prunescope.sources.module import find_tensor, fingerprint, not_prunable, prunable_tensors, read_again
+from prunescope.sources.state import tensor_state
 
 
 class Weights(Protocol):
@@ -94,5 +87,4 @@ class ModuleWeights:
 
     def state_of_all(self) -> tuple[object, ...]:
         """Return what changes whenever the model does, by torch's own count."""
-        state = (*self._model.parameters(), *self._model.buffers())
-        return tuple((id(tensor), address(tensor), version(tensor)) for tensor in state)
+        return tuple(map(tensor_state, (*self._model.parameters(), *self._model.buffers())))

@@ -29,7 +29,7 @@ from prunescope.measure import (
 from prunescope.session import Session
 from prunescope.session.history import Step, Variant
 from prunescope.session.residuals import Silence
-from prunescope.sources import Checkpoint, file_size
+from prunescope.sources import Checkpoint, file_size, is_plain
 
 
 def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileSizes:
@@ -93,8 +93,13 @@ def _is_of_steps(key: object) -> bool:
 
 
 def _refuse_large(session: Session, what: str, largest: int | None) -> None:
-    size = file_sizes(session).dense
-    if largest is not None and size > largest:
+    if largest is None:
+        return
+    try:
+        size = file_sizes(session).dense
+    except RequestError:  # No safetensors file can hold it; its numbers can be counted.
+        size = sum(entry.bytes for entry in state_of(session.source.model).entries.values())
+    if size > largest:
         raise RequestError(what, f"A file of {bytes_text(size)} is counted and compressed when asked for.")
 
 
@@ -149,6 +154,12 @@ def _parameters(session: Session) -> Iterator[tuple[str, Tensor]]:
 
 
 def _nonzero(tensor: Tensor) -> int:
+    if tensor.is_nested:
+        return sum(map(_nonzero, tensor.unbind()))
+    if tensor.is_sparse:
+        tensor = tensor.coalesce().values()
+    elif not is_plain(tensor):  # of a library, or in one of the compressed sparse layouts
+        tensor = tensor.to_dense() if tensor.is_mkldnn else tensor.values()
     return int(torch.count_nonzero(tensor))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from prunescope.prune.product import where_kept
-from prunescope.sources import Checkpoint, Entry, file_parts
+from prunescope.sources import Checkpoint, Entry, file_parts, is_plain, layout_of, memory_of
 
 CHUNK = 1 << 18
 """Bytes that are compressed at a time: some ten milliseconds of work."""
@@ -63,9 +63,10 @@ def _entries(plain: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[s
     return {
         name: Entry(
             name,
-            tuple(value.shape),
+            () if value.is_nested else tuple(value.shape),
             value.dtype,
             partial(_with_zeros, value, of_memory.get(_memory(value))),
+            layout_of(value),
         )
         for name, value in plain.items()
     }
@@ -119,8 +120,8 @@ def compress(entries: Iterable[Entry]) -> Iterator[int]:
     yield size + len(packer.flush())
 
 
-def _memory(value: Tensor) -> tuple[int, torch.Size]:
-    return value.data_ptr(), value.shape
+def _memory(value: Tensor) -> object:
+    return (memory_of(value), value.shape) if is_plain(value) else id(value)
 
 
 def _with_zeros(value: Tensor, mask: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ looked at, and the last one read is the only one kept.
 
 from prunescope.sources.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.checkpoint.layout import PICKLED, SUFFIXES, offered
-from prunescope.sources.checkpoint.stream import Entry, file_parts, file_size
+from prunescope.sources.checkpoint.stream import Entry, check_held, file_parts, file_size
 from prunescope.sources.checkpoint.write import save_pruned
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SUFFIXES",
     "Checkpoint",
     "Entry",
+    "check_held",
     "file_parts",
     "file_size",
     "offered",

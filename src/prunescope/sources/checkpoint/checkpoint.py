@@ -18,8 +18,7 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.sources.checkpoint.kinds import likely_kind
 from prunescope.sources.checkpoint.layout import Layout, open_files
 from prunescope.sources.checkpoint.numbers import Reading, as_numbers, reading, spread
-from prunescope.sources.checkpoint.safetensors_file import DTYPES
-from prunescope.sources.checkpoint.stored import StoredTensor, TensorFile, Zeroes, refused
+from prunescope.sources.checkpoint.stored import DTYPES, StoredTensor, TensorFile, Zeroes, refused
 from prunescope.sources.checkpoint.stream import Entry
 
 
