@@ -265,9 +265,8 @@ def test_a_checkpoint_costs_what_its_model_does(
     for measure_it in (file_sizes, measured):
         assert measure_it(of_file, of_file.applied) == measure_it(of_model, of_model.applied)
         assert measure_it(of_file) == measure_it(of_model)
-    # A file does not tell parameters from statistics: here are 6 variances, and 6 means that are zero.
-    assert nonzero(of_file) == nonzero(of_model) + 6
-    assert nonzero(of_file, of_file.applied) == nonzero(of_model, of_model.applied) + 6
+    assert nonzero(of_file) == nonzero(of_model)
+    assert nonzero(of_file, of_file.applied) == nonzero(of_model, of_model.applied)
     *_, costs = measure(of_file, of_file.applied)
     assert set(costs.problems) == {"flops", "emissions", "cut"}
 

@@ -75,7 +75,7 @@ def test_its_numbers_are_counted_and_no_safetensors_file_is_promised(layout: str
     plain = session_of(Holder(torch.ones(1), "attribute"))
     of_it = 2 if layout in ("nested", "jagged") else 4
     assert nonzero(session) == nonzero(plain) + of_it
-    said = f"`model` holds held as a {layout.replace('jagged', 'nested')} tensor, which no safetensors file"
+    said = f"`model` holds held as a {layout.replace('jagged', 'nested')} tensor, which safetensors cannot"
     *_, costs = measure(session)
     assert costs.problems["files"].startswith(said)
     assert costs.flops is not None
@@ -97,7 +97,7 @@ def test_a_type_that_safetensors_has_not_gets_a_sentence(dtype: torch.dtype, tmp
         else torch.quantize_per_tensor(torch.ones(2), 1, 0, dtype)
     )
     session = session_of(Holder(held, "buffer"))
-    with pytest.raises(RequestError, match=f"holds held as {str(dtype)[6:]}, which no safetensors file"):
+    with pytest.raises(RequestError, match=f"holds held as {str(dtype)[6:]}, which safetensors cannot"):
         save(session, "state_dict", tmp_path / "m.safetensors")
 
 

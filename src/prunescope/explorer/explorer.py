@@ -41,7 +41,7 @@ from prunescope.explorer.state.link import CONTROLS
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES, file_name, files_of
 from prunescope.figures import DARK, LIGHT, View
-from prunescope.sources import SUFFIXES, checkpoint_source
+from prunescope.sources import FORMATS, checkpoint_source
 
 
 class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
@@ -133,7 +133,7 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
 
     def _let_upload(self, folder: Path, limit: int) -> None:
         """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
-        self._upload = Upload(folder, limit, SUFFIXES, self._take_in, self._lock)
+        self._upload = Upload(folder, limit, tuple(FORMATS), self._take_in, self._lock)
         *controls, caption = self._side.children
         self._side.children = [*controls, self._upload, caption]
         self._restrict()
@@ -141,7 +141,8 @@ class Explorer(Attributes, widgets.VBox):  # type: ignore[misc]
     def _take_in(self, path: Path) -> RequestError | None:
         """Offer the checkpoint that was uploaded to ``path``, and show it; return why not."""
         key = f"upload/{path.parent.name}/{path.name}"
-        entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent))
+        most = None if self._upload is None else self._upload.limit
+        entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent, largest=most))
         try:
             self._catalogue.add(key, entry)
         except RequestError as problem:

@@ -10,11 +10,11 @@ from torch import Generator, Tensor, nn
 from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
-from prunescope.measure import permanent_file, state_of
+from prunescope.measure import permanent_file
 from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
-from prunescope.sources import copy_of, is_plain
+from prunescope.sources import copy_of, is_plain, module_source
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -98,7 +98,7 @@ def sparse_state(session: Session) -> dict[str, Tensor]:
 
     The zeros have no sign, which ``prune.remove`` leaves them: so a compressed file is smaller.
     """
-    pruned = permanent_file(state_of(pruned_model(session)), session.masks(session.applied))
+    pruned = permanent_file(module_source(pruned_model(session)).weights(), session.masks(session.applied))
     return {entry.name: _own(entry.numbers().detach().clone()) for entry in pruned}
 
 

@@ -14,7 +14,7 @@ from prunescope.measure.costs.report import (
     operations_account,
 )
 from prunescope.measure.costs.residual import Emission, measure_emissions
-from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file, state_of
+from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file
 from prunescope.measure.effect import ClassEffect, Effect, Example
 from prunescope.measure.evaluation import Accuracy, Twin, pruned_copy
 from prunescope.measure.metric import Evaluate, Numbers, evaluated, name_of, number
@@ -56,5 +56,4 @@ __all__ = [
     "operations_account",
     "permanent_file",
     "pruned_copy",
-    "state_of",
 ]

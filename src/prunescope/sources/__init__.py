@@ -1,15 +1,19 @@
 """Where weights come from: a module in memory, a checkpoint file, or one of the shipped demos."""
 
 from prunescope.sources.checkpoint import (
-    PICKLED,
-    SUFFIXES,
+    FORMATS,
     Checkpoint,
     Entry,
     check_held,
     file_parts,
     file_size,
+    is_pickled,
     offered,
     save_pruned,
+    suffix_of,
+    target_of,
+    unwritten,
+    write_file,
 )
 from prunescope.sources.copying import copy_of
 from prunescope.sources.module import find_tensor, fingerprint, prunable_tensors, read_again
@@ -26,10 +30,9 @@ from prunescope.sources.state import is_plain, layout_of, memory_of
 from prunescope.sources.weights import Weights
 
 __all__ = [
+    "FORMATS",
     "MODELS_VARIABLE",
     "OPEN_VARIABLE",
-    "PICKLED",
-    "SUFFIXES",
     "Checkpoint",
     "Entry",
     "Inputs",
@@ -43,6 +46,7 @@ __all__ = [
     "file_size",
     "find_tensor",
     "fingerprint",
+    "is_pickled",
     "is_plain",
     "layout_of",
     "memory_of",
@@ -51,4 +55,8 @@ __all__ = [
     "prunable_tensors",
     "read_again",
     "save_pruned",
+    "suffix_of",
+    "target_of",
+    "unwritten",
+    "write_file",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -61,6 +62,7 @@ class StoredTensor:
         dtype: How the numbers are stored; None for a format torch has no type for.
         dtype_name: The same as a person reads it, such as ``"bfloat16"``.
         affine: Scale and zero point that are part of the tensor, as torch's quantised tensors have; or None.
+        repeated: Whether it has more numbers than the file holds for it, which are repeated.
     """
 
     name: str
@@ -68,6 +70,7 @@ class StoredTensor:
     dtype: torch.dtype | None
     dtype_name: str
     affine: Affine | None = None
+    repeated: bool = False
 
 
 class TensorFile(Protocol):
@@ -170,4 +173,6 @@ def refused(path: Path, why: str) -> RequestError:
 
 def unreadable(path: Path, error: OSError) -> RequestError:
     """Return the error for a file that the operating system does not let us read."""
+    if error.errno == errno.EINVAL:  # A place in the file that there cannot be.
+        return refused(path, "is damaged: its parts do not lie where it says they do")
     return refused(path, f"cannot be read: {error.strerror or error}")

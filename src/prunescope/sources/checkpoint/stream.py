@@ -88,13 +88,13 @@ def check_held(name: str, dtype: torch.dtype, layout: str) -> None:
         RequestError: It is sparse, nested, or of a type that the format does not have.
 
     Example:
-        >>> check_held("phase", torch.complex128, "strided")
+        >>> check_held("x", torch.complex128, "strided")
         Traceback (most recent call last):
-        prunescope.core.errors.RequestError: `model` holds phase as complex128, which no safetensors file can hold.
+        prunescope.core.errors.RequestError: `model` holds x as complex128, which safetensors cannot hold.
     """
     if layout != "strided" or dtype not in _NAMES:
         kind = str(dtype).removeprefix("torch.") if layout == "strided" else f"a {layout} tensor"
-        raise RequestError("model", f"`model` holds {name} as {kind}, which no safetensors file can hold.")
+        raise RequestError("model", f"`model` holds {name} as {kind}, which safetensors cannot hold.")
 
 
 def _header(ordered: list[Entry]) -> bytes:
