@@ -120,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoint",
         nargs="?",
         metavar="FILE_OR_FOLDER",
-        help="checkpoint to open: .safetensors, .pt, .pth, .bin, .ckpt, or a folder as model hubs lay it "
-        "out; nothing in it is run (default: the demos)",
+        help="checkpoint to open: .safetensors, .pt, .pth, .bin, .ckpt, .pth.tar, or a folder as model hubs "
+        "lay it out; nothing in it is run (default: the demos)",
     )
     parser.add_argument(
         "--models",

@@ -109,7 +109,11 @@ def test_a_hostile_file_gets_its_sentence_and_goes(explorer: Explorer, uploads: 
 @pytest.mark.parametrize(
     ("name", "size", "sentence"),
     [
-        ("model.zip", 9, "`upload` must end in .safetensors, .pt, .pth, .bin, .ckpt, got 'model.zip'."),
+        (
+            "model.zip",
+            9,
+            ".safetensors, .pt, .pth, .bin, .ckpt, .pth.tar, got 'model.zip'.",
+        ),
         (None, 9, "got 'None'."),
         ("a.pt", 0, "`upload` must not be empty, and a.pt is."),
         ("a.pt", "9", "`upload` must not be empty, and a.pt is."),

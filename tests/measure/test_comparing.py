@@ -52,7 +52,7 @@ def test_agreement_is_symmetric_and_counts_add_up(a: PruneSpec, b: PruneSpec, st
     assert seen.pruned_by_both + seen.only_b == seen.b.pruned_weights
     assert (seen.agreement, seen.jaccard) == (turned.agreement, turned.jaccard)
     assert (seen.only_a, seen.only_b) == (turned.only_b, turned.only_a)
-    assert 0 <= seen.jaccard <= 1
+    assert seen.jaccard is None or 0 <= seen.jaccard <= 1
     assert 0 <= seen.agreement <= 1
     kept = seen.kept_fractions
     size = 108 // len(seen.norms)
@@ -64,7 +64,15 @@ def test_agreement_is_symmetric_and_counts_add_up(a: PruneSpec, b: PruneSpec, st
 @given(spec=SPECS)
 def test_whatever_is_compared_with_itself_agrees(spec: PruneSpec) -> None:
     seen = compare(session(1), spec, spec)
-    assert (seen.agreement, seen.jaccard, seen.only_a, seen.only_b) == (1.0, 1.0, 0, 0)
+    same = 1.0 if seen.a.pruned_weights else None  # of nothing there is no share
+    assert (seen.agreement, seen.jaccard, seen.only_a, seen.only_b) == (1.0, same, 0, 0)
+
+
+def test_two_states_that_prune_nothing_share_nothing() -> None:
+    spec = PruneSpec("0.weight", amount=0)
+    seen = compare(session(), spec, spec)
+    assert seen.jaccard is None
+    assert seen.sentence == f"Neither prunes any of the {seen.weights:,} weights of 0.weight."
 
 
 def test_the_counts_are_those_of_torch() -> None:

@@ -470,3 +470,10 @@ def test_the_engine_loads_no_pictures_and_no_widgets():
 
 def test_that_check_can_fail():
     assert forbidden_after("import prunescope.prune, matplotlib") == "['matplotlib']"
+
+
+def test_a_buffer_is_called_a_buffer():
+    with pytest.raises(
+        prune.ParameterError, match="'running_mean' is a buffer; its parameters: 'weight', 'bias'"
+    ):
+        prune.l1_unstructured(nn.BatchNorm1d(3), "running_mean", 1)

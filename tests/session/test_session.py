@@ -330,7 +330,7 @@ def test_a_model_that_cannot_be_copied_is_explored_without_accuracy() -> None:
     model.lock = threading.Lock()
     session = Session(module_source(model, (inputs, targets)))
     assert preview_of(session, amount=0.5).pruned_units == 16
-    with pytest.raises(RequestError, match="^`data` could not be evaluated: cannot pickle"):
+    with pytest.raises(RequestError, match="^`model` cannot be copied.*its attribute lock is a lock"):
         session.accuracy()
 
 

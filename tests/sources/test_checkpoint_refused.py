@@ -192,9 +192,13 @@ TORCH_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (cut, "it is no zip archive"),
     "old": (
         lambda p: torch.save(state(), p, _use_new_zipfile_serialization=False),
-        "as torch wrote before 1.6, and cannot be read piece by piece: load it with `torch.load(",
+        "two lines of Python convert it: `state = torch.load('m.pt', weights_only=True)` and "
+        "`torch.save(state, 'm-converted.pt')`.",
     ),
-    "scripted": (scripted, "is a TorchScript program, not a state dict"),
+    "scripted": (
+        scripted,
+        "`module = torch.jit.load('m.pt')` and `torch.save(module.state_dict(), 'm-converted.pt')`.",
+    ),
     "compressed": (compressed, "is compressed"),
     "long pickle": (long_pickle, "its list of tensors has 134,217,728 bytes"),
     "other byte order": (other_order, "was written on a big-endian machine"),
@@ -281,7 +285,8 @@ def test_an_index_cannot_name_a_file_elsewhere(tmp_path: Path, file: str) -> Non
         ("gone", "gone cannot be opened: No such file or directory."),
         (
             "notes.txt",
-            "notes.txt is no checkpoint: its name must end in .safetensors, .pt, .pth, .bin, .ckpt.",
+            "notes.txt is no checkpoint: its name must end in .safetensors, .pt, .pth, .bin, .ckpt, "
+            ".pth.tar.",
         ),
         ("empty", "empty holds no checkpoint: no file there ends in .safetensors"),
         ("a\0b", "cannot be opened"),

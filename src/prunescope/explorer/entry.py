@@ -54,9 +54,9 @@ def explore(
     """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
 
     Args:
-        model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth``, ``.bin``
-            or ``.ckpt`` file, or a folder as model hubs lay it out. Read, never written; nothing in a file is
-            run. None opens the demos.
+        model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth``, ``.bin``,
+            ``.ckpt`` or ``.pth.tar`` file, or a folder as model hubs lay it out. Read, never written; nothing
+            in a file is run. None opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices, used whole. Or NumPy arrays, a dict of tensors with
             ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Nothing is trained on it.
@@ -166,7 +166,7 @@ def _served() -> Explorer:
     path, folder = os.environ.get(OPEN_VARIABLE), os.environ.get(MODELS_VARIABLE)
     first = _demos()
     if path:  # Its key goes into links, which need not tell where the file lies.
-        name = Path(path).resolve().name
+        name = Path(path).name or Path(path).resolve().name
         first = {name: Entry(name, partial(checkpoint_source, path))}
     models = {**first, **(_offered(Path(folder), besides=path) if folder else {})}
     explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)

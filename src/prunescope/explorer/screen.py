@@ -33,7 +33,7 @@ from prunescope.explorer.state.link import CONTROLS
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import DARK, LIGHT
-from prunescope.sources import SUFFIXES, checkpoint_source
+from prunescope.sources import FORMATS, checkpoint_source
 
 _HEAD = "<h1>Prunescope</h1><p>Prune a neural network and watch what it loses: drag <b>Amount</b>.</p>"
 """What the page is, where it shows nothing else; a notebook says so itself."""
@@ -125,14 +125,15 @@ class Screen:
     def let_upload(self, folder: Path, limit: int) -> None:
         """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
         with self.state.lock:
-            self.upload = Upload(folder, limit, SUFFIXES, self._take_in, self.state.lock)
+            self.upload = Upload(folder, limit, tuple(FORMATS), self._take_in, self.state.lock)
             *chosen, caption = self.side.children
             self.side.children = [*chosen, self.upload, caption]
             self._restrict(self.state.snapshot)
 
     def _take_in(self, path: Path) -> RequestError | None:
         """Offer the checkpoint that was uploaded to ``path``, and show it; return why not."""
-        entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent))
+        most = None if self.upload is None else self.upload.limit
+        entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent, largest=most))
         return self.state.take_in(path, entry)
 
     def carry_state_in_address(self) -> None:

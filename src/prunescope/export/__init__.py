@@ -1,7 +1,7 @@
 """Taking the result home: the pruned model, its masks, the plan as JSON, and code that does it again."""
 
 from prunescope.export.code import code
-from prunescope.export.files import FILES, Saved, file_name, files_of, save, write_atomically
+from prunescope.export.files import FILES, Saved, file_name, files_of, save
 from prunescope.export.model import pruned_model, sparse_state
 from prunescope.export.plan import load_plan, plan
 
@@ -16,5 +16,4 @@ __all__ = [
     "pruned_model",
     "save",
     "sparse_state",
-    "write_atomically",
 ]

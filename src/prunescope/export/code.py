@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from prunescope.core.knobs import Knob
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export.model import has_call, place
-from prunescope.measure import copy_of
 from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.residuals import Silence
+from prunescope.sources import copy_of
 
 ENGINES = {"torch": "torch.nn.utils.prune", "prunescope": "prunescope.prune"}
 """The module whose functions the code calls, by the name of the package it needs."""

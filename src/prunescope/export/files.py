@@ -18,7 +18,7 @@ from prunescope.export.code import all_scores, code
 from prunescope.export.model import sparse_state
 from prunescope.export.plan import plan
 from prunescope.session import Session
-from prunescope.sources import PICKLED, Checkpoint, save_pruned
+from prunescope.sources import check_held, is_pickled, layout_of, suffix_of, target_of, unwritten, write_file
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,30 @@ MOST_THROUGH_PAGE = 64_000_000
 
 
 def _weights(session: Session) -> bytes:
-    model = session.source.model
-    if not isinstance(model, Checkpoint):
+    weights = session.source.weights()
+    files = weights.files
+    if not files:
         return _safetensors(sparse_state(session))
-    size = sum(file.path.stat().st_size for file in model.files)
-    if size > MOST_THROUGH_PAGE or model.index is not None:
-        why = f"has {size / 1e6:,.0f} MB" if model.index is None else f"lies in {len(model.files)} files"
+    size = sum(file.stat().st_size for file in files)
+    if size > MOST_THROUGH_PAGE or len(files) > 1:
+        why = f"has {size / 1e6:,.0f} MB" if len(files) == 1 else f"lies in {len(files)} files"
         raise RequestError(
             "what",
-            f"`what`: {model.path.name} {why}, and a page takes one file of at most "
+            f"`what`: {session.source.title} {why}, and a page takes one file of at most "
             f"{MOST_THROUGH_PAGE // 10**6} MB. Take the plan, then: explorer = explore(FILE); "
             'explorer.load_plan(PLAN); explorer.save("state_dict", PATH).',
         )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"pruned{model.files[0].path.suffix}")
-        return save_pruned(model, session.history.masks(), path).read_bytes()
+        path = Path(folder, f"pruned{suffix_of(files[0].name)}")
+        return weights.save_copy(session.history.masks(), path).read_bytes()
 
 
 def file_name(session: Session, what: str) -> str:
     """Return what to call one of `FILES`; a checkpoint's pruned copy is of the checkpoint's own kind."""
-    model = session.source.model
-    if what == "state_dict" and isinstance(model, Checkpoint):
-        return f"{model.path.stem}-pruned{model.files[0].path.suffix}"
+    files = session.source.weights().files
+    if what == "state_dict" and files:
+        suffix, title = suffix_of(files[0].name), session.source.title
+        return f"{title.removesuffix(suffix).replace('/', '-')}-pruned{suffix}"
     return FILES[what].name
 
 
@@ -71,6 +73,8 @@ def _masks(session: Session) -> dict[str, Tensor]:
 
 
 def _safetensors(tensors: dict[str, Tensor]) -> bytes:
+    for name, tensor in tensors.items():
+        check_held(name, tensor.dtype, layout_of(tensor))
     return safetensors.torch.save(tensors, {"format": "pt"})
 
 
@@ -103,7 +107,7 @@ FILES: Mapping[str, Saved] = {
 
 def files_of(session: Session) -> tuple[str, ...]:
     """Return those of `FILES` that can be made: code calls a network, which a checkpoint has not."""
-    code = ("torch", "prunescope") if isinstance(session.source.model, Checkpoint) else ()
+    code = () if session.source.can_run else ("torch", "prunescope")
     scores = () if any(step.importance for step in session.history.done) else ("scores",)
     return tuple(key for key in FILES if key not in (*code, *scores))
 
@@ -123,21 +127,24 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
     """
     if what not in FILES:
         raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-    target = Path(path)
+    target = target_of(path)
+    if target.is_dir():
+        raise RequestError("path", f"`path` {target} is a folder that exists: give another name.")
     if target.exists() and not overwrite:
         raise RequestError("path", f"`path` {target} exists: pass `overwrite=True` to replace it.")
-    if what == "state_dict" and isinstance(session.source.model, Checkpoint):
-        return save_pruned(session.source.model, session.history.masks(), target, overwrite=overwrite)
+    weights = session.source.weights()
+    if what == "state_dict" and weights.files:
+        return weights.save_copy(session.history.masks(), target, overwrite=overwrite)
     _save_scores(session, what, target, overwrite)
     tensors = {"state_dict": sparse_state, "masks": _masks}.get(what)
-    if tensors is not None and target.suffix in PICKLED:
+    if tensors is not None and is_pickled(target.name):
         content = _pickled(tensors(session))
     else:
         content = FILES[what].content(session)
     try:
-        write_atomically(target, content)
-    except OSError as error:
-        raise RequestError("path", f"`path` {target} could not be written: {error.strerror}.") from error
+        write_file(target, lambda out: out.write(content))
+    except (OSError, ValueError) as error:
+        raise unwritten(target, error) from error
     return target
 
 
@@ -149,26 +156,9 @@ def _save_scores(session: Session, what: str, target: Path, overwrite: bool) -> 
 
 def _pickled(tensors: dict[str, Tensor]) -> bytes:
     file = io.BytesIO()
-    torch.save(tensors, file)
-    return file.getvalue()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: into a temporary file beside it, to the disk, then renamed.
-
-    Raises:
-        OSError: It could not be written; what was there is untouched.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        torch.save(tensors, file)
+    except (NotImplementedError, RuntimeError) as error:  # A library's own layout has no form in a file.
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise RequestError("model", f"`model` cannot be saved by torch: {reason}.") from error
+    return file.getvalue()

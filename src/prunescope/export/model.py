@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
-from prunescope.measure import copy_of, permanent_file, state_of
+from prunescope.measure import permanent_file
 from prunescope.session import Session
 from prunescope.session.history import Asked, Step
+from prunescope.sources import copy_of, is_plain, module_source
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -99,5 +100,9 @@ def sparse_state(session: Session) -> dict[str, Tensor]:
 
     The zeros have no sign, which ``prune.remove`` leaves them: so a compressed file is smaller.
     """
-    pruned = permanent_file(state_of(pruned_model(session)), session.masks(session.applied))
-    return {entry.name: entry.numbers().detach().clone().contiguous() for entry in pruned}
+    pruned = permanent_file(module_source(pruned_model(session)).weights(), session.masks(session.applied))
+    return {entry.name: _own(entry.numbers().detach().clone()) for entry in pruned}
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.contiguous() if is_plain(tensor) else tensor

@@ -14,9 +14,9 @@ from prunescope.measure.costs.report import (
     operations_account,
 )
 from prunescope.measure.costs.residual import Emission, measure_emissions
-from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file, state_of
+from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file
 from prunescope.measure.effect import ClassEffect, Effect, Example
-from prunescope.measure.evaluation import Accuracy, Twin, copy_of, pruned_copy
+from prunescope.measure.evaluation import Accuracy, Twin, pruned_copy
 from prunescope.measure.metric import Evaluate, Numbers, evaluated, name_of, number
 from prunescope.measure.randomness import Randomness
 
@@ -42,7 +42,6 @@ __all__ = [
     "Twin",
     "bytes_text",
     "compress",
-    "copy_of",
     "cost_facts",
     "count_flops",
     "cut_out",
@@ -57,5 +56,4 @@ __all__ = [
     "operations_account",
     "permanent_file",
     "pruned_copy",
-    "state_of",
 ]

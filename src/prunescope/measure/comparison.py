@@ -143,13 +143,13 @@ class Comparison:
         return (self.kept_by_both + self.pruned_by_both) / self.weights
 
     @property
-    def jaccard(self) -> float:
-        """Return how much of what either prunes both prune, in [0, 1]; 1 where neither prunes anything.
+    def jaccard(self) -> float | None:
+        """Return how much of what either prunes both prune, in [0, 1]; None where neither prunes anything.
 
         P. Jaccard, "The distribution of the flora in the alpine zone", New Phytologist 11 (1912), 37-50.
         """
         either = self.weights - self.kept_by_both
-        return self.pruned_by_both / either if either else 1.0
+        return self.pruned_by_both / either if either else None
 
     @cached_property
     def kept_fractions(self) -> tuple[Tensor, Tensor]:
@@ -210,6 +210,8 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Return in a sentence how far the two agree."""
+        if self.jaccard is None:
+            return f"Neither prunes any of the {self.weights:,} weights of {self.tensor.name}."
         return (
             f"They agree on {percent(self.agreement)} of the {self.weights:,} weights of {self.tensor.name}; "
             f"of what either prunes, both prune {percent(self.jaccard)} (Jaccard)."

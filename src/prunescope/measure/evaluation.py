@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.prune.masking import where_kept
-from prunescope.sources import Inputs, arguments, parts_of, rows_of, scores_of
+from prunescope.sources import Inputs, arguments, copy_of, parts_of, rows_of, scores_of
 
 BATCH = 128
 """Examples per step of an evaluation: small enough that a person does not feel one step."""
@@ -71,17 +70,6 @@ class Accuracy:
         return f"{percent(self.fraction)} ({counts}; {100 * low:.1f} to {percent(high)})"
 
 
-def copy_of(model: nn.Module) -> nn.Module:
-    """Return a deep copy of ``model``, pruned or not."""
-    memo: dict[int, object] = {}
-    for module in model.modules():
-        for value in vars(module).values():
-            # torch's pruning leaves a tensor with a history, which deepcopy refuses.
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
-
-
 def pruned_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """Return a copy of ``model`` in eval mode with zeros in place of what is pruned, to be given away.
 
@@ -117,10 +105,7 @@ class Twin:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        try:
-            self.model = copy_of(model).eval()
-        except Exception as error:
-            raise _unmeasured(error) from error
+        self.model = copy_of(model).eval()
 
     def evaluate(
         self, inputs: Inputs, targets: Tensor, weights: Mapping[str, Tensor] | None = None

@@ -19,9 +19,9 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.core.tensor import PrunableTensor
-from prunescope.measure.evaluation import copy_of
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.session import Session
+from prunescope.sources import copy_of
 from prunescope.sources.inputs import arguments, rows_of, scores_of
 
 BATCH = 64

@@ -17,7 +17,6 @@ from prunescope.network.allocation import Allocation
 from prunescope.network.entry import session_of
 from prunescope.network.goal import RULES, UNITS, GoalSpec
 from prunescope.network.network import Network
-from prunescope.sources import Checkpoint, save_pruned
 
 WITHOUT_DATA = tuple(rule for rule in RULES if rule != "sensitivity")
 """The rules that a checkpoint allows: it has no code to run."""
@@ -61,9 +60,7 @@ def _prune(asked: argparse.Namespace) -> None:
     masks = _masks(network, allocation, quiet=asked.quiet)
     if not asked.quiet:
         _print(allocation)
-    checkpoint = session.source.model
-    assert isinstance(checkpoint, Checkpoint)
-    written = save_pruned(checkpoint, masks, out, overwrite=asked.overwrite)
+    written = session.source.weights().save_copy(masks, out, overwrite=asked.overwrite)
     print(f"{percent(allocation.reached)} of {goal.unit} pruned by {goal.rule}: {written}")
     if allocation.note:
         print(f"prunescope prune: {allocation.note}", file=sys.stderr)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
-from prunescope.measure.costs.sizes import compress, permanent_file, state_of
+from prunescope.measure.costs.sizes import compress, permanent_file
 from prunescope.network.layers import Layer, masks_of
 from prunescope.network.tally import Counts
 from prunescope.session import Session
@@ -34,9 +34,8 @@ def file_share(session: Session, masks: Mapping[str, Tensor]) -> float:
 
 def file_size(session: Session, masks: Mapping[str, Tensor] | None) -> int:
     """Return the bytes of the compressed file with all masks made permanent; None is the model as given."""
-    state = state_of(session.source.model)
     applied = session.masks(session.applied) if masks is not None else session.masks()
-    sizes = compress(permanent_file(state, {**applied, **(masks or {})}))
+    sizes = compress(permanent_file(session.source.weights(), {**applied, **(masks or {})}))
     return deque(sizes, maxlen=1).pop()
 
 

@@ -20,7 +20,6 @@ from prunescope.network.solve import by_rule, check_reachable
 from prunescope.network.table import SensitivityTable
 from prunescope.network.tally import Counts, Tally, tally_of
 from prunescope.session import Session
-from prunescope.sources import Checkpoint
 
 TRIED = ("sensitivity", "uniform", "global", "lamp", "erk")
 """The rules that `sensitivity` measures at the same target to return the best of."""
@@ -67,8 +66,7 @@ class Network:
     def measurable(self) -> bool:
         """Return whether there is anything to measure by."""
         source = self.session.source
-        can_run = not isinstance(source.model, Checkpoint)
-        return can_run and (source.data is not None or source.evaluate is not None)
+        return source.can_run and (source.data is not None or source.evaluate is not None)
 
     def budget(self, goal: GoalSpec, *, choosing: bool = True) -> Budget:
         """Return the program over the table with the pins and limits of ``goal``: one for every target.

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from prunescope.measure import Twin
-from prunescope.sources import version
 from prunescope.sources.inputs import scores_of
+from prunescope.sources.state import version
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ from prunescope.measure.costs.cutting import cut_out
 from prunescope.measure.costs.flops import count_flops
 from prunescope.network.layers import Layer, pool_names
 from prunescope.session import Session
-from prunescope.sources import Checkpoint
 
 Counts = NDArray[np.int64]
 """How many units of each layer go."""
@@ -76,7 +75,7 @@ def tally_of(session: Session, layers: Sequence[Layer], unit: str) -> Tally:
 
 def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
     inputs = session.source.inputs
-    if isinstance(session.source.model, Checkpoint) or inputs is None:
+    if not session.source.can_run or inputs is None:
         raise RequestError(
             "unit", "`unit` flops are counted by running the model: give `data` or an `example` to run it on."
         )

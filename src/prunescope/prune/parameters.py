@@ -42,7 +42,9 @@ def _why_not(module: Module, name: str) -> str:
         return f"{whose} is computed by a parametrization: remove that first, or prune what it is made from"
     if name in module._parameters:
         return f"{described(module)} has no such parameter: {name!r} is None"
-    if name in module.__dict__ or name in module._buffers:
+    if name in module._buffers:
+        return f"{described(module)} has no such parameter: {name!r} is a buffer; its parameters: {own}"
+    if name in module.__dict__:
         return f"{described(module)} has no such parameter: {name!r} is computed; its parameters: {own}"
     return f"{described(module)} has no such parameter: {name!r}; its parameters: {own}"
 

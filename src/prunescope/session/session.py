@@ -242,6 +242,8 @@ class Session:
             ranking = self._cached_ranking(spec, tensor, pool, place)
             norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
             return make_preview(resolved, tensor, ranking, norms, pool, importance)
+        except RequestError:  # A sentence of its own, such as that the file has changed.
+            raise
         except ValueError as error:
             reason = str(error).rstrip(".")
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from prunescope.core.errors import RequestError
 from prunescope.core.tensor import PrunableTensor, axis_names
-from prunescope.prune.masking import address
+from prunescope.sources.state import is_plain, layout_of, tensor_state
 
 
 def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:
@@ -37,11 +37,11 @@ def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:
             f"`model` must be a torch.nn.Module or the path of a checkpoint, got {type(model).__name__}.",
         )
     parameters = dict(model.named_parameters())
-    lazy = [name for name, parameter in parameters.items() if is_lazy(parameter)]
+    lazy = [f"{name} is a lazy parameter" for name, value in parameters.items() if is_lazy(value)]
+    lazy += [f"{name} is a lazy buffer" for name, value in model.named_buffers() if is_lazy(value)]
     if lazy:
         raise RequestError(
-            "model",
-            f"`model` must know its shapes, but {lazy[0]} is a lazy parameter: run a batch through it first.",
+            "model", f"`model` must know its shapes, but {lazy[0]}: run a batch through it first."
         )
     if isinstance(model, torch.jit.ScriptModule):
         raise RequestError("model", "`model` must be a plain module, got a scripted one.")
@@ -75,6 +75,8 @@ def not_prunable(model: nn.Module) -> Mapping[str, str]:
 
 
 def _why_not(parameter: Tensor) -> str:
+    if not is_plain(parameter):
+        return f"is {layout_of(parameter)}, with no place for a mask"
     if parameter.numel() == 0:
         return "is empty"
     if parameter.is_complex():
@@ -95,7 +97,9 @@ def _nothing_to_prune(model: nn.Module, parameters: Mapping[str, Tensor]) -> str
 
 
 def _is_prunable(parameter: Tensor) -> bool:
-    return parameter.is_floating_point() and parameter.ndim > 0 and parameter.numel() > 0
+    if not (is_plain(parameter) and parameter.is_floating_point()):
+        return False
+    return parameter.ndim > 0 and parameter.numel() > 0
 
 
 def _read(model: nn.Module, stored: str) -> PrunableTensor:
@@ -163,12 +167,7 @@ def fingerprint(model: nn.Module, tensor: PrunableTensor) -> tuple[object, ...]:
         module._parameters.get(f"{name}_orig"),
         module._buffers.get(f"{name}_mask"),
     )
-    return tuple((id(t), address(t), version(t), t.dtype) for t in stored if t is not None)
-
-
-def version(tensor: Tensor) -> int:
-    """Return the count of in-place changes to ``tensor``; tensors made in inference mode have none."""
-    return 0 if tensor.is_inference() else tensor._version
+    return tuple(tensor_state(t) for t in stored if t is not None)
 
 
 def find_tensor(model: nn.Module, tensors: Mapping[str, PrunableTensor], layer: object) -> PrunableTensor:

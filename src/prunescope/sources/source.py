@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,10 @@ class Source:
         Raises:
             RequestError: There is none: the model is a checkpoint.
         """
-        if isinstance(self.model, Checkpoint):
+        if not isinstance(self.model, nn.Module):
             raise RequestError(
                 "model",
-                f"`model` {self.model.path.name} is a checkpoint, which has weights but no network to run or "
+                f"`model` {self.title} is a checkpoint, which has weights but no network to run or "
                 "copy: save its pruned weights or the plan.",
             )
         return self.model
@@ -128,7 +129,16 @@ class Source:
         Raises:
             RequestError: It has nothing to prune, or lazy parameters.
         """
-        return self.model if isinstance(self.model, Checkpoint) else ModuleWeights(self.model)
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return ModuleWeights(self.model) if isinstance(self.model, nn.Module) else self.model
+
+    @property
+    def can_run(self) -> bool:
+        """Return whether there is a network to be run: files have weights alone."""
+        return isinstance(self.model, nn.Module)
 
 
 def module_source(
@@ -250,17 +260,26 @@ def _class_names(classes: object, data: tuple[Inputs, Tensor] | Batches | None) 
     return names
 
 
-def checkpoint_source(path: str | PathLike[str], *, within: Path | None = None) -> Source:
+def checkpoint_source(
+    path: str | PathLike[str], *, within: Path | None = None, largest: int | None = None
+) -> Source:
     """Return a source for a checkpoint; see `prunescope.sources.checkpoint.open_checkpoint`.
 
     Args:
         path: A file, an index of shards, or a folder.
         within: A folder that all files must lie in; None allows any place.
+        largest: Bytes that all of its tensors may have in memory; None allows any number.
 
     Raises:
-        RequestError: There is no checkpoint, or it cannot be trusted or read.
+        RequestError: There is no checkpoint, it cannot be trusted or read, or its tensors have more bytes.
     """
     checkpoint = open_checkpoint(path, within=within)
+    if largest is not None and checkpoint.unfolded > largest:
+        raise RequestError(
+            "model",
+            f"`model` {checkpoint.title} unfolds to {checkpoint.unfolded:,} bytes of tensors, and at most "
+            f"{largest:,} are taken here.",
+        )
     return Source(checkpoint, checkpoint.title, note=checkpoint.note)
 
 

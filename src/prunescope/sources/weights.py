@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
+from os import PathLike
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from prunescope.core.errors import RequestError
 from prunescope.core.tensor import PrunableTensor
-from prunescope.prune.masking import address
-from prunescope.sources.module import (
-    find_tensor,
-    fingerprint,
-    not_prunable,
-    prunable_tensors,
-    read_again,
-    version,
-)
+from prunescope.sources.checkpoint.stream import Entry
+from prunescope.sources.entries import module_entries, pruned_names
+from prunescope.sources.module import find_tensor, fingerprint, not_prunable, prunable_tensors, read_again
+from prunescope.sources.state import tensor_state
 
 
 class Weights(Protocol):
@@ -37,6 +35,36 @@ class Weights(Protocol):
     @property
     def largest_pool(self) -> int | None:
         """Return how many weights may be ranked together; None if as many as there are."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Return the files that hold the weights; none for a module in memory."""
+
+    @property
+    def pruned(self) -> Set[str]:
+        """Return the plain names of the tensors that the model carries masks of its own for."""
+
+    def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
+        """Return all that a file of the model holds, by plain name and without masks.
+
+        Args:
+            masks: Boolean masks by plain name, True where kept; their tensors have zeros elsewhere.
+
+        Raises:
+            RequestError: One is stored as no file can hold it.
+        """
+
+    def values(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters by plain name, as the model was given."""
+
+    def save_copy(
+        self, masks: Mapping[str, Tensor], path: str | PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Write a copy of `files` with zeros where ``masks`` are False, and return its path.
+
+        Raises:
+            RequestError: There are no files, or the copy cannot be written.
+        """
 
     def current(self, layer: object) -> PrunableTensor:
         """Return the tensor that ``layer`` names, as it is now.
@@ -66,6 +94,7 @@ class ModuleWeights:
     """
 
     largest_pool: int | None = None
+    files: Sequence[Path] = ()
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -73,6 +102,26 @@ class ModuleWeights:
         self.not_prunable = not_prunable(model)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self._states = {name: fingerprint(model, tensor) for name, tensor in self.tensors.items()}
+
+    @property
+    def pruned(self) -> Set[str]:
+        """Return the plain names of the parameters that the model carries masks for now."""
+        return pruned_names(self._model)
+
+    def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
+        """Return every tensor of the model's ``state_dict``; see `prunescope.sources.entries`."""
+        return module_entries(self._model, masks or {})
+
+    def values(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters by plain name: those of before, where the model is pruned."""
+        for name, value in self._model.named_parameters():
+            yield name.removesuffix("_orig"), value
+
+    def save_copy(
+        self, masks: Mapping[str, Tensor], path: str | PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Refuse: there are no files to copy."""
+        raise RequestError("model", "`model` is in memory, not in files: save its state_dict.")
 
     def current(self, layer: object) -> PrunableTensor:
         """Return the tensor that ``layer`` names, as it is in the model now."""
@@ -94,5 +143,4 @@ class ModuleWeights:
 
     def state_of_all(self) -> tuple[object, ...]:
         """Return what changes whenever the model does, by torch's own count."""
-        state = (*self._model.parameters(), *self._model.buffers())
-        return tuple((id(tensor), address(tensor), version(tensor)) for tensor in state)
+        return tuple(map(tensor_state, (*self._model.parameters(), *self._model.buffers())))

@@ -35,6 +35,7 @@ class Upload(anywidget.AnyWidget):
     Attributes:
         promise: What the page says before anything was uploaded.
         suffixes: How the names of files end that are taken.
+        limit: Bytes that all uploads of the session may have together.
     """
 
     # Its text: a path would be watched for changes, by a function that keeps every widget there ever was.
@@ -52,7 +53,7 @@ class Upload(anywidget.AnyWidget):
     ) -> None:
         most = f"At most {_megabytes(limit)}, kept until this page is left; nothing in a file is run."
         super().__init__(promise=most, suffixes=list(endings))
-        self._folder, self._limit, self._endings = folder, limit, tuple(endings)
+        self._folder, self.limit, self._endings = folder, limit, tuple(endings)
         self._take, self._lock = take, lock
         self._used = self._count = self._size = 0
         self._path: Path | None = None
@@ -88,9 +89,9 @@ class Upload(anywidget.AnyWidget):
             )
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise RequestError("upload", f"`upload` must not be empty, and {name[:80]} is.")
-        if size > self._limit - self._used:
+        if size > self.limit - self._used:
             before = f", {_megabytes(self._used)} of them used by earlier uploads" if self._used else ""
-            most, this = _megabytes(self._limit), _megabytes(size)
+            most, this = _megabytes(self.limit), _megabytes(size)
             instead = "open it with `prunescope FILE`, or in a notebook with `explore(FILE)`"
             sentence = f"`upload` may have {most}{before}, and {name[:80]} has {this}: {instead}."
             raise RequestError("upload", sentence)

@@ -24,12 +24,11 @@ from prunescope.measure import (
     masked_file,
     measure_emissions,
     permanent_file,
-    state_of,
 )
 from prunescope.session import Session
 from prunescope.session.history import Step, Variant
 from prunescope.session.residuals import Silence
-from prunescope.sources import Checkpoint, file_size
+from prunescope.sources import file_size, is_plain
 
 
 def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileSizes:
@@ -49,10 +48,10 @@ def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileS
         >>> file_sizes(session, session.preview(session.resolve(session.first_spec)))
         FileSizes(dense=4208, masked=8288, permanent=4208)
     """
-    state, masks, known = state_of(session.source.model), session.masks(what), session.findings
+    weights, masks, known = session.source.weights(), session.masks(what), session.findings
     if "dense" not in known:
-        known["dense"] = file_size(dense_file(state))
-    return FileSizes(known["dense"], file_size(masked_file(state, masks)), known["dense"])
+        known["dense"] = file_size(dense_file(weights))
+    return FileSizes(known["dense"], file_size(masked_file(weights, masks)), known["dense"])
 
 
 def compressed_sizes(
@@ -74,9 +73,9 @@ def compressed_sizes(
     key = ("compressed", session.variant(what).key)
     if key not in known:
         _refuse_large(session, "compressed", largest)
-        state = state_of(session.source.model)
+        weights = session.source.weights()
         sizes = []
-        for file in (dense_file(state), masked_file(state, masks), permanent_file(state, masks)):
+        for file in (dense_file(weights), masked_file(weights, masks), permanent_file(weights, masks)):
             size = 0
             for size in compress(file):  # noqa: B007  # the last one counts
                 yield None
@@ -93,8 +92,13 @@ def _is_of_steps(key: object) -> bool:
 
 
 def _refuse_large(session: Session, what: str, largest: int | None) -> None:
-    size = file_sizes(session).dense
-    if largest is not None and size > largest:
+    if largest is None:
+        return
+    try:
+        size = file_sizes(session).dense
+    except RequestError:  # No safetensors file can hold it; its numbers can be counted.
+        size = sum(entry.bytes for entry in session.source.weights().entries().values())
+    if size > largest:
         raise RequestError(what, f"A file of {bytes_text(size)} is counted and compressed when asked for.")
 
 
@@ -129,7 +133,7 @@ def nonzeros(
     known, counts = session.findings, {}
     if "nonzero" not in known:
         _refuse_large(session, "nonzero", largest)
-        for name, value in _parameters(session):
+        for name, value in session.source.weights().values():
             counts[name] = _nonzero(value)
             yield None
         known["nonzero"] = counts
@@ -139,16 +143,13 @@ def nonzeros(
     yield sum(counts.values())
 
 
-def _parameters(session: Session) -> Iterator[tuple[str, Tensor]]:
-    """Yield what the model as it was given has: parameters, or what can be pruned of a checkpoint."""
-    model = session.source.model
-    if isinstance(model, Checkpoint):
-        yield from ((name, model.current(name).effective) for name in list(model.tensors))
-    else:
-        yield from ((name.removesuffix("_orig"), value) for name, value in model.named_parameters())
-
-
 def _nonzero(tensor: Tensor) -> int:
+    if tensor.is_nested:
+        return sum(map(_nonzero, tensor.unbind()))
+    if tensor.is_sparse:
+        tensor = tensor.coalesce().values()
+    elif not is_plain(tensor):  # of a library, or in one of the compressed sparse layouts
+        tensor = tensor.to_dense() if tensor.is_mkldnn else tensor.values()
     return int(torch.count_nonzero(tensor))
 
 

@@ -4,19 +4,27 @@ Nothing in a file is run. Opening reads names, shapes and dtypes; a tensor's num
 looked at, and the last one read is the only one kept.
 """
 
+from prunescope.sources.checkpoint.atomic import write_file, write_folder
 from prunescope.sources.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from prunescope.sources.checkpoint.layout import PICKLED, SUFFIXES, offered
-from prunescope.sources.checkpoint.stream import Entry, file_parts, file_size
-from prunescope.sources.checkpoint.write import save_pruned
+from prunescope.sources.checkpoint.formats import FORMATS, is_pickled, suffix_of
+from prunescope.sources.checkpoint.layout import offered
+from prunescope.sources.checkpoint.stream import Entry, check_held, file_parts, file_size
+from prunescope.sources.checkpoint.write import save_pruned, target_of, unwritten
 
 __all__ = [
-    "PICKLED",
-    "SUFFIXES",
+    "FORMATS",
     "Checkpoint",
     "Entry",
+    "check_held",
     "file_parts",
     "file_size",
+    "is_pickled",
     "offered",
     "open_checkpoint",
     "save_pruned",
+    "suffix_of",
+    "target_of",
+    "unwritten",
+    "write_file",
+    "write_folder",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -15,12 +15,17 @@ from torch import Tensor
 
 from prunescope.core.errors import RequestError
 from prunescope.core.tensor import PrunableTensor
+from prunescope.sources.checkpoint.formats import suffix_of
 from prunescope.sources.checkpoint.kinds import likely_kind
-from prunescope.sources.checkpoint.layout import Layout, open_files
+from prunescope.sources.checkpoint.layout import Layout, open_files, repository_of
 from prunescope.sources.checkpoint.numbers import Reading, as_numbers, reading, spread
-from prunescope.sources.checkpoint.safetensors_file import DTYPES
-from prunescope.sources.checkpoint.stored import StoredTensor, TensorFile, Zeroes, refused
+from prunescope.sources.checkpoint.roles import Neighbours
+from prunescope.sources.checkpoint.stored import DTYPES, StoredTensor, TensorFile, Zeroes, refused
 from prunescope.sources.checkpoint.stream import Entry
+from prunescope.sources.checkpoint.write import save_pruned
+
+LONGEST_NAME = 256
+"""Letters of a tensor's name: a longer one is no name that a person gave, and takes its time to be shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +57,8 @@ class Checkpoint:
     Attributes:
         path: What was opened.
         index: The index of the shards, or None for a single file.
-        files: The files.
+        parts: The files, opened.
+        files: Where they are.
         tensors: What can be pruned, by plain name: matrices and kernels first, then vectors.
         not_prunable: Why each of the other tensors cannot be pruned, by name.
         parameters: How many numbers the tensors that can be pruned hold.
@@ -64,7 +70,8 @@ class Checkpoint:
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
         self.index = layout.index
-        self.files = [file for file, _ in layout.files]
+        self.parts = [file for file, _ in layout.files]
+        self.files = [file.path for file in self.parts]
         self._file_of: dict[str, TensorFile] = {}
         for file, names in layout.files:
             if names is not None and not names <= file.tensors.keys():
@@ -72,7 +79,8 @@ class Checkpoint:
                 raise refused(path, f"says that {missing!r} is in {file.path.name}, which has no such tensor")
             self._file_of.update(dict.fromkeys(file.tensors if names is None else names, file))
         stored = {name: file.tensors[name] for name, file in self._file_of.items()}
-        self._readings = {name: reading(each, stored) for name, each in stored.items()}
+        near = Neighbours(stored)
+        self._readings = {name: _reading(each, near, layout.block) for name, each in stored.items()}
         self._last: tuple[str, Tensor] | None = None
         self._masks = {name: f"{name[: -len('_orig')]}_mask" for name in stored if _is_pruned(name, stored)}
         shapes = {_plain(name, self._masks): each.shape for name, each in stored.items()}
@@ -103,7 +111,13 @@ class Checkpoint:
     @property
     def title(self) -> str:
         """Return what a person reads in the list of models: the name of what was opened."""
-        return self.path.resolve().name
+        name = self.path.name or self.path.resolve().name
+        return repository_of(self.path) or name
+
+    @property
+    def suffix(self) -> str:
+        """Return how the names of its files end, such as ``".safetensors"``."""
+        return suffix_of(self.files[0].name)
 
     @property
     def note(self) -> str:
@@ -129,7 +143,9 @@ class Checkpoint:
         affine = file.tensors[name].affine
         if affine is not None:
             return as_numbers(file.read(name), affine.scale, affine.zero_point)
-        return as_numbers(file.read(name), self._companion(how.scale), self._companion(how.zero_point))
+        scale, point = self._companion(how.scale), self._companion(how.zero_point)
+        scale = None if scale is None else scale.to(torch.float32) * how.factor
+        return as_numbers(file.read(name), scale, point, how.block)
 
     def _companion(self, name: str | None) -> Tensor | None:
         return None if name is None else self._file_of[name].read(name)
@@ -214,10 +230,29 @@ class Checkpoint:
                 continue
             if stored.dtype is None or stored.dtype not in DTYPES.values():
                 raise refused(self.path, f"holds {name} as {stored.dtype_name}, which is not measured")
+            if stored.repeated:
+                raise refused(self.path, f"holds {name} as an expanded tensor, which is not measured")
             plain = _plain(name, self._masks)
             read = partial(_stored_numbers, file, name, zeroes.get(name))
             entries[plain] = Entry(plain, stored.shape, stored.dtype, read)
         return entries
+
+    @property
+    def unfolded(self) -> int:
+        """Return how many bytes all tensors take in memory, each as it is stored; views count as tensors."""
+        known = [file.tensors[name] for name, file in self._file_of.items()]
+        return sum(math.prod(each.shape) * each.dtype.itemsize for each in known if each.dtype is not None)
+
+    def values(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield what can be pruned by plain name, with zeros where the files hold a mask; read one by one."""
+        for name in list(self.tensors):
+            yield name, self.current(name).effective
+
+    def save_copy(
+        self, masks: Mapping[str, Tensor], path: str | PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Write a pruned copy; see `prunescope.sources.checkpoint.write.save_pruned`."""
+        return save_pruned(self, masks, path, overwrite=overwrite)
 
     def zeroes(self, masks: Mapping[str, Tensor]) -> Mapping[TensorFile, Mapping[str, Zeroes]]:
         """Return what is to be zero in each file, by the names in the files.
@@ -225,7 +260,7 @@ class Checkpoint:
         Args:
             masks: Boolean masks by plain name, True where kept.
         """
-        parts: dict[TensorFile, dict[str, Zeroes]] = {file: {} for file in self.files}
+        parts: dict[TensorFile, dict[str, Zeroes]] = {file: {} for file in self.parts}
         for plain, mask in masks.items():
             name = self._stored_name[plain]
             parts[self._file_of[name]][name] = Zeroes(mask, self._zero(name))
@@ -236,11 +271,17 @@ class Checkpoint:
 
     def _zero(self, name: str) -> Tensor:
         """Return what is stored for a zero of the tensor ``name``; broadcasts to its shape."""
-        stored = self._file_of[name].tensors[name]
-        point = self._companion(self._readings[name].zero_point)
+        stored, how = self._file_of[name].tensors[name], self._readings[name]
+        point = self._companion(how.zero_point)
         if stored.affine is not None:
             point = stored.affine.zero_point
-        return torch.zeros(()) if point is None else spread(point, stored.shape)
+        return torch.zeros(()) if point is None else spread(point, stored.shape, how.block)
+
+
+def _reading(stored: StoredTensor, near: Neighbours, block: tuple[int, ...]) -> Reading:
+    if len(stored.name) > LONGEST_NAME:
+        return Reading(f"has a name of {len(stored.name):,} letters, and at most {LONGEST_NAME} are shown")
+    return reading(stored, near, block)
 
 
 def _stored_numbers(file: TensorFile, name: str, zeroes: Zeroes | None) -> Tensor:
@@ -267,8 +308,8 @@ def open_checkpoint(path: str | PathLike[str], *, within: Path | None = None) ->
     """Return the checkpoint at ``path``; nothing in it is run, and no tensor is read.
 
     Args:
-        path: A ``.safetensors``, ``.pt``, ``.pth``, ``.bin`` or ``.ckpt`` file, an index of shards, or a
-            folder that holds them under the names that model hubs use.
+        path: A file whose name ends as `FORMATS` has it, an index of shards, or a folder that holds them
+            under the names that model hubs use.
         within: A folder that all files must lie in, links followed; None allows any place.
 
     Raises:
@@ -279,5 +320,8 @@ def open_checkpoint(path: str | PathLike[str], *, within: Path | None = None) ->
         Traceback (most recent call last):
         prunescope.core.errors.RequestError: `model` nowhere.pt cannot be opened: No such file or directory.
     """
-    where = Path(path).expanduser()
+    try:
+        where = Path(path).expanduser()
+    except (RuntimeError, ValueError) as error:  # There is no such home, or can be none.
+        raise RequestError("model", f"`model` {path!r} cannot be opened: no such file.") from error
     return Checkpoint(where, open_files(where, within))

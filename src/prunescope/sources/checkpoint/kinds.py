@@ -1,4 +1,8 @@
-"""What kind of layer a tensor probably belongs to, told from its name, its shape and its neighbours."""
+"""What kind of layer a tensor belongs to, told from its name, its neighbours, and only then its shape.
+
+"Likely" stands before a guess. Where torch's own names of parameters tell, there is nothing to guess; where
+nothing tells, a tensor is called a tensor.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,33 @@ from prunescope.core.tensor import KERNEL, recurrent_axis_names
 
 _EMBEDDING = re.compile(r"(^|[._])(\w*embed\w*|emb|wte|wpe|token_type|vocab\w*)([._]|$)", re.IGNORECASE)
 _POSITION = re.compile(r"(^|[._])(pos|position|wpe)", re.IGNORECASE)
-_RECURRENT = re.compile(r"weight_[ih]h_l\d+(_reverse)?$")
+_RECURRENT = re.compile(r"weight_([ih]h|hr)(_l\d+(_reverse)?)?")
+_ATTENTION = {
+    "in_proj_weight": ("query, key, value features", "embedding features"),
+    "q_proj_weight": ("embedding features", "input features"),
+    "k_proj_weight": ("embedding features", "input features"),
+    "v_proj_weight": ("embedding features", "input features"),
+}
+_TRANSPOSED = re.compile(
+    r"up\d*|\w*deconv\w*|\w*conv_?trans\w*|\w*transposed?_?conv\w*|(up_?)?t_?conv\d*", re.IGNORECASE
+)
+_CONVOLUTION = re.compile(r"conv", re.IGNORECASE)
+_DEPTHWISE = re.compile(r"(^|[._])(dw|dwise|dw_?conv|conv_?dw|depth_?wise\w*)\d*([._]|$)", re.IGNORECASE)
+_NO_CONVOLUTION = re.compile(r"expert|lora|codebook", re.IGNORECASE)
+_CONV1D_OF_TRANSFORMERS = re.compile(r"(^|\.)c_(attn|proj|fc)$")
 _MODES = {4: "LSTM", 3: "GRU", 1: "RNN"}
 _LONGEST_KERNEL = 64
+_TRANSPOSED_AXES = ("input channels", "output channels")
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A guess at a layer.
+    """What a layer is, or is guessed to be.
 
     Attributes:
-        name: What it is likely to be, such as ``"likely Linear"``; plain ``"tensor"`` when nothing tells.
+        name: Such as ``"likely Linear"``, or ``"LSTM"`` where names tell; ``"tensor"`` when nothing does.
         axes: What each axis counts, in the plural.
     """
 
@@ -28,12 +48,13 @@ class Kind:
     axes: tuple[str, ...]
 
 
-def likely_kind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Kind:
+def likely_kind(name: str, shapes: Shapes) -> Kind:
     """Return what the tensor ``name`` is likely to be.
 
     Args:
         name: A tensor of two axes or more is guessed at; vectors are channels of something.
-        shapes: The shapes of all tensors of the checkpoint: a bias tells which axis is the output.
+        shapes: The shapes of all tensors of the checkpoint, in its order: a bias tells which axis is the
+            output, and so does the norm that follows.
 
     Example:
         >>> likely_kind("conv.weight", {"conv.weight": (8, 3, 5, 5)}).axes
@@ -41,48 +62,126 @@ def likely_kind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Kind:
         >>> likely_kind("h.0.mlp.weight", {"h.0.mlp.weight": (4, 8), "h.0.mlp.bias": (8,)}).axes
         ('input features', 'output features')
     """
-    shape = shapes[name]
+    shape, own = shapes[name], name.rpartition(".")[2]
     if len(shape) == 1:
         return Kind("vector", ("channels",))
     if len(shape) == 2:
-        return _matrix(name, shape, shapes)
-    if len(shape) in (3, 4, 5) and max(shape[2:]) <= _LONGEST_KERNEL and "expert" not in name:
+        return _matrix(name, own, shapes)
+    if len(shape) == 3 and "bilinear" in name.lower() and own == "weight":
+        return Kind("likely Bilinear", ("output features", "features of input 1", "features of input 2"))
+    if len(shape) in (3, 4, 5) and _is_kernel(name, shape, shapes):
         return _convolution(name, shape, shapes)
+    return _tensor(shape)
+
+
+def _tensor(shape: tuple[int, ...]) -> Kind:
     return Kind("tensor", tuple(f"axis {axis}" for axis in range(len(shape))))
 
 
-def _convolution(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> Kind:
+def _is_kernel(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
+    if _NO_CONVOLUTION.search(name):
+        return False
+    said = _CONVOLUTION.search(name) or _TRANSPOSED.fullmatch(_layer(name))
+    return bool(said) or max(shape[2:]) <= _LONGEST_KERNEL
+
+
+def _convolution(name: str, shape: tuple[int, ...], shapes: Shapes) -> Kind:
     kernel = KERNEL[len(shape) - 2]
-    if _bias_is_second(name, shape, shapes):
-        return Kind(f"likely ConvTranspose{len(kernel)}d", ("input channels", "output channels", *kernel))
-    return Kind(f"likely Conv{len(kernel)}d", ("output channels", "input channels", *kernel))
+    if _is_transposed(name, shape, shapes):
+        bias = _channels_after(name, shapes)
+        grouped = bias is not None and bias != shape[1]
+        axes = ("input channels", "output channels in a group" if grouped else "output channels")
+        return Kind(f"likely ConvTranspose{len(kernel)}d", (*axes, *kernel))
+    inputs = "input channels in a group" if _is_depthwise(name, shape, shapes) else "input channels"
+    return Kind(f"likely Conv{len(kernel)}d", ("output channels", inputs, *kernel))
 
 
-def _matrix(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> Kind:
-    own = name.rpartition(".")[2]
-    if _RECURRENT.match(own):
+def _is_transposed(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
+    """Return whether axis 0 counts inputs: what comes out says so, or else the layer's name."""
+    after = _channels_after(name, shapes)
+    if after is not None and after != shape[0]:
+        return after % shape[1] == 0 and shape[0] % (after // shape[1]) == 0
+    return bool(_TRANSPOSED.fullmatch(_layer(name)))
+
+
+def _channels_after(name: str, shapes: Shapes) -> int | None:
+    """Return how many channels the layer of ``name`` gives: its bias has them, or the norm that follows."""
+    bias = _bias(name, shapes)
+    if len(bias) == 1:
+        return bias[0]
+    layer = name.rpartition(".")[0]
+    parent, _, number = layer.rpartition(".")
+    if not number.isdigit():
+        return None
+    following = f"{parent}.{int(number) + 1}".removeprefix(".")
+    norm = shapes.get(f"{following}.running_mean", ())
+    return norm[0] if len(norm) == 1 else None
+
+
+def _is_depthwise(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
+    """Return whether each output channel has an input of its own: by its name, or between others as wide."""
+    if shape[1] != 1 or shape[0] == 1:
+        return False
+    if _DEPTHWISE.search(name):
+        return True
+    kernels = [other for other in shapes if len(shapes[other]) == len(shape)]
+    return name != kernels[0] and any(
+        shapes[other][0] == shape[0] for other in kernels[: kernels.index(name)]
+    )
+
+
+def _matrix(name: str, own: str, shapes: Shapes) -> Kind:
+    shape = shapes[name]
+    if _RECURRENT.fullmatch(own):
         return _recurrent(name, own, shapes)
-    if own == "in_proj_weight":
-        return Kind("likely MultiheadAttention", ("query, key, value features", "embedding features"))
+    if own in _ATTENTION:
+        return Kind("MultiheadAttention", _ATTENTION[own])
     if _EMBEDDING.search(name.removesuffix(".weight")) and not _bias(name, shapes):
         entries = "positions" if _POSITION.search(name) else "vocabulary entries"
         return Kind("likely Embedding", (entries, "embedding features"))
-    if _bias_is_second(name, shape, shapes):
+    if _bias_is_second(name, shape, shapes) or _is_square_conv1d(name, shapes):
         return Kind("likely Linear, transposed", ("input features", "output features"))
     return Kind("likely Linear", ("output features", "input features"))
 
 
-def _recurrent(name: str, own: str, shapes: Mapping[str, tuple[int, ...]]) -> Kind:
-    hidden = shapes.get(f"{name.removesuffix(own)}{own.replace('_ih_', '_hh_')}", shapes[name])
-    mode = _MODES.get(hidden[0] // max(hidden[1], 1), "RNN")
-    return Kind(f"likely {mode}", recurrent_axis_names(mode, own))
+def _recurrent(name: str, own: str, shapes: Shapes) -> Kind:
+    """Return the recurrent layer of torch that ``own`` is a parameter of: a projection tells its width."""
+    layer, of_cell = name.removesuffix(own), "_l" not in own
+    ending = "" if of_cell else own[own.index("_l") :]
+    hidden = shapes.get(f"{layer}weight_hh{ending}", (0, 0))
+    projection = shapes.get(f"{layer}weight_hr{ending}", ())
+    width = projection[1] if len(projection) == 2 else hidden[1]
+    mode = _MODES.get(hidden[0] // width if width and hidden[0] % width == 0 else 0)
+    if mode is None:
+        return _tensor(shapes[name])
+    axes = recurrent_axis_names(mode, own if not of_cell else f"{own}_l0")
+    return Kind(f"{mode}Cell" if of_cell else mode, axes)
 
 
-def _bias(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+def _layer(name: str) -> str:
+    """Return the last part of the name of the layer that has the tensor ``name``, past numbers."""
+    parts = [part for part in name.split(".")[:-1] if not part.isdigit()]
+    return parts[-1] if parts else ""
+
+
+def _bias(name: str, shapes: Shapes) -> tuple[int, ...]:
     prefix, _, own = name.rpartition(".")
     return shapes.get(f"{prefix}.{own.replace('weight', 'bias')}" if prefix else "bias", ())
 
 
-def _bias_is_second(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def _bias_is_second(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
     bias = _bias(name, shapes)
     return len(bias) == 1 and bias[0] == shape[1] != shape[0]
+
+
+def _is_square_conv1d(name: str, shapes: Shapes) -> bool:
+    """Return whether ``name`` is one of the transposed layers of GPT-2, where its shape does not tell.
+
+    What its neighbour of the same block is, it is too.
+    """
+    layer = name.removesuffix(".weight")
+    if shapes[name][0] != shapes[name][1] or not _CONV1D_OF_TRANSFORMERS.search(layer):
+        return False
+    block = layer.rpartition(".")[0]
+    others = (f"{block}.c_{other}.weight" for other in ("attn", "fc"))
+    return any(other in shapes and _bias_is_second(other, shapes[other], shapes) for other in others)

@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunescope.core.errors import RequestError
-from prunescope.sources.checkpoint.safetensors_file import SafetensorsFile
+from prunescope.sources.checkpoint.formats import FORMATS, suffix_of
 from prunescope.sources.checkpoint.stored import TensorFile, refused, unreadable
-from prunescope.sources.checkpoint.torch_file import TorchFile
-
-SAFETENSORS = (".safetensors",)
-PICKLED = (".pt", ".pth", ".bin", ".ckpt")
-SUFFIXES = SAFETENSORS + PICKLED
-"""How the names of checkpoint files end."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 INDEX = ".index.json"
 MAX_INDEX_BYTES = 1 << 26
+MAX_CONFIG_BYTES = 1 << 20
 
 _USUAL = (
     "model.safetensors.index.json",
@@ -40,10 +35,13 @@ class Layout:
     Attributes:
         index: The index of the shards, or None for a single file.
         files: The files, each with the names it answers for; None means all it has.
+        block: How many rows and columns of float8 share a scale, as the configuration beside the files
+            has it; empty where it says nothing.
     """
 
     index: Path | None
     files: list[tuple[TensorFile, frozenset[str] | None]]
+    block: tuple[int, ...] = ()
 
 
 def open_files(path: Path, within: Path | None = None) -> Layout:
@@ -62,14 +60,40 @@ def open_files(path: Path, within: Path | None = None) -> Layout:
     if path.name.endswith(INDEX):
         shards = _shards(path)
         files = [(_allowed(path.parent / file, within), frozenset(names)) for file, names in shards.items()]
-        return Layout(path, [(_open(file), names) for file, names in files])
-    return Layout(None, [(_open(path), None)])
+        return Layout(path, [(_open(file), names) for file, names in files], _block(path.parent, within))
+    return Layout(None, [(_open(path), None)], _block(path.parent, within))
+
+
+def repository_of(path: Path) -> str:
+    """Return the name of the model whose snapshot in the cache of a hub the folder ``path`` is, or "".
+
+    Example:
+        >>> repository_of(Path("hub/models--me--tiny/snapshots/42f5c1"))
+        'me/tiny'
+    """
+    start, name = "models--", path.parent.parent.name
+    of_cache = path.parent.name == "snapshots" and name.startswith(start)
+    return name.removeprefix(start).replace("--", "/") if of_cache else ""
+
+
+def _block(folder: Path, within: Path | None) -> tuple[int, ...]:
+    """Return the ``weight_block_size`` of the configuration that a hub puts beside the files, or ()."""
+    try:
+        config = _allowed(folder / "config.json", within)
+        if config.stat().st_size > MAX_CONFIG_BYTES:
+            return ()
+        block = json.loads(config.read_bytes())["quantization_config"]["weight_block_size"]
+    except (RequestError, OSError, ValueError, RecursionError, KeyError, TypeError):
+        return ()
+    sizes = block if isinstance(block, list) and len(block) == 2 else ()
+    return tuple(sizes) if all(type(size) is int and size > 0 for size in sizes) else ()
 
 
 def offered(folder: Path) -> list[Path]:
     """Return what can be opened in ``folder``: its checkpoint files, and its folders that hold one.
 
-    A file that is one of several shards is not listed; its index is.
+    A file that is one of several shards is not listed; its index is. Nor is a link that leads out of the
+    folder, for it could not be opened.
 
     Raises:
         RequestError: ``folder`` is no folder that can be read.
@@ -78,17 +102,25 @@ def offered(folder: Path) -> list[Path]:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise RequestError("models", f"`models` {folder} cannot be read: {error.strerror}.") from error
-    found = [entry for entry in entries if _is_offer(entry)]
+    found = [entry for entry in entries if _is_offer(entry) and _leads_not_out(entry, folder)]
     shards = {name for entry in found if entry.name.endswith(INDEX) for name in _shard_names(entry)}
     return [entry for entry in found if entry.name not in shards]
+
+
+def _leads_not_out(path: Path, folder: Path) -> bool:
+    try:
+        _allowed(path, folder)
+    except RequestError:
+        return False
+    return True
 
 
 def _is_offer(path: Path) -> bool:
     if path.name.startswith("."):
         return False
     if path.is_dir():
-        return any(child.name.endswith((*SUFFIXES, *_indexes())) for child in _children(path))
-    return path.is_file() and path.name.endswith((*SUFFIXES, *_indexes()))
+        return any(child.name.endswith((*FORMATS, *_indexes())) for child in _children(path))
+    return path.is_file() and path.name.endswith((*FORMATS, *_indexes()))
 
 
 def _children(folder: Path) -> list[Path]:
@@ -99,7 +131,7 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _indexes() -> tuple[str, ...]:
-    return tuple(suffix + INDEX for suffix in SUFFIXES)
+    return tuple(suffix + INDEX for suffix in FORMATS)
 
 
 def _shard_names(index: Path) -> list[str]:
@@ -115,9 +147,16 @@ def _allowed(path: Path, within: Path | None) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
         raise refused(path, f"cannot be opened: {reason}") from error
-    if within is not None and not real.is_relative_to(within.resolve()):
+    if within is not None and not any(real.is_relative_to(each) for each in _allowed_folders(within)):
         raise refused(path, "lies outside the folder of models that is offered here")
     return path
+
+
+def _allowed_folders(within: Path) -> tuple[Path, ...]:
+    """Return ``within``, and where its files lie if it is a snapshot in the cache of a hub: all are links."""
+    folder = within.resolve()
+    blobs = folder.parent.parent / "blobs"
+    return (folder, blobs) if folder.parent.name == "snapshots" else (folder,)
 
 
 def _in_folder(folder: Path) -> Path:
@@ -128,7 +167,7 @@ def _in_folder(folder: Path) -> Path:
     for name in _USUAL:
         if name in there:
             return there[name]
-    for suffixes in (tuple(s + INDEX for s in SAFETENSORS), SAFETENSORS, _indexes(), PICKLED):
+    for suffixes in _in_order():
         found = sorted(name for name in there if name.endswith(suffixes))
         if len(found) > 1:
             some = ", ".join(found[:4])
@@ -139,16 +178,22 @@ def _in_folder(folder: Path) -> Path:
             )
         if found:
             return there[found[0]]
-    raise refused(folder, f"holds no checkpoint: no file there ends in {', '.join(SUFFIXES)}")
+    raise refused(folder, f"holds no checkpoint: no file there ends in {', '.join(FORMATS)}")
+
+
+def _in_order() -> list[tuple[str, ...]]:
+    """Return how the names of checkpoints end, those to take first in front: by format, an index first."""
+    openers = dict.fromkeys(FORMATS.values())
+    formats = [tuple(suffix for suffix in FORMATS if FORMATS[suffix] is each) for each in openers]
+    return [each for suffixes in formats for each in (tuple(s + INDEX for s in suffixes), suffixes)]
 
 
 def _open(path: Path) -> TensorFile:
     _check_fetched(path)
-    if path.name.endswith(SAFETENSORS):
-        return SafetensorsFile(path)
-    if path.name.endswith(PICKLED):
-        return TorchFile(path)
-    raise refused(path, f"is no checkpoint: its name must end in {', '.join(SUFFIXES)}")
+    suffix = suffix_of(path.name)
+    if not suffix:
+        raise refused(path, f"is no checkpoint: its name must end in {', '.join(FORMATS)}")
+    return FORMATS[suffix](path)
 
 
 def _check_fetched(path: Path) -> None:
@@ -178,7 +223,7 @@ def _shards(index: Path) -> Mapping[str, list[str]]:
 
 
 def _is_plain_name(name: str) -> bool:
-    return name.endswith(SUFFIXES) and not set(name) & set("/\\:\0") and not name.startswith(".")
+    return bool(suffix_of(name)) and not set(name) & set("/\\:\0") and not name.startswith(".")
 
 
 def _weight_map(index: Path) -> Mapping[str, object]:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from prunescope.sources.checkpoint.stored import (
+    DTYPES,
     ChangedFile,
     StoredTensor,
     Zeroes,
@@ -30,28 +31,6 @@ from prunescope.sources.checkpoint.stored import (
 
 MAX_HEADER_BYTES = 1 << 25
 """Longest header that is read: some 300,000 tensors; the library itself would read 100 MB."""
-
-DTYPES = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "U16": torch.uint16,
-    "I16": torch.int16,
-    "U32": torch.uint32,
-    "I32": torch.int32,
-    "U64": torch.uint64,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "C64": torch.complex64,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-}
-"""Torch's types by the names that the format gives them."""
 
 _COPY_BYTES = 1 << 22
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -14,6 +15,28 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
+
+DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "U16": torch.uint16,
+    "I16": torch.int16,
+    "U32": torch.uint32,
+    "I32": torch.int32,
+    "U64": torch.uint64,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+}
+"""Torch's types by the names that safetensors gives them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +62,7 @@ class StoredTensor:
         dtype: How the numbers are stored; None for a format torch has no type for.
         dtype_name: The same as a person reads it, such as ``"bfloat16"``.
         affine: Scale and zero point that are part of the tensor, as torch's quantised tensors have; or None.
+        repeated: Whether it has more numbers than the file holds for it, which are repeated.
     """
 
     name: str
@@ -46,6 +70,7 @@ class StoredTensor:
     dtype: torch.dtype | None
     dtype_name: str
     affine: Affine | None = None
+    repeated: bool = False
 
 
 class TensorFile(Protocol):
@@ -148,4 +173,6 @@ def refused(path: Path, why: str) -> RequestError:
 
 def unreadable(path: Path, error: OSError) -> RequestError:
     """Return the error for a file that the operating system does not let us read."""
+    if error.errno == errno.EINVAL:  # A place in the file that there cannot be.
+        return refused(path, "is damaged: its parts do not lie where it says they do")
     return refused(path, f"cannot be read: {error.strerror or error}")

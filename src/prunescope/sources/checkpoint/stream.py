@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunescope.sources.checkpoint.safetensors_file import DTYPES
+from prunescope.core.errors import RequestError
+from prunescope.sources.checkpoint.stored import DTYPES
 
 _WIDEST_FIRST = (
     *("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"),
@@ -35,12 +36,14 @@ class Entry:
         shape: Its shape.
         dtype: The type of its numbers.
         numbers: Makes the tensor, when its bytes are wanted.
+        layout: How it lies in memory: ``"strided"``, or what a safetensors file cannot hold.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     numbers: Callable[[], Tensor]
+    layout: str = "strided"
 
     @property
     def bytes(self) -> int:
@@ -72,7 +75,26 @@ def file_parts(entries: Iterable[Entry]) -> Iterator[memoryview]:
 
 
 def _ordered(entries: Iterable[Entry]) -> list[Entry]:
+    entries = list(entries)
+    for entry in entries:
+        check_held(entry.name, entry.dtype, entry.layout)
     return sorted(entries, key=lambda entry: (_WIDEST_FIRST.index(_NAMES[entry.dtype]), entry.name))
+
+
+def check_held(name: str, dtype: torch.dtype, layout: str) -> None:
+    """Check that a safetensors file can hold a tensor.
+
+    Raises:
+        RequestError: It is sparse, nested, or of a type that the format does not have.
+
+    Example:
+        >>> check_held("x", torch.complex128, "strided")
+        Traceback (most recent call last):
+        prunescope.core.errors.RequestError: `model` holds x as complex128, which safetensors cannot hold.
+    """
+    if layout != "strided" or dtype not in _NAMES:
+        kind = str(dtype).removeprefix("torch.") if layout == "strided" else f"a {layout} tensor"
+        raise RequestError("model", f"`model` holds {name} as {kind}, which safetensors cannot hold.")
 
 
 def _header(ordered: list[Entry]) -> bytes:

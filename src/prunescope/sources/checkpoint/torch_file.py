@@ -8,6 +8,7 @@ that the pages of tensors looked at earlier do not stay in memory.
 from __future__ import annotations
 
 import argparse
+import math
 import pickle
 import re
 import struct
@@ -33,7 +34,10 @@ from prunescope.sources.checkpoint.stored import (
     unreadable,
 )
 
-NESTS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params")
+NESTS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "module"),
+    *("net", "network", "weights", "params"),
+)
 """Keys under which training programs put the state dict, in the order they are tried."""
 
 MAX_PICKLE_BYTES = 1 << 26
@@ -105,6 +109,8 @@ class TorchFile:
         Raises:
             RequestError: The file has changed since it was opened, or cannot be read.
         """
+        if not math.prod(self.tensors[name].shape):
+            return torch.empty(self.tensors[name].shape, dtype=self.tensors[name].dtype)
         place = self._places[name]
         with self._unchanged:
             return place.view(read_bytes(self.path, place.record.start, place.record.size))
@@ -176,7 +182,12 @@ def _records(path: Path, size: int) -> dict[str, _Record]:
 
 def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
     if any(member.filename.partition("/")[2] == "constants.pkl" for member in members):
-        raise refused(path, "is a TorchScript program, not a state dict: save `module.state_dict()`")
+        raise refused(
+            path,
+            "is a TorchScript program, not a state dict; two lines of Python make one of it: "
+            f"`module = torch.jit.load({path.name!r})` and `torch.save(module.state_dict(), "
+            f"{_converted(path)!r})`",
+        )
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
             raise refused(path, f"was not written by torch: its part {member.filename[:80]!r} is compressed")
@@ -195,9 +206,15 @@ def _no_archive(path: Path) -> str:
     if start in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return (
             "is a pickle without torch's archive around it, as torch wrote before 1.6, and cannot be read "
-            "piece by piece: load it with `torch.load(..., weights_only=True)` and save it again"
+            "piece by piece; two lines of Python convert it: "
+            f"`state = torch.load({path.name!r}, weights_only=True)` and `torch.save(state, "
+            f"{_converted(path)!r})`"
         )
     return "is no PyTorch checkpoint, or a damaged one: it is no zip archive"
+
+
+def _converted(path: Path) -> str:
+    return f"{path.name.partition('.')[0]}-converted.pt"
 
 
 def _record(file: BinaryIO, member: zipfile.ZipInfo) -> _Record:
@@ -206,9 +223,33 @@ def _record(file: BinaryIO, member: zipfile.ZipInfo) -> _Record:
     return _Record(member.filename, member.header_offset + 30 + name + extra, member.file_size)
 
 
-# What training scripts keep beside their weights, and torch does not take for plain values: their arguments,
-# and paths, which become mere names.
+class _Ignored:
+    """What stands where a file holds a value that is no weight: it takes anything, and does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> _Ignored:
+        """Take whatever the value would be made of."""
+        return super().__new__(cls)
+
+    def __setstate__(self, _: object) -> None:
+        """Take whatever would be set."""
+
+
+_NUMPY = (
+    *("dtype", "ndarray", "bool", "bool_", "str_"),
+    *(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)[kind == "float" :]),
+    *(f"{core}.multiarray.{name}" for core in ("_core", "core") for name in ("scalar", "_reconstruct")),
+    *(f"dtypes.{kind}{bits}DType" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)),
+    *(f"dtypes.{kind}DType" for kind in ("Float16", "Float32", "Float64", "Bool", "Str")),
+)
+_PLAIN = ("datetime", "date", "time", "timedelta", "timezone")
+
+# What training scripts keep beside their weights, and torch does not take for plain values: their arguments;
+# paths, which become mere names; metrics, dates and the like, of which nothing is made at all.
 _HARMLESS: list[Any] = [
+    *((_Ignored, f"numpy.{name}") for name in _NUMPY),
+    *((_Ignored, f"datetime.{name}") for name in _PLAIN),
+    *((_Ignored, f"builtins.{name}") for name in ("frozenset", "range", "slice")),
+    (_Ignored, "types.SimpleNamespace"),
     argparse.Namespace,
     *((PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
     *((PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
@@ -254,7 +295,7 @@ def _state_dict(path: Path, content: object) -> Mapping[Any, Any]:
 
 
 def _tensors_of(mapping: Mapping[Any, Any], depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_DEPTH or _is_optimizer(mapping):
         return
     for key, value in mapping.items():
         if isinstance(value, Tensor):
@@ -262,6 +303,11 @@ def _tensors_of(mapping: Mapping[Any, Any], depth: int = 0) -> Iterator[tuple[st
         elif isinstance(value, Mapping):
             for name, tensor in _tensors_of(value, depth + 1):
                 yield f"{key}.{name}", tensor
+
+
+def _is_optimizer(mapping: Mapping[Any, Any]) -> bool:
+    """Return whether ``mapping`` is what an optimizer's ``state_dict()`` returns, whatever its key."""
+    return "param_groups" in mapping and isinstance(mapping.get("state"), Mapping)
 
 
 def _places(path: Path, named: Mapping[str, Tensor], records: Mapping[str, _Record]) -> dict[str, _Place]:
@@ -307,7 +353,8 @@ def _described(name: str, tensor: Tensor, *, stored: bool) -> StoredTensor:
         known = None if tensor.numel() else plain
         return StoredTensor(name, tuple(tensor.shape), known, kind if known is None else str(plain)[6:])
     affine = _affine(tensor) if tensor.is_quantized else None
-    return StoredTensor(name, tuple(tensor.shape), plain, str(plain).removeprefix("torch."), affine)
+    repeated = tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+    return StoredTensor(name, tuple(tensor.shape), plain, str(plain).removeprefix("torch."), affine, repeated)
 
 
 def _affine(tensor: Tensor) -> Affine:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.sources.checkpoint.checkpoint import Checkpoint
+from prunescope.sources.checkpoint.atomic import write_file, write_folder
 from prunescope.sources.checkpoint.stored import TensorFile, Zeroes
+
+if TYPE_CHECKING:
+    from prunescope.sources.checkpoint.checkpoint import Checkpoint
 
 
 def save_pruned(
@@ -36,26 +39,53 @@ def save_pruned(
         RequestError: ``path`` cannot be written or is one of the checkpoint's own files; or one of these
             has changed since it was opened.
     """
-    target = Path(path).expanduser()
+    target = target_of(path)
     _check(checkpoint, target, overwrite)
     parts = checkpoint.zeroes(masks)
     try:
         if checkpoint.index is None:
-            _write_file(checkpoint.files[0], parts[checkpoint.files[0]], target)
+            file = checkpoint.parts[0]
+            write_file(target, partial(file.write_copy, zeroed=parts[file]))
         else:
             _write_folder(checkpoint.index, parts, target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RequestError("path", f"`path` {target} could not be written: {reason}.") from error
+    except (OSError, ValueError) as error:
+        raise unwritten(target, error) from error
     return target
 
 
+def target_of(path: str | PathLike[str]) -> Path:
+    """Return ``path`` as a place that can be asked about.
+
+    Raises:
+        TypeError: It is no path.
+        RequestError: No file can have such a name.
+    """
+    target = Path(path)
+    try:
+        target = target.expanduser()
+        os.lstat(target)
+    except FileNotFoundError:
+        return target
+    except (OSError, ValueError, RuntimeError) as error:
+        raise unwritten(target, error) from error
+    return target
+
+
+def unwritten(target: Path, error: Exception) -> RequestError:
+    """Return the error for a file that could not be written; what is no name of a file is shown quoted."""
+    if isinstance(error, RequestError):
+        return error
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    name = str(target) if str(target).isprintable() else ascii(str(target))
+    return RequestError("path", f"`path` {name[:200]} could not be written: {reason}.")
+
+
 def _check(checkpoint: Checkpoint, target: Path, overwrite: bool) -> None:
-    own = {file.path.resolve() for file in checkpoint.files}
+    own = {file.resolve() for file in checkpoint.files}
     if target.resolve() in own:
         raise RequestError("path", f"`path` {target} is the checkpoint itself: give another name.")
-    if checkpoint.index is None and target.suffix != checkpoint.files[0].path.suffix:
-        suffix = checkpoint.files[0].path.suffix
+    suffix = checkpoint.suffix
+    if checkpoint.index is None and not target.name.endswith(suffix):
         raise RequestError("path", f"`path` must end in {suffix}, as the original does, got {target.name}.")
     if target.is_dir():
         raise RequestError("path", f"`path` {target} is a folder that exists: give another name.")
@@ -63,71 +93,10 @@ def _check(checkpoint: Checkpoint, target: Path, overwrite: bool) -> None:
         raise RequestError("path", f"`path` {target} exists: pass `overwrite=True` to replace it.")
 
 
-def _write_file(file: TensorFile, zeroed: Mapping[str, Zeroes], target: Path) -> None:
-    handle, temporary = _temporary(target)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            file.write_copy(out, zeroed)
-            out.flush()
-            os.fchmod(out.fileno(), 0o666 & ~_umask())
-            os.fsync(out.fileno())
-            temporary = temporary or _named(out.fileno(), target)
-        os.replace(temporary, target)
-    except BaseException:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _temporary(target: Path) -> tuple[int, Path | None]:
-    """Return a new file on the disk of ``target``, and its name if the system has none without a name.
-
-    A file without a name is gone when its process is killed, whatever has been written.
-    """
-    if hasattr(os, "O_TMPFILE"):
-        try:
-            return os.open(target.parent, os.O_TMPFILE | os.O_RDWR, 0o600), None
-        except OSError:
-            pass  # Not every file system has them.
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    return handle, Path(name)
-
-
-def _named(handle: int, target: Path) -> Path:
-    """Return the name beside ``target`` that a nameless file is given, for it to be renamed from."""
-    name = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    # Only with a folder's handle does Python follow the link to the open file.
-    os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
-    return name
-
-
 def _write_folder(index: Path, parts: Mapping[TensorFile, Mapping[str, Zeroes]], target: Path) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    def fill(folder: Path) -> None:
         for file, zeroed in parts.items():
-            _write_file(file, zeroed, temporary / file.path.name)
-        shutil.copyfile(index, temporary / index.name)
-        os.chmod(temporary, 0o777 & ~_umask())
-        _sync_folder(temporary)
-        os.rename(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _sync_folder(target.parent)
+            write_file(folder / file.path.name, partial(file.write_copy, zeroed=zeroed))
+        shutil.copyfile(index, folder / index.name)
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk, where the system can open folders for that."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    write_folder(target, fill)
