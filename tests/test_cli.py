@@ -137,6 +137,8 @@ def test_bad_port_is_one_sentence(port: str, capsys: pytest.CaptureFixture[str])
     assert f"a port is a whole number from 0 to 65535, got {port!r}" in capsys.readouterr().err
 
 
+# tornado leaves a socket that it could not bind to the collector.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize(
     ("ip", "sentence"),
     [
@@ -248,6 +250,8 @@ def test_ctrl_c_during_the_start_says_nothing(
 # ---------------------------------------------------------------------------------------------- address
 
 
+# tornado leaves a socket that it could not bind to the collector.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_taken_port_gives_the_next_free_one() -> None:
     with Listener.bind("127.0.0.1", 0) as first, Listener.bind("127.0.0.1", first.port) as second:
         assert first.port < second.port < first.port + address.PORTS_TRIED
