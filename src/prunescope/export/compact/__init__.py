@@ -1,0 +1,21 @@
+"""The smaller network: pruned channels cut out, with proof that it answers the same."""
+
+from prunescope.export.compact.cuts import COUPLED, Cut
+from prunescope.export.compact.graph import INSTALL, is_installed
+from prunescope.export.compact.rebuild import rebuild
+from prunescope.export.compact.recurrent import gate_rows
+from prunescope.export.compact.smaller import Pair, Smaller, compact_model, compacting, find_smaller
+
+__all__ = [
+    "COUPLED",
+    "INSTALL",
+    "Cut",
+    "Pair",
+    "Smaller",
+    "compact_model",
+    "compacting",
+    "find_smaller",
+    "gate_rows",
+    "is_installed",
+    "rebuild",
+]
