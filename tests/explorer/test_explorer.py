@@ -62,8 +62,8 @@ def test_a_step_tells_the_page_what_changed_and_each_thing_once(explorer: Explor
     for widget in registry._instances.values():
         widget.observe(note)
     explorer.amount = 0.4
-    # The number, the slider, the line of numbers, the strip's bars, what a screen reader says; the picture goes
-    # by itself.
+    # The number, the slider, the line of numbers, the strip's bars, what a screen reader says; the picture
+    # goes by itself.
     assert len(told) == len(set(told)) == 5
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import safetensors_file, state, torch_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -25,6 +24,7 @@ from prunescope.session import Session
 from prunescope.sources import checkpoint_source, module_source
 from prunescope.sources.checkpoint import open_checkpoint
 from prunescope.sources.checkpoint.atomic import write_file, write_folder
+from tests.support.checkpoint_files import safetensors_file, state, torch_file
 
 # What a file unfolds to.
 

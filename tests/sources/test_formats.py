@@ -7,7 +7,6 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import hub_folder, safetensors_file, state, torch_file
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from prunescope.session import Session
 from prunescope.sources import FORMATS, checkpoint_source, module_source, offered
 from prunescope.sources.checkpoint import open_checkpoint
 from prunescope.sources.checkpoint.stored import StoredTensor, Zeroes
+from tests.support.checkpoint_files import hub_folder, safetensors_file, state, torch_file
 
 
 class NpzFile:

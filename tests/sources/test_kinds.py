@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from checkpoint_files import torch_file
 from torch import nn
 
 from prunescope.sources import prunable_tensors
 from prunescope.sources.checkpoint import open_checkpoint
 from prunescope.sources.checkpoint.kinds import likely_kind
+from tests.support.checkpoint_files import torch_file
 
 
 class Block(nn.Module):

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from checkpoint_files import safetensors_file, torch_file
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from prunescope.measure.costs.measuring import measure
 from prunescope.session import Session
 from prunescope.sources import checkpoint_source
 from prunescope.sources.checkpoint import Checkpoint, open_checkpoint, save_pruned
+from tests.support.checkpoint_files import safetensors_file, torch_file
 
 F8 = torch.float8_e4m3fn
 

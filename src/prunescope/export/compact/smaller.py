@@ -17,13 +17,13 @@ from prunescope.export.compact.cuts import COUPLED, Cut, find_cuts, silence
 from prunescope.export.compact.graph import Graph
 from prunescope.export.compact.rebuild import rebuild_code, smaller_bytes, state_shapes
 from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
-from prunescope.export.files import write_atomically
 from prunescope.export.model import pruned_model
 from prunescope.measure import Accuracy, Numbers, Twin, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.session import Session
 from prunescope.sources import arguments, parts_of, rows_of, scores_of
+from prunescope.sources.checkpoint.atomic import write_file
 
 T = TypeVar("T")
 
@@ -116,8 +116,8 @@ class Smaller:
             if each.exists() and not overwrite:
                 raise RequestError("path", f"`path` {each} exists: pass `overwrite=True` to replace it.")
         try:
-            write_atomically(target, self.bytes)
-            write_atomically(script, self.code(target.name).encode())
+            write_file(target, lambda out: out.write(self.bytes))
+            write_file(script, lambda out: out.write(self.code(target.name).encode()))
         except OSError as error:
             raise RequestError("path", f"`path` {target} could not be written: {error.strerror}.") from error
         return target, script
@@ -245,9 +245,10 @@ def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
     for _ in session.evaluate():
         yield None
     pair, dense = source.pair, session.known_accuracy()
-    assert pair is not None and dense is not None
+    assert pair is not None
+    assert dense is not None
     counted: Accuracy | None = None
-    for counted in Twin(model).evaluate(*pair):
+    for counted in Twin(model).evaluate(*pair):  # noqa: B007  # the last one counts
         yield None
     yield Pair(dense, counted)
 
