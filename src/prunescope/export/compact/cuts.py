@@ -12,13 +12,13 @@ from prunescope.core.errors import RequestError
 from prunescope.export.compact.graph import TRANSPOSED, Graph, Item
 
 COUPLED = ("same", "any")
-"""What goes where channels of several layers hang together: those that all prune, or that any of them does."""
+"""What goes where channels of several layers hang together: those that all prune, or that any prunes."""
 
 MOST_NAMED = 3
 """Layers that a sentence names one by one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cut:
     """Channels that are cut out of layers together.
 
@@ -39,7 +39,7 @@ class Cut:
     @property
     def layers(self) -> tuple[str, ...]:
         """Return the names of all that make these channels."""
-        return tuple(item.name for item in self.items if item.role == "makes") or (self.layer,)
+        return tuple(sorted(item.name for item in self.items if item.role == "makes")) or (self.layer,)
 
     @property
     def sentence(self) -> str:

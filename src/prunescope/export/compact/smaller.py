@@ -23,7 +23,7 @@ from prunescope.measure import Accuracy, Numbers, Twin, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.session import Session
-from prunescope.sources import arguments, parts_of, rows_of, scores_of
+from prunescope.sources import arguments, rows_of, scores_of
 
 T = TypeVar("T")
 
@@ -244,12 +244,13 @@ def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
         return
     for _ in session.evaluate():
         yield None
-    pair, dense = source.pair, session.known_accuracy()
-    assert pair is not None and dense is not None
-    counted: Accuracy | None = None
-    for counted in Twin(model).evaluate(*pair):
+    pair = source.pair
+    assert pair is not None
+    counted: list[Accuracy] = []
+    for accuracy in Twin(model).evaluate(*pair):
+        counted.append(accuracy)
         yield None
-    yield Pair(dense, counted)
+    yield Pair(session.accuracy(), counted[-1])
 
 
 def _cut_out(
@@ -260,9 +261,9 @@ def _cut_out(
         try:
             return *_tried(masked, cuts, inputs), cuts
         except _Unequal:
-            cuts = [
-                cut for cut in cuts if not (why := _why_not(masked, cut, inputs)) or _note(refused, cut, why)
-            ]
+            problems = {cut: _why_not(masked, cut, inputs) for cut in cuts}
+            refused |= {cut.layer: why for cut, why in problems.items() if why}
+            cuts = [cut for cut, why in problems.items() if not why]
     if not cuts:
         raise RequestError("compact_model", f"`compact_model` has nothing to cut out: {_reasons(refused)}.")
     try:
@@ -271,11 +272,6 @@ def _cut_out(
         raise RequestError(
             "compact_model", f"`compact_model` cannot cut these channels out together: {problem}."
         ) from problem
-
-
-def _note(refused: dict[str, str], cut: Cut, why: str) -> bool:
-    refused[cut.layer] = why
-    return False
 
 
 def _reasons(refused: Mapping[str, str]) -> str:
@@ -330,12 +326,9 @@ def _answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     positional, named = arguments(inputs)
     with torch.no_grad(), untouched_randomness():
         answer = scores_of(model(*positional, **named))
-    parts = list(answer.values()) if isinstance(answer, Mapping) else answer
-    return [
-        part
-        for part in parts_of(tuple(parts) if isinstance(parts, list) else parts)
-        if isinstance(part, Tensor)
-    ]
+    parts = answer.values() if isinstance(answer, Mapping) else answer
+    listed = [parts] if isinstance(parts, Tensor) else list(parts)
+    return [part for part in listed if isinstance(part, Tensor)]
 
 
 def _distance(these: list[Tensor], those: list[Tensor]) -> float:
