@@ -17,13 +17,12 @@ from prunescope.export.compact.cuts import COUPLED, Cut, find_cuts, silence
 from prunescope.export.compact.graph import Graph
 from prunescope.export.compact.rebuild import rebuild_code, smaller_bytes, state_shapes
 from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
-from prunescope.export.files import write_atomically
 from prunescope.export.model import pruned_model
 from prunescope.measure import Accuracy, Numbers, Twin, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.session import Session
-from prunescope.sources import arguments, rows_of, scores_of
+from prunescope.sources import arguments, rows_of, scores_of, target_of, unwritten, write_file
 
 T = TypeVar("T")
 
@@ -110,16 +109,16 @@ class Smaller:
         Raises:
             RequestError: A file is there already, or cannot be written.
         """
-        target = Path(path)
+        target = target_of(path)
         script = target.with_suffix(".py")
         for each in (target, script):
             if each.exists() and not overwrite:
                 raise RequestError("path", f"`path` {each} exists: pass `overwrite=True` to replace it.")
         try:
-            write_atomically(target, self.bytes)
-            write_atomically(script, self.code(target.name).encode())
+            write_file(target, lambda out: out.write(self.bytes))
+            write_file(script, lambda out: out.write(self.code(target.name).encode()))
         except OSError as error:
-            raise RequestError("path", f"`path` {target} could not be written: {error.strerror}.") from error
+            raise unwritten(target, error) from error
         return target, script
 
 
