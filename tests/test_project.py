@@ -29,7 +29,7 @@ CONDA_NAMES = {
 }
 
 # Packages that conda-forge does not have.
-PIP_ONLY = frozenset({"axe-playwright-python"})
+PIP_ONLY = frozenset({"axe-playwright-python", "torch-pruning"})
 
 
 def tracked() -> list[str]:

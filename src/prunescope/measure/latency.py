@@ -68,8 +68,9 @@ class Latency:
 
     @property
     def is_noisy(self) -> bool:
-        """Return whether the middle half of the ratios does not tell which model is faster."""
-        return self.ratio.low <= 1 <= self.ratio.high
+        """Return whether the middle half of the ratios does not tell which is faster, and by how much."""
+        spread = self.ratio.high - self.ratio.low
+        return self.ratio.low <= 1 <= self.ratio.high or spread > self.ratio.median / 2
 
     @property
     def in_words(self) -> str:
@@ -77,7 +78,7 @@ class Latency:
         times = f"{_ms(self.before.median)} → {_ms(self.after.median)} for {self.examples:,} examples"
         half = f"middle half {self.ratio.low:.2f} to {self.ratio.high:.2f}"
         if self.is_noisy:
-            return f"{times}: too noisy to say which is faster ({half})"
+            return f"{times}: too noisy to say which is faster, and by how much ({half})"
         return f"{times}: {self.ratio.median:.2f} times as fast ({half})"
 
 
@@ -132,7 +133,7 @@ class _Timer:
         names = {"model": model, "positional": positional, "named": named}
         self._timer = Timer("model(*positional, **named)", globals=names, num_threads=torch.get_num_threads())
         with torch.no_grad(), untouched_randomness():
-            once = self._timer.timeit(1).mean
+            once = min(self._timer.timeit(1).mean for _ in range(3))
         self._calls = max(1, round(BLOCK_SECONDS / max(once, 1e-7)))
 
     def block(self) -> float:

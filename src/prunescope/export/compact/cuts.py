@@ -12,13 +12,13 @@ from prunescope.core.errors import RequestError
 from prunescope.export.compact.graph import TRANSPOSED, Graph, Item
 
 COUPLED = ("same", "any")
-"""What goes where channels of several layers hang together: what all of them prune, or any of them."""
+"""What goes where channels of several layers hang together: those that all prune, or that any prunes."""
 
 MOST_NAMED = 3
 """Layers that a sentence names one by one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cut:
     """Channels that are cut out of layers together.
 
@@ -39,7 +39,7 @@ class Cut:
     @property
     def layers(self) -> tuple[str, ...]:
         """Return the names of all that make these channels."""
-        return tuple(item.name for item in self.items if item.role == "makes") or (self.layer,)
+        return tuple(sorted(item.name for item in self.items if item.role == "makes")) or (self.layer,)
 
     @property
     def sentence(self) -> str:
@@ -75,7 +75,6 @@ def find_cuts(graph: Graph, coupled: str = "same") -> tuple[list[Cut], dict[str,
     cuts: list[Cut] = []
     refused: dict[str, str] = {}
     seen: set[str] = set()
-    order = {name: place for place, (name, _) in enumerate(graph.model.named_modules())}
     for layer in graph.layers:
         if layer in seen:
             continue
@@ -103,7 +102,6 @@ def find_cuts(graph: Graph, coupled: str = "same") -> tuple[list[Cut], dict[str,
                     f"its channels go into {mixing}, a {kind}: a silent channel counts there"
                 )
         elif channels:
-            items = sorted(items, key=lambda item: order[item.name])  # The graph gives them as a set does.
             cuts.append(Cut(layer, tuple(channels[: count - 1]), tuple(items)))
         elif partly := _others(graph.model, items, range(count)):
             refused[layer] = f"its channels are added to those of {partly}, where they are kept"

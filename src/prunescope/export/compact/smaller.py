@@ -22,8 +22,7 @@ from prunescope.measure import Accuracy, Numbers, Twin, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.session import Session
-from prunescope.sources import arguments, parts_of, rows_of, scores_of
-from prunescope.sources.checkpoint.atomic import write_file
+from prunescope.sources import arguments, rows_of, scores_of, target_of, unwritten, write_file
 
 T = TypeVar("T")
 
@@ -110,7 +109,7 @@ class Smaller:
         Raises:
             RequestError: A file is there already, or cannot be written.
         """
-        target = Path(path)
+        target = target_of(path)
         script = target.with_suffix(".py")
         for each in (target, script):
             if each.exists() and not overwrite:
@@ -119,7 +118,7 @@ class Smaller:
             write_file(target, lambda out: out.write(self.bytes))
             write_file(script, lambda out: out.write(self.code(target.name).encode()))
         except OSError as error:
-            raise RequestError("path", f"`path` {target} could not be written: {error.strerror}.") from error
+            raise unwritten(target, error) from error
         return target, script
 
 
@@ -244,13 +243,13 @@ def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
         return
     for _ in session.evaluate():
         yield None
-    pair, dense = source.pair, session.known_accuracy()
+    pair = source.pair
     assert pair is not None
-    assert dense is not None
-    counted: Accuracy | None = None
-    for counted in Twin(model).evaluate(*pair):  # noqa: B007  # the last one counts
+    counted: list[Accuracy] = []
+    for accuracy in Twin(model).evaluate(*pair):
+        counted.append(accuracy)
         yield None
-    yield Pair(dense, counted)
+    yield Pair(session.accuracy(), counted[-1])
 
 
 def _cut_out(
@@ -261,9 +260,9 @@ def _cut_out(
         try:
             return *_tried(masked, cuts, inputs), cuts
         except _Unequal:
-            cuts = [
-                cut for cut in cuts if not (why := _why_not(masked, cut, inputs)) or _note(refused, cut, why)
-            ]
+            problems = {cut: _why_not(masked, cut, inputs) for cut in cuts}
+            refused |= {cut.layer: why for cut, why in problems.items() if why}
+            cuts = [cut for cut, why in problems.items() if not why]
     if not cuts:
         raise RequestError("compact_model", f"`compact_model` has nothing to cut out: {_reasons(refused)}.")
     try:
@@ -272,11 +271,6 @@ def _cut_out(
         raise RequestError(
             "compact_model", f"`compact_model` cannot cut these channels out together: {problem}."
         ) from problem
-
-
-def _note(refused: dict[str, str], cut: Cut, why: str) -> bool:
-    refused[cut.layer] = why
-    return False
 
 
 def _reasons(refused: Mapping[str, str]) -> str:
@@ -331,12 +325,9 @@ def _answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     positional, named = arguments(inputs)
     with torch.no_grad(), untouched_randomness():
         answer = scores_of(model(*positional, **named))
-    parts = list(answer.values()) if isinstance(answer, Mapping) else answer
-    return [
-        part
-        for part in parts_of(tuple(parts) if isinstance(parts, list) else parts)
-        if isinstance(part, Tensor)
-    ]
+    parts = answer.values() if isinstance(answer, Mapping) else answer
+    listed = [parts] if isinstance(parts, Tensor) else list(parts)
+    return [part for part in listed if isinstance(part, Tensor)]
 
 
 def _distance(these: list[Tensor], those: list[Tensor]) -> float:
