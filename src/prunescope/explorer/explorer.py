@@ -28,6 +28,7 @@ from prunescope.explorer.state.catalogue import Catalogue
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save
+from prunescope.export.compact import Smaller, compact_model
 from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
@@ -507,6 +508,35 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
         with self.state.lock:
             return pruned_model(self.state.session, permanent=permanent)
+
+    def compact_model(self, **how: Any) -> Smaller:
+        """Cut out what whole channels the steps have pruned, and prove that the answers stay the same.
+
+        Needs ``data=``, ``example=`` or ``evaluate=`` to run the model on, and the extra ``[remove]``.
+
+        Args:
+            **how: As for `prunescope.export.compact.compact_model`: ``coupled``, ``seconds``, ``examples``.
+
+        Returns:
+            The smaller network and what it saves; ``.difference`` is the largest difference of outputs.
+
+        Raises:
+            RequestError: torch-pruning is not installed, nothing can be cut, or the model cannot be run.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+            >>> explorer = explore(net, example=torch.ones(2, 4), method="ln_structured", amount=3)
+            >>> explorer.apply()
+            >>> smaller = explorer.compact_model(seconds=0)
+            >>> smaller.model[0].weight.shape, smaller.difference < 1e-5
+            (torch.Size([5, 4]), True)
+            >>> explorer.close()
+        """
+        with self.state.lock:
+            return compact_model(self.state.session, **how)
 
     def plan(self, name: str | None = None) -> str:
         """Return the steps, or those of the kept plan ``name``, as JSON for `load_plan`.
