@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunescope.core.errors import RequestError
+from prunescope.explorer.panels import PANELS
 from prunescope.explorer.state.link import HIDEABLE
 from prunescope.lessons.writing import shortened
 
@@ -11,7 +12,7 @@ def all_but(*shown: str) -> tuple[str, ...]:
     """Return what ``explore(hide=...)`` hides so that only what is named here is shown.
 
     Args:
-        *shown: Some of `prunescope.explorer.state.link.HIDEABLE`, such as ``"amount"`` or ``"steps"``.
+        *shown: Names of controls and panels, such as ``"amount"`` or ``"steps"``.
 
     Raises:
         RequestError: A name is not among them.
@@ -20,9 +21,10 @@ def all_but(*shown: str) -> tuple[str, ...]:
         >>> "seed" in all_but("amount"), "amount" in all_but("amount")
         (True, False)
     """
+    hideable = (*HIDEABLE, *(panel.name for panel in PANELS))
     for name in shown:
-        if name not in HIDEABLE:
+        if name not in hideable:
             raise RequestError(
-                "shown", f"`shown` must be some of {', '.join(HIDEABLE)}, got {shortened(name)}."
+                "shown", f"`shown` must be some of {', '.join(hideable)}, got {shortened(name)}."
             )
-    return tuple(name for name in HIDEABLE if name not in shown)
+    return tuple(name for name in hideable if name not in shown)

@@ -1,10 +1,7 @@
 // Saves files, and keeps the state in the page's address: nothing comes back to the kernel over this bridge.
-const OURS = ["model", "layer", "method", "amount", "n", "dim", "seed", "keep_channels", "prune_channels",
-  "steps", "hide", "lock", "view", "plans", "compare", "goal", "criterion"];
-
-function address(query) {
+function address(query, ours) {
   const url = new URL(window.location.href);
-  OURS.forEach((name) => url.searchParams.delete(name));
+  ours.forEach((name) => url.searchParams.delete(name));
   new URLSearchParams(query).forEach((value, name) => url.searchParams.set(name, value));
   return url;
 }
@@ -43,7 +40,7 @@ function render({ model, el }) {
   said.setAttribute("aria-live", "polite");
   el.append(button, said);
   button.addEventListener("click", async () => {
-    await copy(address(model.get("query")).href);
+    await copy(address(model.get("query"), model.get("ours")).href);
     said.textContent = " Copied.";
   });
 
@@ -55,7 +52,7 @@ function render({ model, el }) {
     // Browsers refuse more than some hundred changes of the address in half a minute.
     timer = setTimeout(() => {
       const query = model.get("query");
-      if (query) window.history.replaceState(window.history.state, "", address(query));
+      if (query) window.history.replaceState(window.history.state, "", address(query, model.get("ours")));
     }, 400);
   };
   const receive = (message, buffers) => {

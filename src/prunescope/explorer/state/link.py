@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -28,8 +28,8 @@ from prunescope.session.history import Asked, History
 CONTROLS = ("model", *FIELDS, "steps")
 """What a link may set, hide or lock."""
 
-HIDEABLE = (*CONTROLS, "view", "effect", "costs", "compare", "network", "export")
-"""What can be hidden: the controls, those of the pictures, and the sections below them."""
+HIDEABLE = (*CONTROLS, "view")
+"""What can be hidden besides the panels: the controls, and those of the pictures."""
 
 _RENAMED = {"takeaway": "export"}
 """What `HIDEABLE` names were called before; old links go on opening."""
@@ -115,11 +115,12 @@ def _text(name: str, value: object) -> str:
     return KNOBS[name].text(value) if name in KNOBS else link_text(value)
 
 
-def from_query(query: str) -> Link:
+def from_query(query: str, panels: Sequence[str] = ()) -> Link:
     """Return what the query of a link asks for; parameters that are not ours are passed over.
 
     Args:
         query: What follows the ``?`` of an address, such as ``"layer=fc.weight&amount=0.5"``.
+        panels: Names of the panels, which a link can hide.
 
     Raises:
         RequestError: A value cannot be read; ``error.parameter`` names it.
@@ -138,22 +139,23 @@ def from_query(query: str) -> Link:
         changes,
         _steps(values["steps"]) if "steps" in values else None,
         _plans(values["plans"]) if "plans" in values else None,
-        controls("hide", values.get("hide", "")),
+        controls("hide", values.get("hide", ""), panels),
         controls("lock", values.get("lock", "")),
     )
 
 
-def controls(parameter: str, names: object) -> frozenset[str]:
+def controls(parameter: str, names: object, panels: Sequence[str] = ()) -> frozenset[str]:
     """Return the controls that ``names`` lists: a sequence of names, or one string with commas.
 
     Args:
         parameter: ``"hide"`` or ``"lock"``.
-        names: Some of `HIDEABLE` or of `CONTROLS`.
+        names: Some of `HIDEABLE` and the panels, or of `CONTROLS`.
+        panels: Names of the panels, which can be hidden as well.
 
     Raises:
         RequestError: One of them is not.
     """
-    allowed = HIDEABLE if parameter == "hide" else CONTROLS
+    allowed = tuple(dict.fromkeys((*HIDEABLE, *panels))) if parameter == "hide" else CONTROLS
     listed = names.split(",") if isinstance(names, str) else list(names)  # type: ignore[call-overload]
     found = {name.strip() if isinstance(name, str) else name for name in listed} - {""}
     found = {_RENAMED.get(name, name) for name in found}
@@ -210,6 +212,9 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
 
 _CHANGES = {"compare": "comparing"}
 """What a parameter of a link is called as a change, where that is another name."""
+
+PARAMETERS = (*_READ, "steps", "plans", "hide", "lock")
+"""What of an address is ours."""
 
 
 def _steps(text: str) -> list[Asked]:

@@ -74,7 +74,7 @@ class ExplorerState(traitlets.HasTraits):
         **spec: Any,
     ) -> None:
         _refuse_unknown(spec, (*FIELDS, "hide", "lock"))
-        hidden, locked = controls("hide", hide), controls("lock", lock)
+        hidden, locked = controls("hide", hide, panels), controls("lock", lock)
         first = replace(catalogue.first(spec), hide=hidden, lock=locked)
         super().__init__()
         self.catalogue = catalogue
@@ -212,7 +212,7 @@ class ExplorerState(traitlets.HasTraits):
 
         def ask() -> Snapshot:
             try:
-                return self._follow(from_query(query))
+                return self._follow(from_query(query, self._panels))
             except RequestError as problem:
                 raise RequestError("link", f"The link could not be opened: {problem}") from problem
 
