@@ -48,13 +48,15 @@ def browser(chromium: str) -> Iterator["Browser"]:
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[OpenPage]:
-    """``open_page(width=1400, height=1000, **context)`` gives a blank page of a fresh browser profile.
+    """``open_page(width=1900, height=1000, **context)`` gives a blank page of a fresh browser profile.
+
+    On a page of that width each column of the largest heatmap has a pixel.
 
     The pages are closed after the test, and the kernels they talked to are ended.
     """
     contexts, sockets = [], []
 
-    def open_page(width: int = 1400, height: int = 1000, **context: Any) -> "Page":
+    def open_page(width: int = 1900, height: int = 1000, **context: Any) -> "Page":
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **context))
         contexts[-1].set_default_timeout(hosts.TIMEOUT_S * 1000)
         page = contexts[-1].new_page()
@@ -70,7 +72,7 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
 
 @pytest.fixture
 def page(open_page: OpenPage) -> "Page":
-    """A blank page, 1400 pixels wide."""
+    """A blank page, 1900 pixels wide."""
     return open_page()
 
 

@@ -108,7 +108,7 @@ def pruned_by_torch(
 
 @pytest.fixture
 def dashboard(voila_url: str, open_page: OpenPage) -> Iterator[Dashboard]:
-    page = open_page(width=1900)  # As wide as it takes for a cell of the heatmap to have a pixel.
+    page = open_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(voila_url)

@@ -71,11 +71,12 @@ def wait_until(page: "Page", condition: str | Callable[[], Any], timeout: float 
     """
     if isinstance(condition, str):
         return page.wait_for_function(condition, timeout=timeout * 1000).json_value()
-    for _ in range(int(timeout / 0.02)):
-        if found := condition():
-            return found
+    end = time.monotonic() + timeout
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout:g} s: {condition}")
         page.wait_for_timeout(20)
-    raise TimeoutError(f"not within {timeout:g} s: {condition}")
+    return found
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = TIMEOUT_S) -> Any:

@@ -29,7 +29,7 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save
 from prunescope.export.compact import Smaller, compact_model
-from prunescope.figures import View
+from prunescope.figures import View, sentence
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
@@ -94,6 +94,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     def __dir__(self) -> list[str]:
         """List what is ours: a box of widgets has sixty names more."""
         return sorted(name for name in (*vars(Explorer), "state", "screen") if not name.startswith("_"))
+
+    def _repr_mimebundle_(self, **_how: Any) -> dict[str, Any]:
+        """Return what a notebook shows: the widgets where there is a kernel, else the last picture.
+
+        A page that was saved, a hosting site's preview and nbconvert have no kernel: they show a still
+        picture and its sentence.
+        """
+        bundle: dict[str, Any] = super()._repr_mimebundle_()
+        with self.state.lock:
+            return {**bundle, "text/plain": sentence(self.preview), "image/png": self.screen.canvas.still()}
 
     def observe(
         self, handler: Callable[..., object], names: Any = traitlets.All, type: str = "change"

@@ -197,6 +197,8 @@ def _lines(seen: Comparison) -> list[str]:
         f"{percent(side.sparsity)} pruned, {percent(alone / seen.weights)} by {letter} alone"
         for letter, side, alone in (("A", seen.a, seen.only_a), ("B", seen.b, seen.only_b))
     ]
+    if seen.jaccard is None:
+        return [*lines, "Neither of them prunes anything"]
     return [*lines, f"A and B agree on {percent(seen.agreement)} of the weights"]
 
 

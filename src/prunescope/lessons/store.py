@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import anywidget
 import traitlets
+
+from prunescope.explorer.bridge import Bridge
 
 _HERE = Path(__file__).parent
 
@@ -74,7 +75,7 @@ class FileStore:
             self.place = f"Your answers could not be kept ({error.strerror}): export them before you leave."
 
 
-class BrowserStore(anywidget.AnyWidget):
+class BrowserStore(Bridge):
     """Answers in the browser that shows the page; they never leave it, but on export.
 
     Args:

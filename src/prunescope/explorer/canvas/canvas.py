@@ -9,6 +9,7 @@ taken anew.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
@@ -218,6 +219,12 @@ class PictureCanvas(Generic[Shown]):
             self.picture.figure.savefig(file, format=format, dpi=200)
             message = json.dumps({"type": "save", "format": format})
             self.widget.send({"data": message}, buffers=[file.getvalue()])
+
+    def still(self) -> str:
+        """Return the picture as a PNG in base64, for what is shown without a kernel."""
+        with BytesIO() as file:
+            self.picture.figure.savefig(file, format="png", dpi=100)
+            return b64encode(file.getvalue()).decode()
 
     def set_width(self, pixels: int) -> None:
         """Make the picture ``pixels`` wide (CSS pixels), within what is legible."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anywidget
 import traitlets
 
 from prunescope.core.preview import Preview
+from prunescope.explorer.bridge import Bridge
 from prunescope.figures import sentence
 
 _HERE = Path(__file__).parent
 
 
-class Ruler(anywidget.AnyWidget):
+class Ruler(Bridge):
     """Measures the page, chooses how it is laid out, names the picture, and brings the style sheet along.
 
     Attributes:

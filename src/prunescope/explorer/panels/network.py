@@ -8,11 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import ipywidgets as widgets
 import traitlets
 
 from prunescope.core.text import percent
+from prunescope.explorer.bridge import Bridge
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.panels.panel import Panel
@@ -40,7 +40,7 @@ RULE_TITLES = {
 """How a goal may be spread over the layers, as the page says it."""
 
 
-class Grid(anywidget.AnyWidget):
+class Grid(Bridge):
     """The table of layers × amounts in the page.
 
     Attributes:

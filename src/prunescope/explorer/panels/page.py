@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anywidget
 import traitlets
+
+from prunescope.explorer.bridge import Bridge
 
 _HERE = Path(__file__).parent
 
 
-class Page(anywidget.AnyWidget):
+class Page(Bridge):
     """A bridge to the page; it shows a button that copies the address where the address carries the state.
 
     Attributes:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from prunescope.core.text import percent
 from prunescope.explorer import html
+from prunescope.explorer.bridge import Bridge
 from prunescope.explorer.panels.layers import LIST_LIMIT, group_of
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
@@ -19,7 +19,7 @@ from prunescope.explorer.state.state import ExplorerState
 _HERE = Path(__file__).parent
 
 
-class StripWidget(anywidget.AnyWidget):
+class StripWidget(Bridge):
     """The bars in the page.
 
     Attributes:

@@ -13,16 +13,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import anywidget
 import traitlets
 
 from prunescope.core.errors import RequestError
+from prunescope.explorer.bridge import Bridge
 
 _HERE = Path(__file__).parent
 _NAME_LENGTH = 120
 
 
-class Upload(anywidget.AnyWidget):
+class Upload(Bridge):
     """A button that uploads a checkpoint file; the page is not trusted to keep to the limit.
 
     Args:
