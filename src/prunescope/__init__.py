@@ -7,24 +7,38 @@ and ``allocate`` are about the whole network, and load none either.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prunescope import figures, prune
+    from prunescope.core.errors import RequestError
     from prunescope.explorer import Explorer, explore
     from prunescope.network import allocate, sensitivity
+    from prunescope.session import Session
 
-__all__ = ["Explorer", "allocate", "explore", "sensitivity"]
+_PLACES = {
+    "Explorer": "prunescope.explorer",
+    "RequestError": "prunescope.core.errors",
+    "Session": "prunescope.session",
+    "allocate": "prunescope.network",
+    "explore": "prunescope.explorer",
+    "sensitivity": "prunescope.network",
+}
+_ROOMS = ("figures", "prune")
+
+__all__ = ["Explorer", "RequestError", "Session", "allocate", "explore", "figures", "prune", "sensitivity"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: the engine must not bring the widgets along.
-    if name in ("Explorer", "explore"):
-        from prunescope import explorer
-
-        return getattr(explorer, name)
-    if name in ("allocate", "sensitivity"):
-        from prunescope import network
-
-        return getattr(network, name)
+    if name in _ROOMS:
+        return import_module(f"prunescope.{name}")
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'prunescope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
