@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, WebSocket
 
 from prunescope.figures import DARK, LIGHT, Theme
-from tests.browser.test_dashboard import Dashboard
+from tests.browser.test_dashboard import Dashboard, colours
 from tests.support import hosts
 
 TOOLBAR_SHOWS = "getComputedStyle(document.querySelector('.jupyter-matplotlib-toolbar')).opacity"
@@ -47,6 +47,24 @@ class Hand:
         box = self.picture.bounding_box()
         assert box is not None
         self.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+    def foot_of_bars(self) -> float:
+        """Return how far down the picture the bars stand, once it fills its place."""
+        hosts.wait_until(self.page, self.is_whole)
+        pixels = hosts.canvas_pixels(self.page)
+        return float((np.flatnonzero(self.coloured(pixels))[-1] - 3) / len(pixels))
+
+    def is_whole(self) -> bool:
+        pixels, box = hosts.canvas_pixels(self.page), self.picture.bounding_box()
+        assert box is not None
+        return abs(pixels.shape[1] - box["width"]) < 2 and bool(self.coloured(pixels).any())
+
+    @staticmethod
+    def coloured(pixels: np.ndarray) -> np.ndarray:
+        """Return the rows of the picture that have the colours of weights about its middle."""
+        middle = pixels.shape[1] // 2
+        kept, pruned = colours(pixels[:, middle - 6 : middle + 6])
+        return (kept | pruned).mean(1) > 0.5
 
     def wait_for_another_picture(self, before: np.ndarray) -> np.ndarray:
         hosts.wait_until(self.page, lambda: not np.array_equal(hosts.canvas_pixels(self.page), before))
@@ -129,6 +147,7 @@ RECORD_PLACES = """picture => {
 def use_the_picture(hand: Hand) -> None:
     """Hover, drag and step, and see each answered."""
     hand.picture.evaluate(RECORD_PLACES)
+    foot = hand.foot_of_bars()
     rest = hosts.canvas_pixels(hand.page)
     hand.move(0.5, 0.25)
     hovered = hand.wait_for_another_picture(rest)
@@ -140,12 +159,12 @@ def use_the_picture(hand: Hand) -> None:
     for step in range(8):
         hand.move(0.5, 0.55 + 0.015 * step)
     hosts.wait_until(hand.page, lambda: 0 < pruned(hand) < 64 and pruned(hand) != 19)
-    hand.move(0.5, 0.82)
+    hand.move(0.5, foot)
     hand.page.mouse.up()
     hand.shown.wait_for("Pruned 0 (0.0 %)", "of 599)")
     assert hand.page.evaluate("[...window.places].length") == 1, "the picture moves under the hand"
 
-    hand.move(0.5, 0.82)
+    hand.move(0.5, foot)
     hand.page.mouse.down()
     hand.page.mouse.up()
     hand.shown.wait_for("Pruned 1 (1.6 %)", "Custom mask by hand prune ")

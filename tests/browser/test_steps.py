@@ -112,10 +112,10 @@ def test_a_hostile_link_gives_a_sentence_and_the_default(open_page: OpenPage, vo
 def test_a_teacher_hides_and_locks_by_the_link(open_page: OpenPage, voila_url: str) -> None:
     page = opened(open_page(), voila_url + "?hide=seed,n&lock=method&amount=4")
     says(page, "4 of 64 output channels")
-    assert page.get_by_label("Seed").is_hidden()
-    assert page.get_by_label("Norm n").is_hidden()
-    assert page.get_by_label("Method").is_disabled()
-    assert page.get_by_label("Layer").is_enabled()
+    assert page.get_by_label("Seed", exact=True).is_hidden()
+    assert page.get_by_label("Norm n", exact=True).is_hidden()
+    assert page.get_by_label("Method", exact=True).is_disabled()
+    assert page.get_by_label("Layer", exact=True).is_enabled()
     hosts.wait_until(page, "location.search.includes('hide=n%2Cseed&lock=method')")
 
 

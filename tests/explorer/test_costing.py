@@ -195,8 +195,8 @@ def test_a_checkpoint_has_files_and_no_operations(tmp_path: Path) -> None:
         assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in panel.files.value
         assert panel.files.value.count("is a checkpoint, which has weights but no network") == 1
         assert panel.emissions.value == ""
-        # A file does not tell parameters from statistics: here are 6 variances, and 6 means that are zero.
-        assert f"{208 + 6 - 2 * 27} of {208 + 12}" in panel.line.value
+        # By their names, 12 means and variances are no parameters.
+        assert f"{208 - 2 * 27} of 208" in panel.line.value
         explorer.close()
 
     asyncio.run(scene())

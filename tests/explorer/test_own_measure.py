@@ -301,7 +301,7 @@ def test_a_model_that_cannot_be_copied() -> None:
     model.lock = threading.Lock()
     explorer = explore(model, evaluate=zeros)
     try:
-        assert "`evaluate` cannot be asked: cannot pickle" in explorer.snapshot.evaluation_problem
+        assert "`evaluate` cannot be asked: `model` cannot be copied" in explorer.snapshot.evaluation_problem
         assert explorer.preview.pruned_units > 0
     finally:
         explorer.close()

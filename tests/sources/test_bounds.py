@@ -57,9 +57,9 @@ def test_views_of_one_storage_count_each(tmp_path: Path) -> None:
 
 def test_an_upload_may_not_unfold_to_more_than_its_limit(tmp_path: Path) -> None:
     explorer = explore(nn.Linear(2, 2))
-    explorer._let_upload(tmp_path, 10_000)
+    explorer.screen.let_upload(tmp_path, 10_000)
     path = torch_file(tmp_path, {f"v{i}": torch.zeros(1001)[i:] for i in range(1)} | {"w": torch.zeros(3000)})
-    assert "at most 10,000 are taken here" in str(explorer._take_in(path))
+    assert "at most 10,000 are taken here" in str(explorer.screen._take_in(path))
     explorer.close()
 
 

@@ -73,8 +73,8 @@ def test_a_format_from_outside_is_explored_and_saved(npz: Path) -> None:
 def test_a_format_from_outside_may_be_uploaded(npz: Path, tmp_path: Path) -> None:
     explorer = explore(torch.nn.Linear(2, 2))
     (tmp_path / "own").mkdir()
-    explorer._let_upload(tmp_path / "own", 1000)
-    assert ".npz" in explorer._upload.suffixes
+    explorer.screen.let_upload(tmp_path / "own", 1000)
+    assert ".npz" in explorer.screen.upload.suffixes
     explorer.close()
 
 

@@ -133,7 +133,7 @@ class Source:
 
     @cached_property
     def _weights(self) -> Weights:
-        return ModuleWeights(self.model) if isinstance(self.model, nn.Module) else self.model
+        return self.model if isinstance(self.model, Checkpoint) else ModuleWeights(self.model)
 
     @property
     def can_run(self) -> bool:

@@ -99,7 +99,7 @@ def _convolution(name: str, shape: tuple[int, ...], shapes: Shapes) -> Kind:
 def _is_transposed(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
     """Return whether axis 0 counts inputs: what comes out says so, or else the layer's name."""
     after = _channels_after(name, shapes)
-    if after is not None and after != shape[0]:
+    if after and after != shape[0]:  # A bias may be empty, in a damaged file.
         return after % shape[1] == 0 and shape[0] % (after // shape[1]) == 0
     return bool(_TRANSPOSED.fullmatch(_layer(name)))
 
