@@ -20,6 +20,7 @@ from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export.model import has_call, place
 from prunescope.session import Session
 from prunescope.session.history import Step
+from prunescope.session.recovered import Recovered
 from prunescope.session.residuals import Silence
 from prunescope.sources import copy_of
 
@@ -100,6 +101,8 @@ def _checked_call(model: nn.Module, step: Step, number: int, engine: str) -> str
 
 def _call(step: Step, engine: str, number: int) -> str:
     spec = step.spec
+    if isinstance(spec, Recovered):
+        return f"# {spec.why_not}"
     if isinstance(spec, Silence):
         return _masking(spec)
     if not has_call(spec):

@@ -12,6 +12,7 @@ from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.measure import permanent_file
+from prunescope.measure.evaluation import put_values
 from prunescope.session import Session
 from prunescope.session.history import Asked, Step
 from prunescope.sources import copy_of, is_plain, module_source
@@ -32,6 +33,7 @@ def carry_out(model: nn.Module, step: Step) -> None:
         carry_out(model, part)
     if step.parts:
         return
+    put_values(model, step.values)
     spec = step.spec
     if not has_call(spec):
         for name, mask in step.masks.items():

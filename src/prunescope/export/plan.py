@@ -9,7 +9,7 @@ from typing import Any
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
 from prunescope.measure.importance import ensure_asked
-from prunescope.session import Session, residuals, together
+from prunescope.session import Session, recovered, residuals, together
 from prunescope.session.history import Asked, History
 
 FORMAT = "prunescope-plan"
@@ -115,6 +115,7 @@ def _check_tensors(session: Session, tensors: dict[str, Any]) -> None:
 KINDS: Mapping[object, Callable[[Mapping[str, Any]], Asked]] = {
     residuals.METHOD: residuals.Silence.of,
     together.METHOD: together.Together.of,
+    recovered.METHOD: recovered.Recovered.of,
 }
 """Reads a step that is no pruning of one tensor, by what stands in place of its method."""
 

@@ -279,7 +279,7 @@ def _side(session: Session, state: Preview | History, title: str, shown: Preview
     if isinstance(state, Preview):
         variant, mask, what = session.with_preview(state), state.mask, state.spec.call
     else:
-        variant = Variant(state.masks(), state.done)
+        variant = Variant(state.masks(), state.done, state.values())
         mask = mask_so_far(session.tensor_after(shown.tensor.name, state))
         what = "1 step" if len(state.done) == 1 else f"{len(state.done)} steps"
     for name, pruned in {**variant.masks, shown.tensor.name: mask}.items():

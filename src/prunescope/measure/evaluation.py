@@ -70,12 +70,15 @@ class Accuracy:
         return f"{percent(self.fraction)} ({counts}; {100 * low:.1f} to {percent(high)})"
 
 
-def pruned_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+def pruned_copy(
+    model: nn.Module, masks: Mapping[str, Tensor], values: Mapping[str, Tensor] | None = None
+) -> nn.Module:
     """Return a copy of ``model`` in eval mode with zeros in place of what is pruned, to be given away.
 
     Args:
         model: Any module, pruned already or not; read, never written.
         masks: Boolean masks by plain name, True where kept.
+        values: New parameters and buffers by plain name, in place of the model's own.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -84,9 +87,33 @@ def pruned_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
         (0.0, False, True)
     """
     copied = copy_of(model).eval()
+    put_values(copied, values or {})
     for name, mask in masks.items():
         _fill(copied, name, mask)
     return copied
+
+
+def put_values(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Write ``values`` into the parameters and buffers of ``model``, in place, whether it is pruned or not.
+
+    Args:
+        model: Written.
+        values: By plain name, of the shapes that the model has.
+    """
+    places = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    with torch.no_grad():
+        for name, value in values.items():
+            stored = f"{name}_orig" if f"{name}_orig" in places else name
+            places[stored].copy_(value)
+            prefix, _, plain = name.rpartition(".")
+            attributes = vars(model.get_submodule(prefix))
+            if (
+                stored != name and plain in attributes
+            ):  # What pruning's hook made of it is what is ranked next.
+                attributes[plain] = where_kept(places[f"{name}_mask"].bool(), places[stored])
 
 
 class Twin:

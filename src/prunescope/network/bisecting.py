@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from time import perf_counter
+from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
@@ -115,7 +116,8 @@ class Bisection:
 
     def _call(self, masks: dict[str, object]) -> float:
         start = perf_counter()
-        model = pruned_copy(self._session.source.module, {**self._masks, **masks})  # type: ignore[dict-item]
+        masked: dict[str, Any] = {**self._masks, **masks}
+        model = pruned_copy(self._session.source.module, masked, self._session.applied.values)
         numbers = evaluated(self._evaluate, model).values
         self._metric = next(iter(numbers)) if not self._metric else self._metric
         if self._metric not in numbers:

@@ -112,7 +112,7 @@ def _answers(session: Session, masks: Mapping[str, Tensor]) -> Generator[None, N
 
 
 def _masked(session: Session, name: str, mask: Tensor) -> Tensor:
-    weight = session.tensors[name].weight
+    weight = session.tensor(name).weight
     return torch.where(mask.to(weight.device), weight, torch.zeros((), dtype=weight.dtype))
 
 
@@ -120,9 +120,9 @@ def _by_function(session: Session, masks: Mapping[str, Tensor], higher: bool | N
     evaluate = session.source.evaluate
     if evaluate is None:
         raise RequestError("data", "`data` or `evaluate` must be given to measure an allocation.")
-    applied = session.applied.masks
-    dense_numbers = evaluated(evaluate, pruned_copy(session.source.module, applied)).values
-    numbers = evaluated(evaluate, pruned_copy(session.source.module, {**applied, **masks})).values
+    applied, values = session.applied.masks, session.applied.values
+    dense_numbers = evaluated(evaluate, pruned_copy(session.source.module, applied, values)).values
+    numbers = evaluated(evaluate, pruned_copy(session.source.module, {**applied, **masks}, values)).values
     metric = next(iter(dense_numbers))
     if metric not in numbers:
         raise RequestError("evaluate", f"`evaluate` must return {metric!r} each time, as at first.")

@@ -14,10 +14,11 @@ from torch import Tensor
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
+from prunescope.session.recovered import Recovered
 from prunescope.session.residuals import Silence, keep_all_but
 from prunescope.session.together import Together
 
-Asked = PruneSpec | Silence | Together
+Asked = PruneSpec | Silence | Together | Recovered
 """What a step can be asked to do; each answers for itself: call, where, told, values, again, carry_out."""
 
 
@@ -26,8 +27,8 @@ class Step:
     """One pruning that was carried out.
 
     Attributes:
-        spec: What was asked: a pruning, entries to be masked so that pruned channels are silent, or
-            prunings of many layers that are one act.
+        spec: What was asked: a pruning, entries to be masked so that pruned channels are silent, prunings of
+            many layers that are one act, or new weights.
         masks: For each tensor it pruned, the boolean mask afterwards, True where kept by it and all before.
         units: How many units there were to prune.
         pruned_units: How many of them the step pruned.
@@ -36,6 +37,7 @@ class Step:
         share_after: The same after this step.
         importance: The scores that it ranked, by tensor; empty where it ranked the weights.
         parts: The steps that it is made of, each of one layer; empty for one that is none of others.
+        values: New parameters and buffers, by plain name; empty where it gave the model none.
     """
 
     spec: Asked
@@ -47,6 +49,7 @@ class Step:
     share_after: float
     importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     parts: tuple[Step, ...] = field(default=(), repr=False)
+    values: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, preview: Preview) -> Step:
@@ -101,6 +104,11 @@ class Step:
             importance={name: values for part in parts for name, values in part.importance.items()},
             parts=tuple(parts),
         )
+
+    @classmethod
+    def recovered(cls, asked: Recovered, values: Mapping[str, Tensor]) -> Step:
+        """Return the step that gave the model ``values``, and pruned nothing."""
+        return cls(asked, {}, 0, 0, "weights", 0.0, 0.0, values=values)
 
     @property
     def title(self) -> str:
@@ -160,12 +168,16 @@ class History:
         return replace(self, position=position)
 
     def last(self, name: str) -> Step | None:
-        """Return the last step carried out that pruned the tensor ``name``, or None."""
-        return next((step for step in reversed(self.done) if name in step.masks), None)
+        """Return the last step carried out that pruned the tensor ``name`` or gave it new values, or None."""
+        return next((step for step in reversed(self.done) if name in step.masks or name in step.values), None)
 
     def masks(self) -> dict[str, Tensor]:
         """Return the mask of every tensor that the steps carried out have pruned."""
         return {name: mask for step in self.done for name, mask in step.masks.items()}
+
+    def values(self) -> dict[str, Tensor]:
+        """Return the new value of every parameter and buffer that the steps carried out gave one."""
+        return {name: value for step in self.done for name, value in step.values.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +187,9 @@ class Variant:
     Attributes:
         masks: Boolean masks by tensor name, True where kept.
         key: What tells it from any other, hashable.
+        values: New parameters and buffers by plain name, in place of the model's own.
     """
 
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     key: object = ()
+    values: Mapping[str, Tensor] = field(default_factory=dict)

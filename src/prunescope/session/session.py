@@ -27,6 +27,7 @@ from prunescope.prune import Ranking, channel_norms
 from prunescope.prune.masking import where_kept
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
+from prunescope.session.recovered import Recovered
 from prunescope.session.residuals import Silence
 from prunescope.session.together import Together
 from prunescope.sources import Source
@@ -359,6 +360,24 @@ class Session:
             raise RequestError("steps", f"`steps`: {name} is not in this model.")
         return self.tensor(name)
 
+    def recover(self, asked: Recovered, values: Mapping[str, Tensor]) -> Step:
+        """Give the model new weights as the next step; the model itself is not written.
+
+        Args:
+            asked: What was done, in words.
+            values: New parameters and buffers, by plain name; zero where the steps have pruned.
+
+        Raises:
+            RequestError: There are none, or some are not finite.
+        """
+        bad = next((name for name, value in values.items() if not bool(value.isfinite().all())), None)
+        if bad is not None or not values:
+            why = f"{bad} would hold NaN or infinity" if bad else "no weight has changed"
+            raise RequestError("steps", f"`steps`: the new weights are not kept: {why}.")
+        step = Step.recovered(asked, values)
+        self.history = self.history.then(step)
+        return step
+
     def jump(self, position: int) -> None:
         """Go to the place in the history where its first ``position`` steps are carried out.
 
@@ -399,13 +418,14 @@ class Session:
     @property
     def applied(self) -> Variant:
         """Return the model with the steps carried out."""
-        return Variant(self.history.masks(), self.history.done)
+        return Variant(self.history.masks(), self.history.done, self.history.values())
 
     def with_preview(self, preview: Preview) -> Variant:
         """Return the model with the steps, and ``preview`` carried out on top of them."""
         if preview.pruned_units == 0:
             return self.applied
-        return Variant({**self.history.masks(), **preview.masks}, (*self.history.done, preview))
+        masks = {**self.history.masks(), **preview.masks}
+        return Variant(masks, (*self.history.done, preview), self.history.values())
 
     def variant(self, what: Preview | Variant | None) -> Variant:
         """Return the state of the model that ``what`` stands for; None is the model as it was given."""
@@ -414,11 +434,17 @@ class Session:
         return Variant() if what is None else what
 
     def weights(self, variant: Variant) -> dict[str, Tensor]:
-        """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors."""
-        return {
-            name: where_kept(mask.to(self.tensors[name].device), self.tensors[name].weight)
+        """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors.
+
+        Parameters and buffers that it gives new values are among them.
+        """
+        masked = {
+            name: where_kept(
+                mask.to(self.tensors[name].device), variant.values.get(name, self.tensors[name].weight)
+            )
             for name, mask in variant.masks.items()
         }
+        return {**variant.values, **masked}
 
     def masks(self, what: Preview | Variant | None = None) -> dict[str, Tensor]:
         """Return all masks of a state of the model by plain name, those it carries of its own included."""
@@ -550,7 +576,7 @@ class Session:
         self._refuse_old(what)
         variant, start = self.variant(what), self._known.state()
         try:
-            model = pruned_copy(self.source.module, variant.masks)
+            model = pruned_copy(self.source.module, variant.masks, variant.values)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from error
@@ -577,11 +603,13 @@ class Question:
 
 
 def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
-    step = history.last(tensor.name)
-    if step is None:
+    value = history.values().get(tensor.name)
+    if value is not None:
+        tensor = replace(tensor, data=value)
+    mask = history.masks().get(tensor.name)
+    if mask is None:
         return tensor
-    mask = step.masks[tensor.name].to(tensor.device)
-    own = tensor.default_mask
+    mask, own = mask.to(tensor.device), tensor.default_mask
     return replace(tensor, default_mask=mask if own is None else mask & own)
 
 

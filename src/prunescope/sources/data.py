@@ -165,3 +165,17 @@ class Training:
         if isinstance(given, Batches):
             return _length(given.given)
         return -(-len(given[1]) // size)
+
+
+def training_of(given: object, *, classes: bool = True) -> Training:
+    """Return what to train on, from whatever `examples` takes.
+
+    Args:
+        given: What a person has.
+        classes: Whether targets must be class indices.
+
+    Raises:
+        RequestError: It is none of these.
+    """
+    found = examples(given, classes=classes, parameter="train")
+    return Training(lambda: found)

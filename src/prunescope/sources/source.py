@@ -15,7 +15,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.sources.batches import MOST_EXAMPLES, Batches
 from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
-from prunescope.sources.data import Training, examples
+from prunescope.sources.data import Training, examples, training_of
 from prunescope.sources.demos import DATA_CREDIT, DEMOS
 from prunescope.sources.demos.data import Digits
 from prunescope.sources.inputs import Inputs, parts_of
@@ -207,7 +207,7 @@ def module_source(
         classes=names,
         evaluate=evaluate,
         importance_scores=importance_scores,
-        train=None if train is None else _training(train, classes=not scored),
+        train=None if train is None else training_of(train, classes=not scored),
         loss=loss,
     )
 
@@ -223,11 +223,6 @@ def _check_functions(data: object, **functions: object) -> bool:
         if data is None and name == "metric":
             raise RequestError(name, f"`{name}` is measured on `data`: give both.")
     return data is not None and any(function is not None for function in functions.values())
-
-
-def _training(train: object, *, classes: bool) -> Training:
-    given = examples(train, classes=classes, parameter="train")
-    return Training(lambda: given)
 
 
 def _checked_example(example: object) -> tuple[Tensor, ...]:

@@ -138,8 +138,8 @@ def nonzeros(
             yield None
         known["nonzero"] = counts
     counts = dict(known["nonzero"])
-    for name, weight in session.weights(Variant(session.masks(what))).items():
-        counts[name] = _nonzero(weight)
+    now = session.weights(Variant(session.masks(what), values=session.variant(what).values))
+    counts |= {name: _nonzero(weight) for name, weight in now.items() if name in counts}
     yield sum(counts.values())
 
 
@@ -187,7 +187,8 @@ def emissions(
     masks, inputs = session.masks(what), session.source.inputs
     if inputs is None:
         raise RequestError("data", "`data` or `example` must be given: what channels put out shows in a run.")
-    yield from measure_emissions(session.twin(), masks, session.weights(Variant(masks)), inputs)
+    weights = session.weights(Variant(masks, values=session.variant(what).values))
+    yield from measure_emissions(session.twin(), masks, weights, inputs)
 
 
 def silencing(session: Session, layer: str = "") -> Silence:

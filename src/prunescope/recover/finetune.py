@@ -1,0 +1,221 @@
+"""Fine-tuning with masks kept: a copy is trained, bit by bit, and what is pruned stays zero."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prunescope.core.errors import RequestError
+from prunescope.measure import Accuracy
+from prunescope.recover.progress import Progress, check_trainable, check_unchanged, unrun
+from prunescope.recover.recipe import RAMP, Recipe, gradual_share
+from prunescope.recover.trainee import Trainee
+from prunescope.session import Session
+from prunescope.session.history import Step
+from prunescope.session.recovered import Recovered
+from prunescope.sources import Training, parts_of
+
+POINTS = 20
+"""How often held-out accuracy is measured during a training, besides at its end."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the live curve.
+
+    Attributes:
+        step: Steps of the optimizer until then.
+        done: How much of the training was over, in [0, 1].
+        accuracy: Held-out accuracy.
+    """
+
+    step: int
+    done: float
+    accuracy: Accuracy
+
+
+class FineTuning:
+    """Trains a pruned copy of a session's model on `Source.train`; never on held-out data.
+
+    Args:
+        session: The session; its model is read, never written.
+        recipe: How to train; None means `Recipe` as it is.
+        train: What to train on; None means `Source.train`.
+
+    Attributes:
+        curve: The held-out accuracies measured so far, the first before any training.
+        step: Steps of the optimizer so far.
+        loss: A running mean of the loss; None before the first step.
+
+    Raises:
+        RequestError: There is nothing to train on, or nothing to be trained.
+
+    Example:
+        >>> from prunescope.sources import demo_source
+        >>> work = FineTuning(Session(demo_source("mlp")), Recipe(epochs=1))
+        >>> for progress in work.run():
+        ...     pass
+        >>> progress.step, progress.done
+        (19, 1.0)
+        >>> work.keep().title
+        "fine_tune(optimizer='AdamW', learning_rate=0.003, epochs=1)"
+    """
+
+    def __init__(
+        self, session: Session, recipe: Recipe | None = None, *, train: Training | None = None
+    ) -> None:
+        self.recipe = recipe or Recipe()
+        source = session.source
+        train = train or source.train
+        if train is None:
+            raise RequestError(
+                "train", "`train` must be given to fine-tune: `data` is held out, and never trained on."
+            )
+        check_trainable(source.module)
+        _refuse_held_out(session, train)
+        self._session, self._train = session, train
+        self._loss = source.loss or F.cross_entropy
+        self._gradual = self.recipe.pruning == "gradual"
+        self._history = session.history
+        self._trainee = Trainee(session, masked=not self._gradual, seed=self.recipe.seed)
+        self._start = 0.0
+        self.curve: list[Point] = []
+        self.step = 0
+        self.loss: float | None = None
+
+    @property
+    def revived(self) -> int:
+        """Return how many pruned weights are not zero: none, at any time."""
+        return self._trainee.revived
+
+    def run(self) -> Iterator[Progress]:
+        """Yield how far it is after each batch of training or measuring.
+
+        It may be given up after any of them: `keep` keeps what is trained by then.
+
+        Raises:
+            RequestError: The loss is no finite number, the optimizer or the loss raises, memory runs out, or
+                the model cannot be run on the examples.
+        """
+        optimizer = self.recipe.make_optimizer(self._trainee.trainable)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        yield from self._measure(0.0)
+        self._start = time.perf_counter()
+        for inputs, targets, done in self._batches():
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * self.recipe.rate(done)
+            if self._gradual:
+                self._trainee.prune_share(gradual_share(done / RAMP))
+            self._take_step(optimizer, inputs, targets)
+            yield self._progress(done, optimizer.param_groups[0]["lr"])
+            if done * POINTS >= len(self.curve):
+                yield from self._measure(done)
+        if self._gradual:
+            self._trainee.prune_share(1.0)
+        yield from self._measure(1.0)
+        yield self._progress(1.0)
+
+    def _batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor, float]]:
+        """Yield the batches, and how much of the training is over before each."""
+        size, epochs, seconds = self.recipe.batch, self.recipe.epochs, self.recipe.seconds
+        count, epoch = self._train.batches(size), 0
+        while epochs is None or epoch < epochs:
+            number = 0
+            for inputs, targets in self._train.epoch(size, seed=self.recipe.seed + epoch):
+                spent = time.perf_counter() - self._start
+                if seconds is not None and spent >= seconds:
+                    return
+                part = number / count if count else 0.0
+                done = spent / seconds if seconds is not None else (epoch + min(part, 1.0)) / (epochs or 1)
+                number += 1
+                if len(targets) > 1:  # Of one example, batch-norm has no variance.
+                    yield inputs, targets, done
+            if number == 0:
+                raise RequestError(
+                    "train",
+                    f"`train` has no batch in epoch {epoch + 1}: give a loader or a list.",
+                )
+            epoch += 1
+
+    def _take_step(
+        self, optimizer: torch.optim.Optimizer, inputs: tuple[Tensor, ...], targets: Tensor
+    ) -> None:
+        optimizer.zero_grad()
+        try:
+            with self._trainee.training():
+                loss = self._loss(self._trainee.answer(inputs), targets)
+                value = float(loss.detach())
+                if math.isfinite(value):
+                    torch.autograd.backward(loss)
+        except Exception as error:
+            raise unrun("fine_tune", error, len(targets)) from error
+        if not math.isfinite(value):
+            raise RequestError(
+                "fine_tune",
+                f"`fine_tune` stopped at step {self.step + 1}: the loss is {value}. Give a smaller "
+                "`learning_rate`, or look for NaN in `train`.",
+            )
+        try:
+            optimizer.step()
+        except Exception as error:
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            raise RequestError("optimizer", f"`optimizer` raised {type(error).__name__}: {reason}") from error
+        finally:
+            self._trainee.keep_zero()
+        self.step += 1
+        self.loss = value if self.loss is None else 0.9 * self.loss + 0.1 * value
+
+    def _measure(self, done: float) -> Iterator[Progress]:
+        source = self._session.source
+        if source.data is None:
+            return
+        for _ in source.read():
+            yield self._progress(done)
+        pair = source.pair
+        assert pair is not None
+        found: Accuracy | None = None
+        for accuracy in self._session.twin().evaluate(*pair, self._trainee.current()):
+            found = accuracy
+            yield self._progress(done)
+        if found is not None:
+            self.curve.append(Point(self.step, done, found))
+
+    def _progress(self, done: float, rate: float | None = None) -> Progress:
+        seconds = time.perf_counter() - self._start if self._start else 0.0
+        last = self.curve[-1].accuracy if self.curve else None
+        return Progress(self.step, done, seconds, self.loss, rate, last)
+
+    def keep(self) -> Step:
+        """Give the session the trained weights as its next step, and return the step.
+
+        Raises:
+            RequestError: Nothing was trained, the weights are not finite, or the steps have changed since.
+        """
+        check_unchanged(self._session, self._history)
+        if self._gradual:
+            self._trainee.prune_share(1.0)  # Also where it was stopped half-way.
+        count = self._train.examples
+        on = f" on {count:,} examples" if count is not None else ""
+        loss = f", loss {self.loss:.3g}" if self.loss is not None else ""
+        said = f"trained {self.step:,} steps{on}{loss}; {self.revived} pruned weights revived"
+        values = self._trainee.values() if self.step else {}
+        return self._session.recover(Recovered(self.recipe.call, said), values)
+
+
+def _refuse_held_out(session: Session, training: Training) -> None:
+    """Refuse to train on what is held out.
+
+    Raises:
+        RequestError: Both share their memory.
+    """
+    train, data = training.given(), session.source.data
+    if not isinstance(train, tuple) or not isinstance(data, tuple):
+        return
+    if parts_of(train[0])[0].data_ptr() == parts_of(data[0])[0].data_ptr():
+        raise RequestError("train", "`train` must not be `data`: what is held out is never trained on.")

@@ -1,0 +1,105 @@
+"""Recovery in one call, with a bar of progress; and writing the person's own model, when they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from tqdm.auto import tqdm
+
+from prunescope.core.errors import RequestError
+from prunescope.measure.evaluation import put_values
+from prunescope.recover.batchnorm import EXAMPLES, Reestimation
+from prunescope.recover.finetune import FineTuning
+from prunescope.recover.progress import Progress
+from prunescope.recover.recipe import Recipe
+from prunescope.session import Session
+from prunescope.session.history import Step
+from prunescope.sources import Training
+from prunescope.sources.data import training_of
+
+
+def fine_tune(session: Session, train: Any = None, *, progress: bool = True, **recipe: Any) -> Step:
+    """Train a pruned copy with masks kept, and take it as the session's next step, which is returned.
+
+    Args:
+        session: The session; its model is read, never written.
+        train: What to train on, as ``data`` may be given; None means `Source.train`.
+        progress: Whether a bar shows how far it is.
+        **recipe: Fields of `Recipe`: ``optimizer``, ``learning_rate``, ``epochs`` or ``seconds``, ``rates``,
+            ``pruning``, ``batch``, ``seed``.
+
+    Raises:
+        RequestError: As `FineTuning`; the session is then as it was.
+        TypeError: An unknown keyword.
+
+    Example:
+        >>> from prunescope.sources import demo_source
+        >>> session = Session(demo_source("mlp"))
+        >>> fine_tune(session, epochs=1, progress=False).where
+        'the whole model'
+    """
+    work = FineTuning(session, Recipe(**recipe), train=_training(session, train))
+    _run(work.run(), "fine-tuning", progress)
+    return work.keep()
+
+
+def reestimate_batchnorm(
+    session: Session, train: Any = None, *, progress: bool = True, examples: int = EXAMPLES
+) -> Step:
+    """Re-estimate the batch-norms of a pruned copy, and take them as the session's next step.
+
+    Args:
+        session: The session; its model is read, never written.
+        train: What to run it on, as ``data`` may be given; None means `Source.train`. Labels are not used.
+        progress: Whether a bar shows how far it is.
+        examples: How many are run at the most.
+
+    Raises:
+        RequestError: As `Reestimation`; the session is then as it was.
+    """
+    work = Reestimation(session, train=_training(session, train), examples=examples)
+    _run(work.run(), "batch-norm", progress)
+    return work.keep()
+
+
+def _training(session: Session, train: Any) -> Training | None:
+    return None if train is None else training_of(train, classes=session.source.loss is None)
+
+
+def _run(work: Iterator[Progress], title: str, show: bool) -> None:
+    with tqdm(total=100, desc=title, disable=not show, bar_format=_BAR) as bar:
+        for progress in work:
+            bar.update(100 * progress.done - bar.n)
+            told = {"loss": progress.loss, "accuracy": progress.accuracy and progress.accuracy.fraction}
+            bar.set_postfix(
+                {name: f"{value:.3g}" for name, value in told.items() if value is not None}, False
+            )
+
+
+_BAR = "{desc}: {percentage:3.0f} % {bar} {elapsed} < {remaining} {postfix}"
+
+
+def write_to_model(session: Session) -> nn.Module:
+    """Write what the steps have made of it into the person's own model, and return it.
+
+    Pruned weights become zero, recovered ones are put in; no hooks and no masks are added. Nothing else in
+    Prunescope writes a person's model.
+
+    Raises:
+        RequestError: The model is a checkpoint, or no step is carried out.
+
+    Example:
+        >>> from prunescope.sources import module_source
+        >>> model = nn.Linear(4, 3)
+        >>> session = Session(module_source(model))
+        >>> step = session.apply(session.preview(session.resolve(session.first_spec)))
+        >>> write_to_model(session) is model, int((model.weight == 0).sum())
+        (True, 4)
+    """
+    model = session.source.module
+    if not session.history.done:
+        raise RequestError("steps", "`steps`: none is carried out, so that there is nothing to write.")
+    put_values(model, session.weights(session.applied))
+    return model

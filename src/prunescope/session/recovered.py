@@ -1,0 +1,81 @@
+"""What a step did that gave the model new weights: a pruned copy of it was trained, or measured anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunescope.core.errors import RequestError
+from prunescope.core.spec import Done
+
+METHOD = "recovered"
+"""What such a step is called in a plan and in a link, where others name their method."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """New weights, in words: plans, links and code tell of them and cannot hold them. Immutable, and JSON.
+
+    Attributes:
+        call: What was done as code says it, such as ``"fine_tune(optimizer='AdamW', epochs=20)"``.
+        said: What it did, in words.
+    """
+
+    call: str
+    said: str
+
+    has_call = False
+    dim = 0
+    layer = ""
+
+    def where(self, tensors: Collection[str]) -> str:
+        """Return what it was done to."""
+        return "the whole model"
+
+    def told(self, done: Done) -> str:
+        """Return in words what it did."""
+        return self.said
+
+    @property
+    def again(self) -> Mapping[str, Any]:
+        """What to ask so that it is looked at again: nothing, the layer that is shown stays."""
+        return {}
+
+    @property
+    def why_not(self) -> str:
+        """Why neither a plan nor a link nor code can do it again, in a sentence."""
+        return f'{self.call} made new weights, which only save("state_dict") and pruned_model() carry.'
+
+    def carry_out(self, session: Any) -> Any:
+        """Say that the new weights are not here.
+
+        Raises:
+            RequestError: Always.
+        """
+        raise RequestError("steps", f"`steps`: {self.why_not}")
+
+    def values(self) -> dict[str, Any]:
+        """Return it as a JSON object's values."""
+        return {"method": METHOD, "call": self.call, "said": self.said}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Recovered:
+        """Return what `values` was made of.
+
+        Raises:
+            RequestError: It is no such mapping.
+
+        Example:
+            >>> asked = Recovered("reestimate_batchnorm()", "5 batch-norms re-estimated")
+            >>> Recovered.of(asked.values()) == asked
+            True
+        """
+        call, said = values.get("call"), values.get("said")
+        if (
+            set(values) != {"method", "call", "said"}
+            or not isinstance(call, str)
+            or not isinstance(said, str)
+        ):
+            raise RequestError("plan", f"`plan` contains an invalid step: {values!r}.")
+        return cls(call, said)
