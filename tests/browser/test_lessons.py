@@ -85,7 +85,7 @@ ATTEMPTS: dict[str, tuple[str, Callable[[Locator], None], str, Callable[[Locator
     "03-which-norm": (
         "Now n=1, the sum of magnitudes.",
         lambda e: press_channel(e, "dim 0, output channels: 3"),
-        "Those would go by the norm of order 2",
+        "That one would go by the norm of order 2",
         lambda e: (
             press_channel(e, "dim 0, output channels: 3"),
             press_channel(e, "dim 0, output channels: 5"),
