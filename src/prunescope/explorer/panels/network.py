@@ -80,7 +80,7 @@ class NetworkPanel(Panel):
         self.unit = _dropdown("of", UNIT_TITLES)
         self.rule = _dropdown("rule", RULE_TITLES)
         self.at_most = widgets.Text(
-            description="lose at most", placeholder="points, such as 1", continuous_update=False, layout=full
+            description="lose at most", placeholder="points", continuous_update=False, layout=full
         )
         self.apply = widgets.Button(
             description="Apply as one step", tooltip="Prune all layers by this allocation; undone as a whole"
