@@ -68,6 +68,7 @@ def told(page: Page) -> dict[str, Any]:
 
 
 def test_single_weights_show_and_are_read_out(page: Page, lab: OpenNotebook) -> None:
+    page.set_viewport_size({"width": 2300, "height": 1000})  # Beside its panels the picture is wide, too.
     assert lab(page, [MODEL, SHOW]) == []
     picture = page.locator(".jupyter-matplotlib-canvas-div")
     picture.wait_for()
