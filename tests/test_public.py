@@ -1,7 +1,11 @@
 """What a person sees of the package in a session of their own."""
 
+import pydoc
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +35,15 @@ def test_importing_it_loads_nothing() -> None:
 def test_what_is_not_there_is_pythons_own_error() -> None:
     with pytest.raises(AttributeError, match="module 'prunescope' has no attribute 'explor'"):
         _ = prunescope.explor
+
+
+def test_help_tells_of_every_name() -> None:
+    said = pydoc.plain(pydoc.render_doc(prunescope))
+    assert [name for name in NAMES if name not in said] == []
+
+
+def test_the_version_is_written_once() -> None:
+    text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text("utf-8")
+    project = tomllib.loads(text)["project"]
+    assert ("version" in project, project["dynamic"]) == (False, ["version"])
+    assert version("prunescope") == prunescope.__version__
