@@ -6,20 +6,22 @@ threshold and won back by training; and half the channels of some layers pruned,
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.export.compact import Smaller, compact_model, gate_rows
-from prunescope.measure.costs.measuring import compressed_sizes, flops
+from prunescope.measure.costs.measuring import compressed_sizes, flops, silencing
 from prunescope.recover import FineTuning, Recipe, Reestimation
 from prunescope.session import Session
 from prunescope.sources import demo_source
 
-SECONDS = 40.0
+SECONDS = float(os.environ.get("SECONDS", "40"))
 """How long each demo is trained."""
 
 CHANNELS = {
@@ -68,6 +70,10 @@ def states(key: str, channels: bool) -> Iterator[tuple[str, ...]]:
     yield row(session, "dense")
     prune_channels(session, key) if channels else prune_weights(session)
     yield row(session, "masked")
+    if channels:
+        with suppress(RequestError):  # Of hidden units, no bias is silenced so.
+            session.silence(silencing(session))
+            yield row(session, "silenced")
     start = time.perf_counter()
     try:
         estimate = Reestimation(session)

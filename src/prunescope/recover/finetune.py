@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -103,6 +106,8 @@ class FineTuning:
             RequestError: The loss is no finite number, the optimizer or the loss raises, memory runs out, or
                 the model cannot be run on the examples.
         """
+        for _ in _imported("torch._dynamo"):
+            yield self._progress(0.0)
         optimizer = self.recipe.make_optimizer(self._trainee.trainable)
         rates = [group["lr"] for group in optimizer.param_groups]
         yield from self._measure(0.0)
@@ -206,6 +211,23 @@ class FineTuning:
         said = f"trained {self.step:,} steps{on}{loss}; {self.revived} pruned weights revived"
         values = self._trainee.values() if self.step else {}
         return self._session.recover(Recovered(self.recipe.call, said), values)
+
+
+def _imported(module: str) -> Iterator[None]:
+    """Yield while ``module`` is imported in a thread: the first optimizer imports it, which takes seconds.
+
+    Whether it can be imported is for whoever needs it to say.
+    """
+
+    def load() -> None:
+        with suppress(Exception):
+            importlib.import_module(module)
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.02)
+        yield
 
 
 def _refuse_held_out(session: Session, training: Training) -> None:
