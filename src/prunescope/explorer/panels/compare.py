@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas.canvas import DPI, PictureCanvas
 from prunescope.explorer.html import message, say, show
@@ -61,7 +62,9 @@ class ComparePanel(Panel):
         self.widget = widgets.VBox([sides, self.plans.widget])
 
     def _list(self, description: str, side: str) -> widgets.Dropdown:
-        dropdown = widgets.Dropdown(description=description, options=[(SHOWN, Choice())])
+        dropdown = widgets.Dropdown(
+            description=description, tooltip=GLOSSARY[f"side {side}"], options=[(SHOWN, Choice())]
+        )
         self.hear(dropdown, lambda choice: self._ask(side, choice))
         return dropdown
 

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from prunescope.core.channels import channels_text
 from prunescope.core.criteria import CRITERIA
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.knobs import KNOBS
 from prunescope.core.spec import BY_HAND, METHODS
 from prunescope.explorer import html
@@ -74,29 +75,36 @@ class Controls(Panel):
         self._watch()
 
     def _make_widgets(self) -> None:
-        self.model = _dropdown("Model", [])
+        self.model = _dropdown("Model", [], "model")
         self.layers = LayerChoice()
         self.layer = self.layers.layer
-        self.method = _dropdown("Method", [(method.title, key) for key, method in METHODS.items()])
-        self.amount_kind = _dropdown("Amount as", [("a fraction", "fraction"), ("a count", "count")])
-        self.amount = widgets.FloatText(description="Amount", step=0.01, layout=_full())
+        self.method = _dropdown("Method", [(each.title, key) for key, each in METHODS.items()], "method")
+        self.amount_kind = _dropdown(
+            "Amount as", [("a fraction", "fraction"), ("a count", "count")], "amount as"
+        )
+        self.amount = widgets.FloatText(
+            description="Amount", tooltip=GLOSSARY["amount"], step=0.01, layout=_full()
+        )
         # Whole numbers only: a float slider rounds a value to its step and sends that back as a person's.
         self.percent_slider = widgets.IntSlider(min=0, max=100, readout=False, layout=_full())
         self.count_slider = widgets.IntSlider(min=0, max=1, readout=False, layout=_full())
-        self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)])
-        self.other_n = widgets.Text(description="n =", continuous_update=False, layout=_full())
-        self.criterion = _dropdown("Criterion", [])
-        self.dim = _dropdown("Dim", [])
-        self.seed = widgets.IntText(description="Seed", layout=_full())
+        self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)], "norm")
+        self.other_n = widgets.Text(
+            description="n =", tooltip=GLOSSARY["other norm"], continuous_update=False, layout=_full()
+        )
+        self.criterion = _dropdown("Criterion", [])  # Its tooltip is what the chosen one is.
+        self.dim = _dropdown("Dim", [], "dim")
+        self.seed = widgets.IntText(description="Seed", tooltip=GLOSSARY["seed"], layout=_full())
         self.by_hand = {
             name: widgets.Text(
-                description=verb, placeholder="channels by hand, such as 3, 7-9",
+                description=verb, tooltip=GLOSSARY[f"{verb.lower()} by hand"],
+                placeholder="channels by hand, such as 3, 7-9",
                 continuous_update=False, layout=_full(),
             )
             for name, verb in zip(BY_HAND, ("Keep", "Prune"), strict=True)
         }  # fmt: skip
         self.by_hand_fold = widgets.ToggleButton(
-            description="By hand", tooltip="Keep or prune channels of your own choice", layout=_full()
+            description="By hand", tooltip=GLOSSARY["by hand"], layout=_full()
         )
         self.hear(self.by_hand_fold, lambda _pressed: self._fold(self.state.snapshot))
 
@@ -260,8 +268,10 @@ def _full() -> widgets.Layout:
     return widgets.Layout(width="auto")
 
 
-def _dropdown(description: str, options: Sequence[tuple[str, Any]]) -> widgets.Dropdown:
-    return widgets.Dropdown(description=description, options=list(options), layout=_full())
+def _dropdown(description: str, options: Sequence[tuple[str, Any]], term: str = "") -> widgets.Dropdown:
+    return widgets.Dropdown(
+        description=description, options=list(options), tooltip=GLOSSARY.get(term), layout=_full()
+    )
 
 
 def _criteria(snapshot: Snapshot) -> list[tuple[str, str]]:

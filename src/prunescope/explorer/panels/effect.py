@@ -14,6 +14,7 @@ from io import BytesIO
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.explorer.html import show, table
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.panels.readout import number_changes
@@ -58,7 +59,9 @@ class EffectPanel(Panel):
         self._drawn: object = None
         self._looked_at, self._width, self._theme = False, 900, LIGHT
         self.summary = widgets.HTML().add_class("ps-summary")
-        self.as_text = widgets.ToggleButton(description="As text", layout={"width": "auto"})
+        self.as_text = widgets.ToggleButton(
+            description="As text", tooltip=GLOSSARY["as text"], layout={"width": "auto"}
+        )
         self.hear(self.as_text, lambda _pressed: self._refresh())
         self.body = widgets.HTML().add_class("ps-effect-body")
         row = widgets.Box([self.summary, self.as_text]).add_class("ps-effect-row")

@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from prunescope.core.errors import RequestError
+from prunescope.core.glossary import GLOSSARY
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.panel import Panel
@@ -42,9 +43,15 @@ class ExportPanel(Panel):
     def __init__(self, state: ExplorerState) -> None:
         super().__init__(state)
         self.page = Page()
-        self.what = widgets.Dropdown(description="File", options=[], layout={"width": "auto"})
-        self.save = widgets.Button(description="Download", button_style="primary")
-        self.upload = widgets.FileUpload(accept=".json", description="Apply plan file …", multiple=False)
+        self.what = widgets.Dropdown(
+            description="File", tooltip=GLOSSARY["file"], options=[], layout={"width": "auto"}
+        )
+        self.save = widgets.Button(
+            description="Download", tooltip=GLOSSARY["download"], button_style="primary"
+        )
+        self.upload = widgets.FileUpload(
+            accept=".json", description="Apply plan file …", tooltip=GLOSSARY["plan file"], multiple=False
+        )
         self.text = widgets.HTML().add_class("ps-code")
         self.message = message()
         row = widgets.Box([self.what, self.save, self.upload]).add_class("ps-take-row")

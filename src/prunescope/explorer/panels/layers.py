@@ -12,6 +12,7 @@ from html import escape
 
 import ipywidgets as widgets
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.html import show
 
@@ -54,10 +55,17 @@ class LayerChoice:
     def __init__(self) -> None:
         # A layout each: where the search is hidden, the layer is not.
         self.search = widgets.Text(
-            description="Search", layout={"width": "auto"}, placeholder="words in a layer's name"
+            description="Search",
+            tooltip=GLOSSARY["search"],
+            layout={"width": "auto"},
+            placeholder="words in a layer's name",
         )
-        self.group = widgets.Dropdown(description="Group", layout={"width": "auto"})
-        self.layer = widgets.Dropdown(description="Layer", layout={"width": "auto"})
+        self.group = widgets.Dropdown(
+            description="Group", tooltip=GLOSSARY["group"], layout={"width": "auto"}
+        )
+        self.layer = widgets.Dropdown(
+            description="Layer", tooltip=GLOSSARY["layer"], layout={"width": "auto"}
+        )
         self.found = widgets.HTML().add_class("ps-message")
         self._tensors: Mapping[str, PrunableTensor] = {}
         self._groups: dict[str, list[str]] = {}

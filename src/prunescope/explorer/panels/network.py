@@ -11,6 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.text import percent
 from prunescope.explorer.bridge import Bridge
 from prunescope.explorer.html import message, say, show
@@ -75,12 +76,18 @@ class NetworkPanel(Panel):
         super().__init__(state)
         self._locked = False
         full = widgets.Layout(width="auto")
-        self.target = widgets.BoundedIntText(description="Prune %", min=1, max=99, value=50, layout=full)
+        self.target = widgets.BoundedIntText(
+            description="Prune %", tooltip=GLOSSARY["target"], min=1, max=99, value=50, layout=full
+        )
         self.slider = widgets.IntSlider(min=1, max=99, value=50, readout=False, layout=full)
-        self.unit = _dropdown("of", UNIT_TITLES)
-        self.rule = _dropdown("rule", RULE_TITLES)
+        self.unit = _dropdown("of", UNIT_TITLES, "unit")
+        self.rule = _dropdown("rule", RULE_TITLES, "rule")
         self.at_most = widgets.Text(
-            description="lose at most", placeholder="points", continuous_update=False, layout=full
+            description="lose at most",
+            tooltip=GLOSSARY["at most"],
+            placeholder="points",
+            continuous_update=False,
+            layout=full,
         )
         self.apply = widgets.Button(
             description="Apply as one step", tooltip="Prune all layers by this allocation; undone as a whole"
@@ -159,9 +166,11 @@ class NetworkPanel(Panel):
             self.grid.table = _table(network.table, allocation, snapshot.preview.tensor.name)
 
 
-def _dropdown(description: str, titles: dict[str, str]) -> widgets.Dropdown:
+def _dropdown(description: str, titles: dict[str, str], term: str) -> widgets.Dropdown:
     options = [(title, key) for key, title in titles.items()]
-    return widgets.Dropdown(description=description, options=options, layout=widgets.Layout(width="auto"))
+    return widgets.Dropdown(
+        description=description, options=options, tooltip=GLOSSARY[term], layout=widgets.Layout(width="auto")
+    )
 
 
 def _goal_text(network: NetworkShown) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 import ipywidgets as widgets
 
 from prunescope.core.errors import RequestError
+from prunescope.core.glossary import GLOSSARY
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.panel import Panel
@@ -40,8 +41,10 @@ class PlansPanel(Panel):
     def __init__(self, state: ExplorerState) -> None:
         super().__init__(state)
         self._locked = False
-        self.plan = widgets.Dropdown(description="Kept plan", options=[])
-        self.typed = widgets.Text(description="Name", placeholder="such as gentle")
+        self.plan = widgets.Dropdown(description="Kept plan", tooltip=GLOSSARY["plan"], options=[])
+        self.typed = widgets.Text(
+            description="Name", tooltip=GLOSSARY["plan name"], placeholder="such as gentle"
+        )
         self.buttons = {
             name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
         }

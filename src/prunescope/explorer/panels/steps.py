@@ -7,6 +7,7 @@ from html import escape
 
 import ipywidgets as widgets
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.text import percent
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
@@ -52,7 +53,12 @@ class StepsPanel(Panel):
         row = widgets.Box(list(self.buttons.values())).add_class("ps-buttons")
         self.bar = widgets.VBox([row, self.message]).add_class("ps-steps")
         self.place = widgets.IntSlider(
-            description="Steps done", min=0, max=1, continuous_update=True, layout={"width": "auto"}
+            description="Steps done",
+            tooltip=GLOSSARY["steps done"],
+            min=0,
+            max=1,
+            continuous_update=True,
+            layout={"width": "auto"},
         )
         self.hear(self.place, self._jump)
         self.table = widgets.HTML().add_class("ps-history")

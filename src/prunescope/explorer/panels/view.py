@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import ipywidgets as widgets
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.explorer import html
 from prunescope.explorer.html import show
 from prunescope.explorer.panels.panel import Panel
@@ -43,14 +44,17 @@ class ViewControls(Panel):
         super().__init__(state)
         self.lists = {name: self._list(name) for name in VIEW_CHOICES}
         self.format = widgets.Dropdown(
-            description="Picture as", options=[("PNG", "png"), ("SVG", "svg"), ("PDF", "pdf")],
+            description="Picture as", tooltip=GLOSSARY["picture format"],
+            options=[("PNG", "png"), ("SVG", "svg"), ("PDF", "pdf")],
             layout=widgets.Layout(width="auto"),
         )  # fmt: skip
-        self.save = widgets.Button(description="Save picture")
+        self.save = widgets.Button(description="Save picture", tooltip=GLOSSARY["save picture"])
         self.press(self.save, lambda: save(self.format.value))
         saving = widgets.Box([self.format, self.save]).add_class("ps-saving")
         # A button, since the header of ipywidgets' accordion cannot be reached by keyboard.
-        self.fold = widgets.ToggleButton(description="View", layout=widgets.Layout(width="auto"))
+        self.fold = widgets.ToggleButton(
+            description="View", tooltip=GLOSSARY["view"], layout=widgets.Layout(width="auto")
+        )
         self._column = widgets.VBox([*self.lists.values(), saving]).add_class("ps-controls")
         show(self._column, False)
         self.hear(self.fold, lambda unfolded: show(self._column, unfolded))
@@ -59,6 +63,7 @@ class ViewControls(Panel):
     def _list(self, name: str) -> widgets.Dropdown:
         dropdown = widgets.Dropdown(
             description=_NAMES[name],
+            tooltip=GLOSSARY[name.replace("_", " ")],
             options=[(label, value) for value, label in VIEW_CHOICES[name].items()],
             layout=widgets.Layout(width="auto"),
         )
