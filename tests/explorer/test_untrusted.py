@@ -57,7 +57,9 @@ def assert_valid(explorer: Explorer, witness: Explorer) -> None:
 
 
 @pytest.mark.slow
-def test_every_trait_of_every_widget(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_trait_of_every_widget(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(0)
     model = nn.Linear(16, 8)
     explorer, witness = explore(model, amount=0.5, method="l1_unstructured"), explore(model)
@@ -80,3 +82,4 @@ def test_every_trait_of_every_widget(capsys: pytest.CaptureFixture[str]) -> None
     assert explorer.preview.pruned_units == 32
     explorer.close()
     witness.close()
+    caplog.clear()  # What was logged holds on to its frames, and they to the explorer.
