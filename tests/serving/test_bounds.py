@@ -74,7 +74,7 @@ def test_a_visit_leaves_no_logger_behind(server: Server) -> None:
     async def visits() -> tuple[object, object]:
         await (await Visitor.come(server.url)).go()
         before = (await health(server))["loggers"]
-        for _ in range(5):
+        for _ in range(20):
             await (await Visitor.come(server.url)).go()
         return before, (await health(server))["loggers"]
 

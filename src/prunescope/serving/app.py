@@ -36,7 +36,7 @@ from prunescope.serving.door import door
 from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
-from prunescope.serving.logs import WithoutKeys, log_to_stderr
+from prunescope.serving.logs import WithoutKeys, log_to_stderr, worth_saying
 from prunescope.serving.options import Options
 from prunescope.serving.sessions import End, Sessions
 
@@ -78,6 +78,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def initialize(self, argv: list[str] | None = None) -> None:
         """Set the server up, and stop on every signal that asks for it."""
         super().initialize(argv)
+        self.log.addFilter(worth_saying)
         self.log.addFilter(WithoutKeys())
         for number in STOPS:
             signal.signal(number, self._on_stop)
@@ -147,7 +148,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def listen(self) -> None:
         """Answer on the listener's sockets until a signal arrives, then end every kernel."""
         named = bool(self.options.token or self.options.hub)
-        server = HTTPServer(self.app if named else door(self.app, self.listener))
+        server = HTTPServer(door(self.app, None if named else self.listener))
         server.add_sockets(self.listener.sockets)
         print(f"Prunescope is at {self._link(self.listener.url)} (press Ctrl+C to stop)", flush=True)
         if self.listener.public:
