@@ -60,8 +60,8 @@ class Foreign(web.RequestHandler):
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-LONGEST = 8000
-"""Letters of an address."""
+LONGEST, LONGEST_NAME = 2000, 255
+"""Bytes of a path, and of each name in it, as file systems have it."""
 
 
 class Malformed(Matcher):
@@ -85,8 +85,9 @@ def is_well_formed(method: str, uri: str) -> bool:
         text = unquote_to_bytes(uri).decode()
     except UnicodeError:
         return False
-    parts = text.partition("?")[0].encode().split(b"/")
-    return method in METHODS and text.isprintable() and len(uri) <= LONGEST and max(map(len, parts)) <= 255
+    path = text.partition("?")[0].encode()
+    fits = len(path) <= LONGEST and max(map(len, path.split(b"/"))) <= LONGEST_NAME
+    return method in METHODS and text.isprintable() and fits
 
 
 class Refused(web.RequestHandler):
