@@ -58,6 +58,9 @@ PING_MS = 10_000
 STOP_S = 10.0
 """What a stop may take; kernels have been killed by then, whatever they were at."""
 
+LONGEST_FOLDER = 35
+"""Letters of a folder in which kernels' sockets can lie: their paths add 65, and may have 103 in all."""
+
 A_KERNEL = r"([\w-]+)"
 
 
@@ -216,7 +219,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
         server = DashboardServer.instance(
             listener=listener,
             options=options,
-            config=_settings(options),
+            config=_settings(options, folder),
             notebook_path=str(page),
             connection_dir_root=folder,
             config_file_paths=[],
@@ -242,8 +245,10 @@ def _forking(options: Options, folder: str) -> Iterator[None]:
         warm.end()
 
 
-def _settings(options: Options) -> Config:
+def _settings(options: Options, folder: str) -> Config:
     settings = Config()
+    if os.name == "posix" and len(folder) <= LONGEST_FOLDER:
+        settings.KernelManager.transport = "ipc"  # A free TCP port may be taken before the kernel has it.
     if options.hub:
         let_the_hub_decide(settings)
     settings.VoilaConfiguration.multi_kernel_manager_class = Kernels
