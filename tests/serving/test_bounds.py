@@ -74,7 +74,7 @@ def test_a_visit_leaves_no_logger_behind(server: Server) -> None:
     async def visits() -> tuple[object, object]:
         await (await Visitor.come(server.url)).go()
         before = (await health(server))["loggers"]
-        for _ in range(5):
+        for _ in range(20):
             await (await Visitor.come(server.url)).go()
         return before, (await health(server))["loggers"]
 
@@ -98,3 +98,16 @@ def test_what_is_run_is_not_written_down(server: Server) -> None:
         return said
 
     assert asyncio.run(shown()) == "history False"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder's path may be too long")
+def test_the_channels_of_a_kernel_take_no_port(server: Server) -> None:
+    async def listening() -> list[object]:
+        visitor = await Visitor.come(server.url)
+        (kernel,) = server.kernels()
+        ports = [each for each in kernel.net_connections("inet") if each.status == "LISTEN"]
+        await visitor.go()
+        return ports
+
+    # One is ipykernel's own, for what processes print that the kernel starts; the channels were five more.
+    assert len(asyncio.run(listening())) <= 1

@@ -21,6 +21,7 @@ from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
 from prunescope.explorer.live.compare import measured_now, numbers_now
 from prunescope.explorer.live.network import asked_of_layers
+from prunescope.explorer.outputs import do_not_keep, keep_while_shown
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions
@@ -102,8 +103,15 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         picture and its sentence.
         """
         bundle: dict[str, Any] = super()._repr_mimebundle_()
+        keep_while_shown(self)
         with self.state.lock:
             return {**bundle, "text/plain": sentence(self.preview), "image/png": self.screen.canvas.still()}
+
+    @traitlets.observe("comm")  # type: ignore[untyped-decorator]
+    def _comm_changed(self, change: Any) -> None:
+        super()._comm_changed(change)
+        if self.comm is not None:
+            do_not_keep(self)
 
     def observe(
         self, handler: Callable[..., object], names: Any = traitlets.All, type: str = "change"

@@ -9,6 +9,7 @@ taken anew.
 from __future__ import annotations
 
 import json
+import warnings
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -143,7 +144,7 @@ class PictureCanvas(Generic[Shown]):
         self.widget.header_visible = self.widget.footer_visible = False
         self.widget.add_class("ps-canvas")
         self.widget.toolbar_position = "bottom"
-        self._manager = FigureManager(self.widget, 0)
+        self._manager = _manager(self.widget)
         self._manager.set_window_title("prunescope")  # The name of a picture that is saved.
         # Matplotlib's key bindings (q closes, k makes the axis logarithmic) would act on a stray key.
         self.widget.mpl_disconnect(self._manager.key_press_handler_id)
@@ -285,6 +286,15 @@ class LiveCanvas(PictureCanvas[PruningFigure]):
         """Frame and read out what is under the pointer."""
         self.picture.point(place)
         self._draw_step(self.widget.device_pixel_ratio)
+
+
+def _manager(canvas: Canvas) -> FigureManager:
+    """Return ipympl's manager of ``canvas``, and keep from the user a warning about its toolbar."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Passing unrecognized arguments to super.Toolbar", DeprecationWarning
+        )
+        return FigureManager(canvas, 0)
 
 
 def _pixel_ratio(told: object) -> float:
