@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunescope.core.spec import PruneSpec
+from prunescope.measure.states import accuracy
 from prunescope.network import RULES, Cell, GoalSpec, Network, SensitivityTable, Survey, allocate, sensitivity
 from prunescope.network.entry import UNFELT
 from prunescope.network.monotone import rank_correlation
@@ -98,12 +99,12 @@ def resnet() -> Session:
 def brute(session: Session, table: SensitivityTable) -> tuple[float, int]:
     """Return the seconds that pruning and evaluating each cell takes, and how many differ from ``table``."""
     start, differ = clock(), 0
-    dense = session.accuracy().right
+    dense = accuracy(session).right
     for (layer, amount), cell in table.cells.items():
         if cell.state == "cannot":
             continue
         preview = session.preview(session.resolve(PruneSpec(layer, table.method, amount, table.n, table.dim)))
-        right = session.accuracy(preview).right
+        right = accuracy(session, preview).right
         differ += cell.state == "measured" and round(cell.drop * table.examples) != dense - right
     return clock() - start, differ
 
@@ -160,7 +161,7 @@ def estimates() -> None:
 
 def resnet_table() -> None:
     session = resnet()
-    print(f"dense accuracy {session.accuracy().fraction:.3f}")
+    print(f"dense accuracy {accuracy(session).fraction:.3f}")
     for method in METHODS:
         _, exact, _, table = surveyed(session, method=method, seconds=UNFELT)
         _, clear, _, sampled = surveyed(session, method=method, seconds=UNFELT, tolerance=0.05)

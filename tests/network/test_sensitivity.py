@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
+from prunescope.measure.states import accuracy
 from prunescope.network.bisecting import Bisection
 from prunescope.network.entry import sensitivity
 from prunescope.network.intervals import is_clear, paired_interval
@@ -120,9 +121,9 @@ def test_steps_that_were_carried_out_count() -> None:
     session = Session(module_source(network(), data()))
     session.apply(session.preview(session.resolve(PruneSpec("stem.weight", amount=0.5))))
     table = sensitivity(session, amounts=[0.5], progress=False)
-    assert table.dense == session.accuracy(session.applied).fraction
+    assert table.dense == accuracy(session, session.applied).fraction
     again = session.preview(session.resolve(PruneSpec("block.0.weight", amount=0.5)))
-    expected = table.dense - session.accuracy(again).fraction
+    expected = table.dense - accuracy(session, again).fraction
     assert table.cells["block.0.weight", 0.5].drop == pytest.approx(expected)
     assert table.cells["stem.weight", 0.5].pruned_units == session.tensor("stem.weight").units(None) // 2
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ipywidgets as widgets
 import traitlets
@@ -19,7 +19,7 @@ from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
-from prunescope.explorer.live.compare import measured_now, numbers_now
+from prunescope.explorer.live.compare import measured_now, worth_now
 from prunescope.explorer.live.network import asked_of_layers
 from prunescope.explorer.outputs import do_not_keep, keep_while_shown
 from prunescope.explorer.panels import PANELS
@@ -31,12 +31,15 @@ from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save
 from prunescope.export.compact import Smaller, compact_model
 from prunescope.figures import View, sentence
-from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure import Accuracy, Comparison, Costs, Effect, Metric, Metrics
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
+from prunescope.measure.states import effect, metric_name
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
 from prunescope.prune import Norm
 from prunescope.session.history import History
+
+Kind = TypeVar("Kind", Accuracy, Metrics)
 
 
 class Explorer(widgets.VBox):  # type: ignore[misc]
@@ -253,23 +256,14 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     # What it is worth, and what it costs.
 
     @property
-    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
-        """Held-out accuracy before and after the preview, measured now if need be; None without data.
+    def metric(self) -> Metric | None:
+        """What the model is judged by before and after the preview, measured now if need be; or None.
+
+        It is held-out accuracy where there is `data`, and what `evaluate` returns where there is that.
 
         Raises:
-            RequestError: The model cannot be run on the data.
-        """
-        with self.state.lock:
-            if not self.snapshot.has_data:
-                return None
-            return self.state.session.accuracy(), self.state.session.accuracy(self.preview)
-
-    @property
-    def numbers(self) -> tuple[Numbers, Numbers] | None:
-        """What `evaluate` says before and after the preview, asked now if need be; None without it.
-
-        Raises:
-            RequestError: It raises, or does not answer, or not with numbers.
+            RequestError: The model cannot be run on the data; or `evaluate` raises, does not answer, or not
+                with numbers.
 
         Example:
             >>> from torch import nn
@@ -277,17 +271,41 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             >>> def zeros(model):
             ...     return float((model.weight == 0).sum())
             >>> explorer = explore(nn.Linear(10, 10), method="l1_unstructured", amount=0.3, evaluate=zeros)
-            >>> before, after = explorer.numbers
-            >>> before.values, after.values
+            >>> explorer.metric.before.values, explorer.metric.after.values
             ({'zeros': 0.0}, {'zeros': 30.0})
             >>> explorer.close()
         """
         with self.state.lock:
             session = self.state.session
-            if session.source.evaluate is None:
+            name = metric_name(session.source)
+            if not name:
                 return None
-            before = numbers_now(session, None, self.state.calls)
-            return before, numbers_now(session, self.preview, self.state.calls)
+            before, after = (worth_now(session, what, self.state.calls) for what in (None, self.preview))
+            return Metric(name, before, after)
+
+    @property
+    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """Held-out accuracy before and after the preview, as `metric` measures it; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        return self._metric_of(Accuracy)
+
+    @property
+    def numbers(self) -> tuple[Metrics, Metrics] | None:
+        """What `evaluate` says before and after the preview, as `metric` asks it; None without it.
+
+        Raises:
+            RequestError: It raises, or does not answer, or not with numbers.
+        """
+        return self._metric_of(Metrics)
+
+    def _metric_of(self, kind: type[Kind]) -> tuple[Kind, Kind] | None:
+        metric = self.metric
+        if metric is None or not isinstance(metric.before, kind) or not isinstance(metric.after, kind):
+            return None
+        return metric.before, metric.after
 
     @property
     def effect(self) -> Effect | None:
@@ -297,7 +315,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             RequestError: The model cannot be run on the data.
         """
         with self.state.lock:
-            return None if self.accuracy is None else self.state.session.effect(self.preview)
+            return None if self.accuracy is None else effect(self.state.session, self.preview)
 
     @property
     def costs(self) -> Costs:

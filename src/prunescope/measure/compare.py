@@ -16,6 +16,7 @@ from prunescope.core.tensor import mask_so_far
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.measure.importance import scored_preview
+from prunescope.measure.states import evaluate, known, metric_name
 from prunescope.prune import Norm
 from prunescope.session import Session
 from prunescope.session.history import History, Variant
@@ -198,6 +199,7 @@ def compare(
         a=sides[0],
         b=sides[1],
         measures=_measures(session),
+        metric=metric_name(session.source),
     )
 
 
@@ -205,8 +207,7 @@ def _measures(session: Session) -> frozenset[str]:
     source = session.source
     network = isinstance(source.model, nn.Module)
     there = {
-        "accuracy": source.data is not None,
-        "numbers": network and source.evaluate is not None,
+        "metric": network and bool(metric_name(source)),
         "file": network,
         "flops": source.has_inputs,
     }
@@ -216,7 +217,7 @@ def _measures(session: Session) -> frozenset[str]:
 def measured(session: Session, seen: Comparison, largest: int | None = None) -> Iterator[Comparison]:
     """Yield ``seen`` after each bit of work, with what is measured so far; the last one is the whole.
 
-    The person's own measure is not asked: nobody knows how long that takes.
+    The user's ``evaluate`` is not called: nobody knows how long that takes.
 
     Args:
         session: The session that it was made of.
@@ -232,7 +233,7 @@ def measured(session: Session, seen: Comparison, largest: int | None = None) -> 
         >>> seen.a.file > seen.b.file
         True
     """
-    for name in ("accuracy", "flops", "file"):
+    for name in ("metric", "flops", "file"):
         for side in SIDES:
             if name not in seen.measures or name in seen.problems:
                 continue
@@ -245,10 +246,10 @@ def measured(session: Session, seen: Comparison, largest: int | None = None) -> 
                 yield seen
 
 
-def _accuracy(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
-    for _ in session.evaluate(variant):
+def _metric(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
+    for _ in evaluate(session, variant):
         yield {}
-    yield {"accuracy": session.known_accuracy(variant)}
+    yield {"measure": known(session, variant)}
 
 
 def _flops(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
@@ -263,7 +264,7 @@ def _file(session: Session, variant: Variant, largest: int | None) -> Iterator[d
 
 
 _MEASURE: Mapping[str, Callable[[Session, Variant, int | None], Iterator[dict[str, Any]]]] = {
-    "accuracy": _accuracy,
+    "metric": _metric,
     "flops": _flops,
     "file": _file,
 }

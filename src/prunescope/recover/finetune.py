@@ -16,6 +16,7 @@ from torch import Tensor
 
 from prunescope.core.errors import RequestError
 from prunescope.measure import Accuracy
+from prunescope.measure.states import twin
 from prunescope.recover.progress import Progress, check_trainable, check_unchanged, unrun
 from prunescope.recover.recipe import RAMP, Recipe, gradual_share
 from prunescope.recover.trainee import Trainee
@@ -185,7 +186,7 @@ class FineTuning:
         pair = source.pair
         assert pair is not None
         found: Accuracy | None = None
-        for accuracy in self._session.twin().evaluate(*pair, self._trainee.current()):
+        for accuracy in twin(self._session).evaluate(*pair, self._trainee.current()):
             found = accuracy
             yield self._progress(done)
         if found is not None:

@@ -1,16 +1,15 @@
-"""One exploration of one model: its tensors, previews with cached rankings, steps, and held-out accuracy.
+"""One exploration of one model: its tensors, previews with cached rankings, and steps.
 
-The user's model is read, never written: steps are masks beside it, accuracy is measured on a copy with the
-pruned tensors passed in.
+The user's model is read, never written: steps are masks beside it. What its states are worth is measured by
+`prunescope.measure`, and kept here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -22,9 +21,9 @@ from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
 from prunescope.core.scores import ChannelNorms
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
-from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.prune import Ranking, channel_norms
 from prunescope.prune.masking import where_kept
+from prunescope.session.findings import Findings
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
 from prunescope.session.recovered import Recovered
@@ -69,8 +68,7 @@ class Session:
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
         self._rankings: dict[int, tuple[object, Ranking]] = {}
         self._norms: dict[int, tuple[object, ChannelNorms]] = {}
-        self._findings: tuple[object, dict[Hashable, Any]] = (None, {})
-        self._known = Known(lambda: source.module, self._weights.state_of_all)
+        self._findings = Findings(self._weights.state_of_all)
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
@@ -314,13 +312,13 @@ class Session:
         Raises:
             RequestError: The model or the history has changed since ``preview`` was made.
         """
-        if self.tensor(preview.tensor.name) is not preview.tensor:
+        if self.is_old(preview):
             raise RequestError("steps", "`steps`: the model has changed since this preview. Move a control.")
         step = Step.of(preview)
-        measured = self.known_accuracy(preview) or self.known_numbers(preview)
+        worth = self.worth(preview)
         self.history = self.history.then(step)
-        if measured is not None:
-            self._known.remember(self.applied.key, self._known.state(), measured)
+        if worth is not None:
+            self.keep_worth(self.applied, worth)
         return step
 
     def apply_together(self, asked: Together) -> Step:
@@ -467,139 +465,34 @@ class Session:
         """
         return self.pruned_weights(what) / self.parameters
 
-    def accuracy(self, what: Preview | Variant | None = None) -> Accuracy:
-        """Return the held-out accuracy; measured once for as long as the model and the state are the same.
-
-        Args:
-            what: A preview, measured as if it were carried out after the steps; a variant; None measures
-                the model as it was given.
-
-        Raises:
-            RequestError: There is no data, or the model cannot be run on it.
-        """
-        known = self.known_accuracy(what)
-        if known is not None:
-            return known
-        for _ in self.evaluate(what):
-            pass
-        known = self.known_accuracy(what)
-        if known is None:
-            raise RequestError("data", "`data` must be given to measure accuracy.")
-        return known
-
-    def known_accuracy(self, what: Preview | Variant | None = None) -> Accuracy | None:
-        """Return the accuracy of a state of the model if it has been measured, else None."""
-        return self._known.get(self.variant(what).key, Accuracy)
-
-    def step_accuracies(self) -> dict[Step, Accuracy]:
-        """Return, for each step that was measured, the accuracy with it and all before it carried out."""
-        return self._of_steps(Accuracy)
-
-    def _of_steps(self, kind: type[Measure]) -> dict[Step, Measure]:
-        steps = self.history.steps
-        known = self._known.current
-        found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
-        return {step: measure for step, measure in found if isinstance(measure, kind)}
+    # What was found out: kept here, and measured by `prunescope.measure`, which stands above.
 
     @property
     def findings(self) -> dict[Hashable, Any]:
         """Return where to keep what was found out about the model; empty again once the model has changed."""
-        state = self._known.state()
-        if self._findings[0] != state:
-            self._findings = (state, {})
-        return self._findings[1]
+        return self._findings.of_model
 
-    def twin(self) -> Twin:
-        """Return a copy of the network as it is now, to run in its place.
+    def worth(self, what: Preview | Variant | None = None) -> Any | None:
+        """Return what was found out about a state of the model as it is now, or None."""
+        return self._findings.of_states.get(self.variant(what).key)
 
-        Raises:
-            RequestError: The model is a checkpoint, or cannot be copied.
-        """
-        return self._known.twin()
+    def worth_of_steps(self) -> dict[Step, Any]:
+        """Return what was found out about the state after each step, all before it carried out."""
+        steps, known = self.history.steps, self._findings.of_states
+        found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
+        return {step: worth for step, worth in found if worth is not None}
 
-    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy | None]:
-        """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
+    def keep_worth(self, what: Preview | Variant | None, worth: Any) -> None:
+        """Keep what was found out about a state of the model, until the model changes."""
+        self._findings.keep(self.variant(what).key, worth)
 
-        None comes while examples are read, once.
+    def model_state(self) -> object:
+        """Return what changes whenever anything does that the model's answers depend on."""
+        return self._findings.state()
 
-        Args:
-            what: A preview, a variant, or None, as for `accuracy`.
-
-        Raises:
-            RequestError: The model cannot be run on the data, answers in another form, or changed meanwhile.
-        """
-        if self.source.data is None or self.known_accuracy(what) is not None:
-            return
-        self._refuse_old(what)
-        variant, start = self.variant(what), self._known.state()
-        for _ in self.source.read():
-            yield None
-        data = self.source.pair
-        assert data is not None
-        for counted in self.twin().evaluate(*data, self.weights(variant)):
-            if self._known.state() != start:
-                raise _changed("data")
-            if counted.total == len(data[1]):
-                self._known.remember(variant.key, start, counted)
-            yield counted
-
-    def _refuse_old(self, what: Preview | Variant | None) -> None:
-        if isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor:
-            raise _changed("data" if self.source.evaluate is None else "evaluate")
-
-    def effect(self, what: Preview | Variant | None = None) -> Effect | None:
-        """Return what a state of the model changes in its answers to the data, if both were measured."""
-        before, after = self.known_accuracy(), self.known_accuracy(what)
-        if self.source.pair is None or before is None or after is None:
-            return None
-        return Effect(*self.source.pair, before, after, self.source.classes)
-
-    # The person's own measure.
-
-    def known_numbers(self, what: Preview | Variant | None = None) -> Numbers | None:
-        """Return what `Source.evaluate` said of a state of the model if it was asked, else None."""
-        return self._known.get(self.variant(what).key, Numbers)
-
-    def step_numbers(self) -> dict[Step, Numbers]:
-        """Return, for each step of which it was asked, what `Source.evaluate` said with all before it."""
-        return self._of_steps(Numbers)
-
-    def question(self, what: Preview | Variant | None = None) -> Question:
-        """Return a call of `Source.evaluate` on a copy of the model in a state of it.
-
-        Raises:
-            RequestError: There is no such function, the model cannot be copied, or has changed.
-        """
-        evaluate = self.source.evaluate
-        if evaluate is None:
-            raise RequestError("evaluate", "`evaluate` must be given to be asked.")
-        self._refuse_old(what)
-        variant, start = self.variant(what), self._known.state()
-        try:
-            model = pruned_copy(self.source.module, variant.masks, variant.values)
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from error
-
-        def keep(numbers: Numbers) -> None:
-            if self._known.state() != start:
-                raise _changed("evaluate")
-            self._known.remember(variant.key, start, numbers)
-
-        return Question(partial(evaluated, evaluate, model), keep)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a person's function is asked.
-
-    Attributes:
-        ask: Calls it and returns its answer, or raises a `RequestError`; may be run in any thread.
-        keep: Takes the answer down, in the thread of the session; raises if the model has changed since.
-    """
-
-    ask: Callable[[], Numbers]
-    keep: Callable[[Numbers], None]
+    def is_old(self, what: Preview | Variant | None) -> bool:
+        """Return whether ``what`` is a preview of a tensor that has changed since."""
+        return isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor
 
 
 def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
@@ -616,7 +509,3 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
 def _largest(tensor: PrunableTensor) -> float:
     """Return the largest magnitude in ``tensor``, which is read once and not copied."""
     return float(channel_norms(tensor.weight, n=math.inf, dim=0).max())
-
-
-def _changed(blame: str) -> RequestError:
-    return RequestError(blame, f"`{blame}` was not evaluated: the model has changed since. Move a control.")

@@ -94,7 +94,7 @@ class ComparePanel(Panel):
     def _say(self, snapshot: Snapshot) -> None:
         seen = snapshot.comparison
         text = snapshot.message("compare") or snapshot.comparing_problem
-        told = (seen.problems.get(name, "") for name in ("accuracy", "numbers")) if seen else ()
+        told = (seen.problems.get("metric", ""),) if seen else ()
         say(self.message, text or next(filter(None, told), ""))
 
     def _show(self, seen: Comparison | None) -> None:
@@ -106,7 +106,7 @@ class ComparePanel(Panel):
         if not _same(drawn, self._drawn):
             self._drawn = drawn
             self._picture().draw(seen)
-        self.table.value = seen.html
+        self.table.value = seen.table.html
 
     def _picture(self) -> PictureCanvas[ComparisonFigure]:
         if self.canvas is None:

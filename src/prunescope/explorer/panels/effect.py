@@ -1,4 +1,4 @@
-"""The effect of pruning on what the model is for: by class, by example, or in the person's own numbers.
+"""The effect of pruning on what the model is for: by class, by example, or in a metric of the user's own.
 
 Two pictures, or on request the same as tables. They are made when they are looked at, and only when what they
 show has changed.
@@ -7,7 +7,6 @@ show has changed.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
 from html import escape
 from io import BytesIO
 
@@ -17,7 +16,6 @@ from matplotlib.figure import Figure
 from prunescope.core.glossary import GLOSSARY
 from prunescope.explorer.html import show, table
 from prunescope.explorer.panels.panel import Panel
-from prunescope.explorer.panels.readout import number_changes
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import (
@@ -29,7 +27,7 @@ from prunescope.figures import (
     shown_classes,
     strip_height,
 )
-from prunescope.measure import Effect, Example
+from prunescope.measure import Effect, Example, Metric
 
 DPI = 200
 """Dots an inch: two a CSS pixel, so that the pictures are sharp on any screen."""
@@ -42,7 +40,7 @@ HINT = "<p>A checkpoint has weights and no network that could be run, so its eff
 
 
 class EffectPanel(Panel):
-    """What pruning does to the answers of a model, or to the person's own numbers.
+    """What pruning does to the answers of a model, or to a metric of the user's own.
 
     Attributes:
         as_text: Whether tables stand in place of the pictures.
@@ -69,7 +67,7 @@ class EffectPanel(Panel):
 
     def offered(self, snapshot: Snapshot) -> bool:
         """Return whether there is a model whose effect can be measured, as far as is known."""
-        return len(snapshot.models) > 1 or snapshot.has_data or bool(snapshot.evaluates)
+        return len(snapshot.models) > 1 or snapshot.metric is not None
 
     def look(self, in_front: bool) -> None:
         """Take note of whether the panel is in sight; pictures are made only then."""
@@ -98,12 +96,12 @@ class EffectPanel(Panel):
             self._show_effect(snapshot)
         else:
             self.summary.value = ""
-            self.body.value = _numbers(number_changes(snapshot)) if snapshot.evaluates else HINT
+            self.body.value = HINT if snapshot.metric is None else _metric(snapshot.metric)
 
     def _show_effect(self, snapshot: Snapshot) -> None:
         effect = snapshot.effect
         if effect is None:
-            measuring = "Not measured." if snapshot.evaluation_problem else "Measuring …"
+            measuring = "Not measured." if snapshot.metric and snapshot.metric.problem else "Measuring …"
             self.summary.value = f"<p>{measuring}</p>"
             if self._drawn is None:
                 self.body.value = ""
@@ -179,9 +177,8 @@ def _tables(effect: Effect) -> str:
     )
 
 
-def _numbers(changes: Iterable[tuple[str, str]]) -> str:
-    rows = [(name, *values.split(" → ")) for name, values in changes]
+def _metric(metric: Metric) -> str:
     return _section(
-        "Your own measure, of the model as it was given and with the steps and what is shown",
-        table(("Number", "Before", "After"), rows),
+        "Your metric, of the model as it was given and with the steps and what is shown",
+        table(("Metric", "Before", "After"), metric.rows),
     )

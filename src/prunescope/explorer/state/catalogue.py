@@ -14,9 +14,10 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
 from prunescope.figures import View
-from prunescope.measure import Costs, name_of
+from prunescope.measure import Costs
 from prunescope.measure.compare import Comparing, chosen, compare
 from prunescope.measure.importance import scored_preview
+from prunescope.measure.states import known_of_steps, metric_before
 from prunescope.network import GoalSpec
 from prunescope.session import Session
 from prunescope.sources import Source
@@ -198,13 +199,10 @@ class Catalogue:
             sparsities={name: gone / session.tensors[name].size for name, gone in pruned.items()},
             history=session.history,
             plans=session.plans,
-            step_accuracies=session.step_accuracies(),
+            step_measures=known_of_steps(session),
             notes=resolved.notes,
             has_data=session.source.data is not None,
-            before=session.known_accuracy(),
-            evaluates="" if session.source.evaluate is None else name_of(session.source.evaluate),
-            numbers_before=session.known_numbers(),
-            step_numbers=session.step_numbers(),
+            metric=metric_before(session),
             costs=Costs(session.parameters, flops=session.findings.get("flops")),
             models=self.titles,
             layers=session.tensors,

@@ -11,7 +11,7 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.figures import View
-from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
 from prunescope.measure.compare import Comparing
 from prunescope.session.history import History, Step
 from prunescope.session.plans import Plans
@@ -26,18 +26,12 @@ class Snapshot:
         preview: The last good preview.
         model_sparsity: Fraction of all the model's parameters that is pruned if the preview is carried out.
         history: The steps, and how many of them are carried out.
-        step_accuracies: For each step that was measured, the accuracy with it and all before.
+        step_measures: For each step that was measured, what the model was worth with it and all before.
         notes: Sentences about corrected values, by the field they belong to.
         problem: Why the last request was refused, or None.
         has_data: Whether the model has held-out data.
-        before: Accuracy of the model as it was given; None while it is being measured or has no data.
-        after: Accuracy with the steps and the preview carried out; None likewise.
+        metric: What the model is judged by, before and after, as far as it is measured; None if by nothing.
         effect: What changes in the answers to the held-out data; None likewise.
-        evaluates: What a single number of the person's own measure goes by; "" where there is none.
-        numbers_before: What it says of the model as it was given; None while it has not answered.
-        numbers_after: The same with the steps and the preview carried out.
-        step_numbers: For each step of which it was asked, what it said with it and all before.
-        evaluation_problem: Why something could not be measured, or "".
         costs: What the model costs with the steps and the preview, as far as it is measured.
         view: What the pictures show of the preview.
         plans: Histories kept under names.
@@ -65,18 +59,12 @@ class Snapshot:
     preview: Preview
     model_sparsity: float
     history: History = field(default_factory=History)
-    step_accuracies: Mapping[Step, Accuracy] = field(default_factory=dict)
+    step_measures: Mapping[Step, Measure] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     problem: RequestError | None = None
     has_data: bool = False
-    before: Accuracy | None = None
-    after: Accuracy | None = None
+    metric: Metric | None = None
     effect: Effect | None = None
-    evaluates: str = ""
-    numbers_before: Numbers | None = None
-    numbers_after: Numbers | None = None
-    step_numbers: Mapping[Step, Numbers] = field(default_factory=dict)
-    evaluation_problem: str = ""
     costs: Costs = field(default_factory=Costs)
     view: View = field(default_factory=View)
     plans: Plans = field(default_factory=Plans)

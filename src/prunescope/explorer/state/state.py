@@ -33,6 +33,7 @@ from prunescope.explorer.state.link import Link, controls, from_query, to_query
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
+from prunescope.measure.states import known_of_steps
 from prunescope.session import Session
 
 _log = logging.getLogger("prunescope")
@@ -282,7 +283,7 @@ class ExplorerState(traitlets.HasTraits):
         """
         snapshot = self.snapshot
         if not large:
-            if snapshot.has_data or snapshot.evaluates:
+            if snapshot.metric is not None:
                 self._live.start(self.session, snapshot.preview)
             else:
                 self._live.close()
@@ -309,17 +310,9 @@ class ExplorerState(traitlets.HasTraits):
         with self.lock:
             if measured.preview is not self.snapshot.preview:
                 return
-            self._publish(
-                step_accuracies=self.session.step_accuracies(),
-                before=measured.before,
-                after=measured.after,
-                effect=measured.effect,
-                numbers_before=measured.numbers_before,
-                numbers_after=measured.numbers_after,
-                step_numbers=self.session.step_numbers(),
-                evaluation_problem=measured.problem,
-            )
-            if measured.after or measured.numbers_after or measured.problem:
+            metric = measured.metric
+            self._publish(metric=metric, effect=measured.effect, step_measures=known_of_steps(self.session))
+            if metric is not None and (metric.after is not None or metric.problem):
                 self._sides.go()
 
     def _publish_sides(self, compared: Comparison, measured: Comparison) -> None:
