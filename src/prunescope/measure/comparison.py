@@ -36,7 +36,7 @@ class Side:
         model_sparsity: Fraction of all the model's parameters that is pruned, in [0, 1].
         variant: The `prunescope.session.history.Variant` that it is, to be measured.
         accuracy: Held-out accuracy, or None where it is not measured (yet).
-        numbers: What the person's own measure says; None likewise.
+        numbers: What the user's metric says; None likewise.
         file: Bytes of the model's file, made permanent and compressed; None likewise.
         flops: Operations that one example takes, which masks do not change; None likewise.
         flops_cut: How many of them would be saved at least if whole channels were cut out; None likewise.
@@ -79,7 +79,7 @@ class Comparison:
     Attributes:
         tensor: The layer.
         n: Order of the norms.
-        dim: Axis that numbers the channels.
+        dim: Channel axis.
         norms: Ln norm of every channel, nothing pruned, of shape ``(s_dim,)``.
         a: The first state.
         b: The second.

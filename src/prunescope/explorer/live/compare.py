@@ -23,7 +23,7 @@ class LiveSides(Latest):
 
     Args:
         publish: Called with the comparison it was told of, and the same with more known of its sides.
-        calls: Where the person's own measure is called.
+        calls: Where the user's metric is called.
     """
 
     def __init__(self, publish: Callable[[Comparison, Comparison], object], calls: Calls) -> None:
@@ -79,7 +79,7 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
     Args:
         session: The session that it was made of.
         seen: What is compared.
-        calls: Where the person's own measure is called.
+        calls: Where the user's metric is called.
         largest: Bytes up to which a file is compressed; None compresses a file of any size.
     """
     for found in measured(session, seen, largest):
@@ -95,7 +95,7 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
 
 
 def numbers_now(session: Session, what: Preview | Variant | None, calls: Calls) -> Numbers:
-    """Return what the person's own measure says of a state of the model, asked now if it is not known.
+    """Return what the user's metric says of a state of the model, asked now if it is not known.
 
     Raises:
         RequestError: It raises, or does not answer, or not with numbers.

@@ -51,7 +51,7 @@ def _accuracy(snapshot: Snapshot) -> str:
 
 
 def number_changes(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """Return what the person's own measure says before and after, as pairs of name and value."""
+    """Return what the user's metric says before and after, as pairs of name and value."""
     if not snapshot.evaluates:
         return []
     before, after = (

@@ -33,7 +33,7 @@ class Snapshot:
         before: Accuracy of the model as it was given; None while it is being measured or has no data.
         after: Accuracy with the steps and the preview carried out; None likewise.
         effect: What changes in the answers to the held-out data; None likewise.
-        evaluates: What a single number of the person's own measure goes by; "" where there is none.
+        evaluates: What a single number of the user's metric goes by; "" where there is none.
         numbers_before: What it says of the model as it was given; None while it has not answered.
         numbers_after: The same with the steps and the preview carried out.
         step_numbers: For each step of which it was asked, what it said with it and all before.
