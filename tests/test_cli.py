@@ -134,7 +134,7 @@ def test_bad_port_is_one_sentence(port: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stop:
         cli.main(["--port", port])
     assert stop.value.code == 2
-    assert f"a port is a whole number from 0 to 65535, got {port!r}" in capsys.readouterr().err
+    assert f"a port must be a whole number from 0 to 65535, got {port!r}" in capsys.readouterr().err
 
 
 # tornado leaves a socket that it could not bind to the collector.
@@ -178,13 +178,13 @@ def test_what_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--token", "short"], "a token is 8 or more of"),
-        (["--token", "with a space"], "a token is 8 or more of"),
-        (["--base-url", "http://x"], "a base URL is a path such as /prunescope/, got 'http://x'"),
-        (["--max-sessions", "0"], "a whole number from 1, got '0'"),
-        (["--ready", "-1"], "a whole number from 0, got '-1'"),
-        (["--idle-timeout", "nan"], "minutes are a number above 0, got 'nan'"),
-        (["--idle-timeout", "soon"], "minutes are a number above 0, got 'soon'"),
+        (["--token", "short"], "a token must be 8 or more of"),
+        (["--token", "with a space"], "a token must be 8 or more of"),
+        (["--base-url", "http://x"], "a base URL must be a path such as /prunescope/, got 'http://x'"),
+        (["--max-sessions", "0"], "must be a whole number from 1, got '0'"),
+        (["--ready", "-1"], "must be a whole number from 0, got '-1'"),
+        (["--idle-timeout", "nan"], "minutes must be a number above 0, got 'nan'"),
+        (["--idle-timeout", "soon"], "minutes must be a number above 0, got 'soon'"),
         (["--jupyterhub"], "no hub has started this process"),
         (["--token", "12345678", "--no-token"], "not allowed with argument --token"),
     ],

@@ -1,8 +1,8 @@
 """An interactive visual explorer of neural-network pruning: masks and channel norms, live.
 
-``from prunescope import explore`` shows a model under the hand; ``import prunescope.prune as prune`` is the
-engine alone, a drop-in for ``torch.nn.utils.prune`` that loads no widgets and no matplotlib. ``sensitivity``
-and ``allocate`` are about the whole network, and load none either.
+``from prunescope import explore`` opens a model in the explorer. ``import prunescope.prune as prune`` is the
+engine alone: a drop-in for ``torch.nn.utils.prune`` that loads neither widgets nor matplotlib.
+``sensitivity`` and ``allocate`` work on the whole network, and load neither.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `prunescope` command: serve the dashboard, say where it is, open it; or prune a file without a page."""
+"""The `prunescope` command: serve the dashboard and open it in a browser, or prune a file from the shell."""
 
 import argparse
 import math
@@ -26,11 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the `prunescope` command and return its exit code.
 
     Args:
-        argv: Words after the command's name; those of this process when ``None``.
+        argv: Arguments after the command's name; None takes them from ``sys.argv``.
 
     Returns:
-        0 after a stop that was asked for, 2 for an address that cannot be served or a file that cannot be
-        opened, 130 for Ctrl+C meanwhile.
+        0 after a requested stop, 2 if the address cannot be served or the file cannot be opened, 130 after
+        Ctrl+C during start-up.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == [PRUNE]:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             place = Place.of_environment()
         except KeyError:
-            parser.error("--jupyterhub is for a JupyterHub's Spawner.cmd: no hub has started this process")
+            parser.error("--jupyterhub is for JupyterHub's Spawner.cmd, and no hub started this process")
         asked.ip, asked.port, asked.base_url = place.ip, place.port, place.base_url
         asked.token, asked.browser = "", False
     refused = _offer(asked.checkpoint, asked.models)
@@ -71,14 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _token(asked: argparse.Namespace, *, public: bool) -> str:
-    """Return the token asked for; where others can reach the server, a new one unless told otherwise."""
-    # Kernels inherit the environment, and have no use for it.
+    """Return the requested token, or a new one where other machines can reach the server."""
+    # Kernels inherit the environment and must not see the token.
     given: str | None = os.environ.pop(TOKEN_VARIABLE, None) if asked.token is None else asked.token
     return secrets.token_hex(24) if given is None and public else given or ""
 
 
 def _offer(checkpoint: str | None, folder: str | None) -> str:
-    """Tell the kernels to come which file to open and which folder to offer; return why not, or ""."""
+    """Tell future kernels which file to open and which folder to offer; return why that fails, or ""."""
     if checkpoint is None and folder is None:
         return ""
     # Like Voilà, torch takes a while to import.
@@ -98,7 +98,7 @@ def _offer(checkpoint: str | None, folder: str | None) -> str:
 
 
 def _serve(listener: Listener, options: Options) -> int:
-    # Voilà takes seconds to import: --help, --version and a wrong address need not wait for it.
+    # Voilà takes seconds to import; --help, --version and a bad address should not wait for it.
     try:
         from prunescope.serving.app import serve
 
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prunescope",
         description="Explore neural-network pruning live, in the browser.",
-        epilog="To prune a checkpoint without a page: prunescope prune FILE --target 0.5 --rule lamp -o OUT; "
+        epilog="To prune a checkpoint from the shell: prunescope prune FILE --target 0.5 --rule lamp -o OUT; "
         "see prunescope prune --help.",
         allow_abbrev=False,
     )
@@ -120,49 +120,47 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoint",
         nargs="?",
         metavar="FILE_OR_FOLDER",
-        help="checkpoint to open: .safetensors, .pt, .pth, .bin, .ckpt, .pth.tar, or a folder as model hubs "
-        "lay it out; nothing in it is run (default: the demos)",
+        help="checkpoint to open: .safetensors, .pt, .pth, .bin, .ckpt, .pth.tar, or a model folder as hubs "
+        "lay it out; no code in it is run (default: the demo networks)",
     )
     parser.add_argument(
         "--models",
         metavar="DIR",
-        help="folder whose checkpoints are offered too; nothing outside it can be opened",
+        help="also list the checkpoints in this folder; nothing outside it can be opened",
     )
     parser.add_argument(
         "--max-upload",
         type=_count(0),
         default=DEFAULT_MAX_UPLOAD // 10**6,
         metavar="MB",
-        help="megabytes of checkpoints that a visitor may upload, 0 for none; they are removed when the "
-        "session ends (default: %(default)s)",
+        help="most megabytes of checkpoints each visitor may upload, 0 for none; uploads are removed when "
+        "the session ends (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
         type=_port,
         default=DEFAULT_PORT,
-        help="port to serve on; a taken one gives the next free one, 0 any free one (default: %(default)s)",
+        help="port; if busy, the next free port is used; 0 picks any free port (default: %(default)s)",
     )
     parser.add_argument(
         "--ip",
         default=DEFAULT_IP,
-        help="address to serve on, 0.0.0.0 for every one of this machine (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 listens on all of this machine's (default: %(default)s)",
     )
-    parser.add_argument(
-        "--no-browser", dest="browser", action="store_false", help="do not open a browser after the start"
-    )
+    parser.add_argument("--no-browser", dest="browser", action="store_false", help="do not open a browser")
     token = parser.add_mutually_exclusive_group()
     token.add_argument(
         "--token",
         type=_word,
-        help=f"what visitors must know; {TOKEN_VARIABLE} says it where other users of this machine cannot "
-        "see it (default: a new one when --ip lets other machines in, else none)",
+        help=f"access token; prefer the environment variable {TOKEN_VARIABLE}, which other local users "
+        "cannot read (default: a new one if --ip lets other machines in, else none)",
     )
     token.add_argument(
         "--no-token",
         dest="token",
         action="store_const",
         const="",
-        help="let everyone in who reaches the address",
+        help="let in anyone who can reach the address",
     )
     parser.add_argument(
         "--base-url",
@@ -176,26 +174,26 @@ def _parser() -> argparse.ArgumentParser:
         type=_count(1),
         default=20,
         metavar="N",
-        help="visitors at once, each with a process of their own; the next one waits (default: %(default)s)",
+        help="most visitors at once, each in a process of their own; others wait (default: %(default)s)",
     )
     parser.add_argument(
         "--idle-timeout",
         type=_minutes,
         default=20.0,
         metavar="MINUTES",
-        help="end a session that has not been used for so long (default: %(default)g)",
+        help="end a session after this long without use (default: %(default)g)",
     )
     parser.add_argument(
         "--ready",
         type=_count(0),
         default=1,
         metavar="N",
-        help="explorers kept ready for the next visitors (default: %(default)s)",
+        help="explorers started in advance for the next visitors (default: %(default)s)",
     )
     parser.add_argument(
         "--jupyterhub",
         action="store_true",
-        help="serve one user of the JupyterHub that starts this; the hub says where, and checks who comes",
+        help="serve one user of the JupyterHub that starts this; the hub sets the address and checks access",
     )
     parser.add_argument("--version", action="version", version=f"prunescope {version('prunescope')}")
     return parser
@@ -203,19 +201,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a whole number from 0 to 65535, got {text!r}")
+        raise argparse.ArgumentTypeError(f"a port must be a whole number from 0 to 65535, got {text!r}")
     return int(text)
 
 
 def _word(text: str) -> str:
     if not re.fullmatch(r"[\w.~-]{8,}", text, re.ASCII):
-        raise argparse.ArgumentTypeError("a token is 8 or more of A-Z a-z 0-9 _ . ~ -")
+        raise argparse.ArgumentTypeError("a token must be 8 or more of A-Z a-z 0-9 _ . ~ -")
     return text
 
 
 def _base_url(text: str) -> str:
     if not re.fullmatch(r"[\w.~@/-]*", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"a base URL is a path such as /prunescope/, got {text!r}")
+        raise argparse.ArgumentTypeError(f"a base URL must be a path such as /prunescope/, got {text!r}")
     path = text.strip("/")
     return f"/{path}/" if path else "/"
 
@@ -223,7 +221,7 @@ def _base_url(text: str) -> str:
 def _count(least: int) -> Callable[[str], int]:
     def count(text: str) -> int:
         if not (text.isascii() and text.isdecimal()) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number from {least}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, got {text!r}")
         return int(text)
 
     return count
@@ -235,5 +233,5 @@ def _minutes(text: str) -> float:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes < math.inf:
-        raise argparse.ArgumentTypeError(f"minutes are a number above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"minutes must be a number above 0, got {text!r}")
     return minutes

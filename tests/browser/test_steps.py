@@ -63,7 +63,7 @@ def test_apply_undo_redo_and_the_link_that_carries_them(open_page: OpenPage, voi
     assert other.locator(".ps-numbers [role=status]").inner_text() == numbers
     assert hosts.overflow(other) == 0
     other.get_by_role("tab", name="Steps").click()
-    says(other, "pruned 19 of 64", "20.0 % of what was left")
+    says(other, "pruned 19 of 64", "20.0 % of what remained")
     slider = other.get_by_role("slider").last
     slider.press("Home")
     says(other, "0 % of 64 output channels")

@@ -195,7 +195,7 @@ def test_other_channels_are_not_by_hand(explorer: Explorer) -> None:
 
 
 def test_what_cannot_be_met_is_refused_with_a_sentence(explorer: Explorer) -> None:
-    with pytest.raises(RequestError, match="`prune_channels` must not list what `keep_channels` does, got 3"):
+    with pytest.raises(RequestError, match="`prune_channels` must not overlap `keep_channels`, got 3"):
         explorer.ask(keep_channels=[3, 4], prune_channels=[3])
     with pytest.raises(RequestError, match=r"`keep_channels` must list channels, .*got \[0.5\]"):
         explorer.keep_channels = [0.5]

@@ -428,7 +428,9 @@ def test_an_old_count_keeps_its_share_and_says_so(explorer: Explorer) -> None:
     explorer.amount = 18
     explorer.method = "ln_structured"
     assert explorer.amount == 2
-    assert "2 of 4 output channels: there are no 18, so it kept its share" in sentence(explorer, "amount")
+    assert "2 of 4 output channels, the same fraction as before: there are no 18 here" in sentence(
+        explorer, "amount"
+    )
     assert 'role="note"' in sentence(explorer, "amount")
 
 

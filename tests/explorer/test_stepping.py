@@ -87,7 +87,7 @@ def test_the_table_says_what_each_step_did(explorer: Explorer) -> None:
     explorer.undo()
     table = explorer.screen.steps.table.value
     assert "<code>l1_unstructured(amount=0.5)</code>" in table
-    assert "50.0 % of what was left, not of all" in table
+    assert "50.0 % of what remained" in table
     assert "undone: <span>0.weight</span>" in table
     assert table.count('aria-current="step"') == 1
     assert "accuracy" not in table

@@ -177,7 +177,7 @@ def test_half_and_half_is_three_quarters_and_the_step_says_so() -> None:
     first, second = session.history.done
     assert first.effect == "pruned 8 of 16 weights; sparsity 50.0 %"
     assert second.effect == (
-        "pruned 4 of 8 weights still kept (50.0 % of what was left, not of all); sparsity 50.0 % → 75.0 %"
+        "pruned 4 of the 8 remaining weights (50.0 % of what remained); sparsity 50.0 % → 75.0 %"
     )
     assert second.title == "l1_unstructured(amount=0.5)"
 

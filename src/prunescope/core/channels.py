@@ -1,4 +1,4 @@
-"""Channels that a person keeps or prunes by hand, whatever the method chooses: a custom mask."""
+"""Channels kept or pruned by hand, whatever the method selects: a custom mask."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from prunescope.core.errors import RequestError
 
 MOST = 100_000
-"""Channels that can be named at a time; a link may say anything."""
+"""Most channels that one list may name; a link may hold anything."""
 
 KEPT, PRUNED, IN_PART = "kept", "pruned", "kept in part"
-"""What can become of a channel."""
+"""The states of a channel."""
 
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
 def parse_channels(parameter: str, channels: object) -> tuple[int, ...]:
-    """Return channels in order, each once, from what a person typed or a program passed.
+    """Parse a list of channels, typed or passed by code; return them sorted, each once.
 
     Args:
-        parameter: The name a refusal gives them.
+        parameter: The name to use in an error.
         channels: Whole numbers ≥ 0, or text that lists them and ranges of them.
 
     Raises:
@@ -45,11 +45,11 @@ def parse_channels(parameter: str, channels: object) -> tuple[int, ...]:
 
 
 def _listed(text: str) -> Iterator[int | None]:
-    """Yield the numbers that ``text`` lists, and None for what is no number."""
+    """Yield the numbers that ``text`` lists, and None for anything that is not a number."""
     for word in filter(None, re.split(r"[,;\s]+", re.sub(r"\s*[-–]\s*", "-", text))):
         match = _RANGE.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        # A range that runs backwards is refused: empty as it is, it would clear the field without a word.
+        # A range that runs backwards is refused: as an empty range it would silently clear the field.
         if first <= last:
             yield from range(first, last + 1)
         else:
@@ -66,7 +66,7 @@ def _refusal(parameter: str, channels: object) -> RequestError:
 
 
 def channels_text(channels: Iterable[int]) -> str:
-    """Return ``channels``, which are in order, as a person writes them.
+    """Format sorted ``channels`` as text, with ranges.
 
     Example:
         >>> channels_text((3, 7, 8, 9)), channels_text(())
@@ -84,14 +84,14 @@ def channels_text(channels: Iterable[int]) -> str:
 def with_hand(
     mask: Tensor, dim: int, keep: Collection[int], prune: Collection[int], left: Tensor | None
 ) -> Tensor:
-    """Return ``mask`` with some channels kept as they were and others pruned.
+    """Return ``mask`` with some channels kept and others pruned by hand.
 
     Args:
-        mask: Boolean tensor of shape ``(s_0, ..., s_k)``, True where a method keeps; not written.
-        dim: Axis that numbers the channels.
-        keep: Channels that get back what was left of them.
-        prune: Channels that go whole.
-        left: What earlier steps left, of the same shape; None: everything.
+        mask: Boolean tensor of shape ``(s_0, ..., s_k)``, True where the method keeps; not written.
+        dim: Channel axis.
+        keep: Channels that keep everything earlier steps left of them.
+        prune: Channels that are pruned whole.
+        left: Mask after earlier steps, of the same shape; None if nothing was pruned.
 
     Returns:
         ``mask`` itself if there is nothing to do, else a new tensor.
@@ -106,13 +106,13 @@ def with_hand(
 
 
 def state_of(mask: Tensor, left: Tensor | None, dim: int, channel: int) -> str | None:
-    """Return what becomes of ``channel``: `KEPT`, `PRUNED`, `IN_PART`; None if nothing was left of it.
+    """Return the state of ``channel``: `KEPT`, `PRUNED` or `IN_PART`; None if earlier steps pruned all of it.
 
     Args:
         mask: Boolean tensor, True where kept.
-        left: What earlier steps left, of the same shape; None: everything.
-        dim: Axis that numbers the channels.
-        channel: One of them.
+        left: Mask after earlier steps, of the same shape; None if nothing was pruned.
+        dim: Channel axis.
+        channel: Its index along ``dim``.
     """
     there = mask.select(dim, channel)
     most = there.numel() if left is None else int(left.select(dim, channel).count_nonzero())
@@ -123,7 +123,7 @@ def state_of(mask: Tensor, left: Tensor | None, dim: int, channel: int) -> str |
 
 
 def turned(state: str, chosen: str) -> str:
-    """Return the state that a click turns a channel in ``state`` to, where the method has ``chosen``.
+    """Return the state a click gives a channel that is in ``state``, where the method selects ``chosen``.
 
     Example:
         >>> turned(KEPT, KEPT), turned(PRUNED, KEPT), turned(IN_PART, IN_PART)

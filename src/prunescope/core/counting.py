@@ -1,4 +1,4 @@
-"""Counting what masks keep, by NumPy: torch counts booleans some twenty times as slowly."""
+"""Count what masks keep. NumPy does it about twenty times as fast as torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 AT_ONCE = 1 << 20
-"""Weights that are looked at at a time. A tensor of more, read from a file, has its scores held nowhere."""
+"""Block size, in weights. Scores of larger on-disk tensors are streamed instead of stored."""
 
 
 def count_true(mask: Tensor) -> int:
-    """Return how many entries of a boolean tensor are True; on the CPU by NumPy, three times as fast."""
+    """Count the True entries of a boolean tensor of any shape."""
     return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
 
 
 def kept_of_channels(mask: Tensor, dim: int) -> Tensor:
-    """Return how many weights of each channel ``mask`` keeps, of shape ``(s_dim,)``, on the CPU.
+    """Count the weights that ``mask`` keeps in each channel along ``dim``: shape ``(s_dim,)``, on the CPU.
 
     Example:
         >>> kept_of_channels(torch.tensor([[True, False], [True, True]]), dim=1)

@@ -1,7 +1,7 @@
-"""The table of criteria: what counts as unimportant, and what is needed to know it.
+"""The table of criteria: what counts as unimportant, and what computing it needs.
 
 A criterion fills the ``importance_scores=`` of torch's functions. Its scores are computed in
-`prunescope.measure.importance` and handed to a session as values; nothing here computes.
+`prunescope.measure.importance` and handed to a session as values; nothing is computed here.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from torch import Tensor
 from prunescope.core.errors import RequestError
 
 WEIGHT = "weight"
-"""The key of the criterion that ranks the weights themselves, as torch does without scores."""
+"""Key of the criterion that ranks the weights themselves, as torch does without scores."""
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One way to tell how important a weight or a channel is.
+    """One measure of how important a weight or a channel is.
 
     Attributes:
-        key: What code and links call it.
-        title: What a person reads in a list.
-        label: What a score is, as an axis says it.
-        symbol: The same before a number.
-        needs: ``"nothing"``, ``"inputs"``, ``"data"`` (inputs and targets) or ``"scores"`` of the user's.
-        channel_scores: Whether a channel has a score of its own, so that the norm order plays no part; if
-            not, its score is the Ln norm of the scores of its weights.
-        says: One sentence of what it is, with its formula.
+        key: Its name in code and links.
+        title: Its name in the list.
+        label: Its name on an axis.
+        symbol: Its symbol before a number.
+        needs: ``"nothing"``, ``"inputs"``, ``"data"`` (inputs and targets), or ``"scores"`` given by the
+            user.
+        channel_scores: Whether a channel has a score of its own, so that ``n`` is ignored; otherwise its
+            score is the Ln norm of its weights' scores.
+        says: One sentence that defines it, with its formula.
     """
 
     key: str
@@ -41,13 +42,13 @@ class Criterion:
     says: str
 
     def why_not(self, *, runs: bool, inputs: bool, data: bool, given: bool) -> str:
-        """Return the sentence with which the criterion is disabled, or "".
+        """Return why the criterion is unavailable, in one sentence, or "".
 
         Args:
-            runs: Whether the model is a network, and not a file of weights.
-            inputs: Whether there is something to run it on.
-            data: Whether there are targets too.
-            given: Whether the user has given scores.
+            runs: Whether the model can be run; a file of weights cannot.
+            inputs: Whether there are inputs to run it on.
+            data: Whether there are targets as well.
+            given: Whether the user passed scores.
 
         Example:
             >>> CRITERIA["taylor"].why_not(runs=True, inputs=False, data=False, given=False)
@@ -59,7 +60,7 @@ class Criterion:
         if self.needs == "scores":
             return "" if given else f"{start} scores of your own: pass `importance_scores=`."
         if not runs:
-            return f"{start} a network to run, and a checkpoint has weights only."
+            return f"{start} a network to run, and a checkpoint only has weights."
         if self.needs == "inputs":
             return "" if inputs else f"{start} inputs to run the model on: pass `data=` or `example=`."
         return "" if data else f"{start} gradients: pass `data=(inputs, targets)`."
@@ -93,7 +94,7 @@ CRITERIA: Mapping[str, Criterion] = {
             "|w|·‖x‖",
             "inputs",
             False,
-            "Magnitude times the L2 norm of the input it meets, over all examples and positions.",
+            "Magnitude times the L2 norm of the input it multiplies, over all examples and positions.",
         ),
         Criterion(
             "fisher",
@@ -111,7 +112,7 @@ CRITERIA: Mapping[str, Criterion] = {
             "|γ|",
             "inputs",
             True,
-            "The scale of the batch-norm behind a channel; meant for networks trained with L1 on it.",
+            "The scale of the batch-norm after a channel; for networks trained with an L1 penalty on it.",
         ),
         Criterion(
             "activation",
@@ -120,7 +121,7 @@ CRITERIA: Mapping[str, Criterion] = {
             "|a|",
             "inputs",
             True,
-            "The mean magnitude of what an output channel puts out.",
+            "The mean magnitude of an output channel's activation.",
         ),
         Criterion(
             "given",
@@ -129,18 +130,18 @@ CRITERIA: Mapping[str, Criterion] = {
             "|s|",
             "scores",
             False,
-            "Scores of your own; torch takes |s|.",
+            "Your own scores; torch ranks |s|.",
         ),
     )
 }
-"""The criteria, in the order they are offered."""
+"""The criteria, in the order they are listed."""
 
 
 def parse_criterion(criterion: object) -> str:
-    """Return the key of a criterion.
+    """Check the key of a criterion and return it.
 
     Raises:
-        RequestError: There is none of that key.
+        RequestError: There is no such criterion.
     """
     if not isinstance(criterion, str) or criterion not in CRITERIA:
         allowed = ", ".join(CRITERIA)
@@ -150,11 +151,11 @@ def parse_criterion(criterion: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """The scores of one tensor by one criterion.
+    """The scores of one tensor under one criterion.
 
     Attributes:
         weights: A score for each weight, of the tensor's shape; None where only channels have scores.
-        channels: A score for each channel, by the axis that numbers them.
+        channels: A score for each channel, by channel axis.
 
     Example:
         >>> import torch
@@ -169,12 +170,12 @@ class Importance:
     def scores(self, shape: tuple[int, ...], dim: int, *, structured: bool) -> Tensor:
         """Return what torch's ``importance_scores=`` takes, of ``shape``.
 
-        A channel's own score stands at all of its weights, so that their L∞ norm is that score.
+        A channel's own score is repeated over all of its weights, so that their L∞ norm is that score.
 
         Args:
             shape: The shape of the weight.
-            dim: Axis that numbers the channels.
-            structured: Whether channels are pruned, and not single weights.
+            dim: Channel axis.
+            structured: Whether channels are pruned rather than single weights.
 
         Raises:
             RequestError: There are no scores along ``dim``.

@@ -1,10 +1,10 @@
 """The environment variables by which a server tells its kernels of uploads."""
 
 UPLOADS_VARIABLE = "PRUNESCOPE_UPLOADS"
-"""The kernel's own folder for uploads; the server makes it, and removes it when the kernel is gone."""
+"""The kernel's private upload folder; the server creates it, and removes it once the kernel has ended."""
 
 MAX_UPLOAD_VARIABLE = "PRUNESCOPE_MAX_UPLOAD"
-"""How many bytes uploads may have, those of one session together."""
+"""Most bytes that the uploads of one session may take together."""
 
 DEFAULT_MAX_UPLOAD = 1_000_000_000
-"""Unless the person who serves says otherwise."""
+"""The default limit."""

@@ -1,15 +1,15 @@
-"""The one exception a person meets at the public edge: a sentence, and the parameter it is about."""
+"""The one exception of the public API: a sentence, and the parameter it is about."""
 
 from __future__ import annotations
 
 
 class RequestError(ValueError):
-    """A request that cannot be met, in one sentence.
+    """Raised when a request cannot be met; says why in one sentence.
 
     Args:
         parameter: The parameter the sentence is about, such as ``"amount"``; the explorer shows the
             sentence beside the control of that name.
-        message: One sentence naming the parameter, what is allowed and what came.
+        message: One sentence that names the parameter, what is allowed and what it got.
 
     Example:
         >>> error = RequestError("amount", "`amount` must be a float in [0, 1], got 1.5.")
@@ -22,5 +22,5 @@ class RequestError(ValueError):
         self.parameter = parameter
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook prints instead of a traceback: the sentence alone."""
+        """Return what a notebook prints in place of a traceback: the sentence alone."""
         return [f"{type(self).__name__}: {self}"]

@@ -1,4 +1,4 @@
-"""The knobs of the methods: how each is read from a person or a program, and written in links and in code.
+"""The parameters of the methods ("knobs"): how each is parsed, and written in links and in code.
 
 A knob is a field of `PruneSpec` that some methods read. A method lists its knobs; controls, links, messages,
 calls and code are made from that list.
@@ -30,10 +30,10 @@ class Knob:
     """One thing that can be turned on a method, besides its amount.
 
     Attributes:
-        name: The field of `PruneSpec`, and what a link calls it.
-        reads: Returns the value from what a person typed or a program passed, or raises `RequestError`.
+        name: The field of `PruneSpec`, also its name in links.
+        reads: Parses what was typed or passed by code, or raises `RequestError`.
         text: Writes the value as a link does; ``reads`` reads it again.
-        keyword: What the engine's function calls it.
+        keyword: Its keyword in the engine's function.
         argument: Returns what the engine's function takes.
         code: Writes that as code; torch's own functions are among the names.
         around: Code that torch needs around the call where its function has no such keyword; None if it has.
@@ -58,7 +58,7 @@ class Knob:
 
 
 def parse_norm(n: object) -> Norm:
-    """Return the order of a norm from what a person typed or a program passed.
+    """Parse the order of a norm, typed or passed by code.
 
     Example:
         >>> parse_norm("-inf"), parse_norm(" 0.5 "), parse_norm("3"), parse_norm("fro")
@@ -109,7 +109,7 @@ def parse_whole(name: str) -> Callable[[object], Any]:
 
 
 def parse_seed(seed: object) -> int:
-    """Return a seed, or raise `RequestError` where it is none."""
+    """Check a seed and return it, or raise `RequestError`."""
     seed = parse_whole("seed")(seed)
     if isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) < SEED_LIMIT:
         return int(seed)
@@ -141,7 +141,7 @@ def plain_number(value: object) -> object:
 
 
 def sentence(error: Exception) -> str:
-    """Return what ``error`` says, with a full stop."""
+    """Return the message of ``error``, with a full stop."""
     return str(error.args[0]).rstrip(".") + "."
 
 

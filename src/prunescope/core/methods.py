@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from prunescope.core.spec import PruneSpec
 
 Place = tuple[nn.Module, str]
-"""A module, and the name of one of its parameters: what torch's functions take."""
+"""A module and the name of one of its parameters, as torch's functions take them."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What is ranked besides the tensor on show.
+    """What a ranking needs besides the tensor shown.
 
     Attributes:
-        spec: What is asked; ``amount`` plays no part.
-        norms: The bars of the tensor on show.
+        spec: The spec; ``amount`` is ignored.
+        norms: The channel norms of the tensor shown.
         pool: The tensors that are ranked together, in order; empty unless the method pools.
         importance: What torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked.
     """
@@ -53,8 +53,8 @@ class Selection:
 
     Attributes:
         mask: Boolean tensor, True where kept by this and all earlier steps; of a pool, all tensors in a row.
-        pruned_units: How many units go.
-        threshold: Highest score that goes; None when nothing goes, or where there is no such score.
+        pruned_units: How many units are pruned.
+        threshold: Highest score that is pruned; None if nothing is, or where there is no such score.
     """
 
     mask: Tensor = field(repr=False)
@@ -66,7 +66,7 @@ ScoresOf = Callable[[PrunableTensor, Context], Scores]
 
 
 def magnitude_scores(tensor: PrunableTensor, context: Context) -> Scores:
-    """Return the magnitude of every weight, or of the score that a criterion gives it."""
+    """Return the magnitude of every weight, or of its importance score."""
     criterion, ranked = CRITERIA[context.spec.criterion], context.pool or (tensor,)
     if not context.importance:
         return Scores("magnitude |w|", "|w|", tensor, ranked, context.spec.dim)
@@ -86,20 +86,20 @@ def norm_scores(tensor: PrunableTensor, context: Context) -> Scores:
 
 @dataclass(frozen=True)
 class Method:
-    """One pruning method, as the controls, the checks, the pictures and the code see it.
+    """One pruning method, as the controls, the checks, the figures and the exported code see it.
 
     Attributes:
         key: Torch's function name, such as ``"ln_structured"``.
-        title: What a person reads, such as ``"Ln structured"``.
-        build: Makes the engine's method from a spec; its ``rank`` says what goes first.
+        title: Its name on the page, such as ``"Ln structured"``.
+        build: Makes the engine's method from a spec; its ``rank`` orders the units.
         scores: What it ranks one tensor by, for the pictures; None: it draws at random, and there is nothing
             to look at.
-        knobs: What can be turned on it besides the amount.
+        knobs: Its parameters besides the amount.
         structured: Whether a unit is a channel along ``dim`` (True) or a single weight.
         function: The function that prunes a module's parameter by it; None: code carries the mask itself.
         pools: The class of method that `prune.global_unstructured` is given, where the weights of all
             tensors of two axes and more are ranked together; None: a tensor is ranked alone.
-        takes_scores: Whether its function takes ``importance_scores=``, so that a criterion can be chosen.
+        takes_scores: Whether its function accepts ``importance_scores=``, so that a criterion can be chosen.
         counterpart: Key of the method it is compared with at first; "": the random one of its units.
     """
 
@@ -137,7 +137,7 @@ class Method:
         return "weights of the model" if self.pooled else "weights"
 
     def called(self, spec: PruneSpec) -> PruneSpec:
-        """Return ``spec`` as the function is called: where channels have scores of their own, ``n`` is inf.
+        """Return ``spec`` as the function takes it: where channels have scores of their own, ``n`` is inf.
 
         Such a score stands at all weights of its channel, and the L∞ norm of those is the score to the bit.
         """
@@ -150,10 +150,10 @@ class Method:
         tensors: Sequence[PrunableTensor],
         importance: Mapping[str, Tensor] | None = None,
     ) -> Ranking:
-        """Return the units of ``tensors`` in the order in which they are pruned.
+        """Rank the units of ``tensors`` in the order in which they are pruned.
 
         Args:
-            spec: What is asked; ``amount`` plays no part.
+            spec: The spec; ``amount`` is ignored.
             tensors: One tensor; all that are ranked together, if the method pools.
             importance: Scores in place of the weights, by tensor; None or empty: the weights.
 
@@ -174,7 +174,7 @@ class Method:
         return method.rank_unheld(tensor.weight, default_mask=tensor.default_mask)
 
     def select(self, ranking: Ranking, amount: int | float) -> Selection:
-        """Return what ``amount`` prunes of the units that `rank` has put in order."""
+        """Return what ``amount`` prunes of the units that `rank` has ordered."""
         pruned = prune.units_to_prune(amount, ranking.units)
         threshold = None if self.scores is None else ranking.threshold(pruned)
         return Selection(ranking.mask(pruned), pruned, threshold)
@@ -182,11 +182,11 @@ class Method:
     def carry_out(
         self, places: Mapping[str, Place], spec: PruneSpec, importance: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Prune the parameters at ``places`` in place, by the function a person would call.
+        """Prune the parameters at ``places`` in place, with the function a user would call.
 
         Args:
             places: Where the tensors are, by name.
-            spec: What is asked.
+            spec: The spec.
             importance: Scores in place of the weights, by tensor; None or empty: the weights.
 
         Raises:
@@ -256,14 +256,14 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
-"""The methods, by torch's function name, in the order they are offered."""
+"""The methods by torch's function name, in the order they are listed."""
 
 
 def register(method: Method) -> Method:
-    """Offer one more method, in the explorer, in links and in code; return it.
+    """Add a method to the explorer, to links and to exported code; return it.
 
     Raises:
-        ValueError: There is one of that key, or a knob is no field of a spec.
+        ValueError: The key is taken, or a knob is not a field of a spec.
 
     Example:
         >>> register(METHODS["l1_unstructured"])

@@ -1,4 +1,4 @@
-"""What pruning would do to one tensor: mask, norms, threshold, requested and achieved. Touches nothing."""
+"""What pruning would do to one tensor: mask, norms, threshold, requested and achieved. Changes nothing."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ class Preview:
     """What a spec would do to its tensor.
 
     Attributes:
-        spec: The spec carried out.
+        spec: The resolved spec.
         tensor: The tensor it is about.
-        mask: Boolean tensor of the weight's shape; True is kept, by this and all earlier steps.
+        mask: Boolean tensor of the weight's shape, True where this and all earlier steps keep.
         norms: Norms of the channels along ``spec.dim``.
         units: How many units there were to prune.
-        pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``, those by hand included.
-        threshold: Highest score that goes; None when nothing goes or scores are random.
+        pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``, those pruned by hand
+            included.
+        threshold: Highest score that is pruned; None if nothing is pruned or scores are random.
         chosen: The mask as the method alone chooses it; ``mask`` itself if nothing is done by hand.
-        importance: The scores that a criterion gave its tensors, by name; empty where weights are ranked.
-        scores: What the method ranks by; None where it draws at random, which is not worth looking at.
-        masks: The mask of every tensor the step prunes: this one, or all that are ranked together.
+        importance: Importance scores by tensor name; empty where the weights themselves are ranked.
+        scores: What the method ranks by; None where it draws at random.
+        masks: The mask of every tensor the step prunes, by name: this one, or all that are ranked together.
         pruned_before: How many weights of those tensors earlier steps had pruned.
     """
 
@@ -60,26 +61,26 @@ class Preview:
 
     @property
     def unit_name(self) -> str:
-        """Return what a unit is, in the plural: ``"weights"`` or such as ``"output channels"``."""
+        """Return what a unit is, in the plural: ``"weights"``, or for example ``"output channels"``."""
         return self.method.unit_name(self.tensor, self.spec.dim)
 
     @property
     def asked_units(self) -> int:
-        """Return how many units the amount asks for: what the method prunes before anything is by hand."""
+        """Return how many units the amount asks for, before channels are kept or pruned by hand."""
         return units_to_prune(self.spec.amount, self.units)
 
     def state(self, channel: int, *, by_method: bool = False) -> str | None:
         """Return what becomes of ``channel``; see `prunescope.core.channels.state_of`.
 
         Args:
-            channel: Its number along ``spec.dim``.
-            by_method: Whether to leave out what is done by hand.
+            channel: Its index along ``spec.dim``.
+            by_method: Whether to ignore what is kept or pruned by hand.
         """
         mask = self.chosen if by_method else self.mask
         return state_of(mask, self.tensor.default_mask, self.spec.dim, channel)
 
     def turned(self, channel: int) -> str | None:
-        """Return the state that a click turns ``channel`` to; None if earlier steps left nothing of it."""
+        """Return the state a click would give ``channel``; None if earlier steps pruned all of it."""
         now, chosen = self.state(channel), self.state(channel, by_method=True)
         return None if now is None or chosen is None else turned(now, chosen)
 
@@ -95,31 +96,31 @@ class Preview:
 
     @property
     def pruned_earlier(self) -> Tensor | None:
-        """Return a boolean tensor, True where an earlier step pruned; None when none did."""
+        """Return a boolean tensor, True where an earlier step pruned; None if none did."""
         earlier = self.tensor.default_mask
         return None if earlier is None else ~earlier
 
     def values(self, what: str, take: Take) -> Tensor:
-        """Return the weights, or the scores where ``what`` is ``"scores"`` and there are any, of a part.
+        """Return part of the weights, or of the scores where ``what`` is ``"scores"`` and there are any.
 
         Args:
             what: ``"weights"`` or ``"scores"``.
-            take: Takes the part of a tensor of the weight's shape.
+            take: Selects the part, from a tensor of the weight's shape.
 
         Returns:
-            Tensor in float32 of the shape that ``take`` gives.
+            Float32 tensor of the shape that ``take`` returns.
         """
         if what == "scores" and self.scores is not None:
             return self.scores.part(take)
         return wide(take(self.tensor.weight))
 
     def colour_limits(self, what: str, by: str = "layer", largest_weight: float | None = None) -> Tensor:
-        """Return the magnitude that has the full colour: of shape ``(1,)``, or one for every channel.
+        """Return the magnitude drawn in full colour: shape ``(1,)``, or ``(s_dim,)`` with one per channel.
 
         Args:
             what: ``"weights"`` or ``"scores"``.
             by: ``"layer"``; ``"channel"`` or ``"model"`` for weights.
-            largest_weight: Largest magnitude in the whole model; None: that of the layer.
+            largest_weight: Largest magnitude in the whole model; None takes the layer's.
         """
         if what == "scores" and self.scores is not None:
             return self.scores.limit()
@@ -133,16 +134,16 @@ class Preview:
 
         Args:
             n: Order of the norm.
-            pruned: Whether what earlier steps pruned counts as zero.
+            pruned: Whether weights pruned by earlier steps count as zero.
         """
         mask = self.tensor.default_mask if pruned else None
         return channel_norms(self.tensor.weight, n=n, dim=self.spec.dim, mask=mask)
 
     def kept_fractions(self) -> Tensor:
-        """Return which fraction of what earlier steps left of each channel is kept now.
+        """Return the fraction of each channel's remaining weights that is kept now.
 
         Returns:
-            Tensor of shape ``(s_dim,)``, in [0, 1]; 0 for a channel of which nothing was left.
+            Tensor of shape ``(s_dim,)``, in [0, 1]; 0 for a channel that earlier steps pruned whole.
         """
         if self.method.structured and self.tensor.default_mask is None:
             return self.mask.movedim(self.spec.dim, 0).flatten(1)[:, 0].cpu().double()
@@ -153,7 +154,7 @@ class Preview:
 
 
 def shortest_fraction(pruned: int, units: int) -> float:
-    """Return the fraction of fewest digits that prunes ``pruned`` of ``units``.
+    """Return the fraction with the fewest digits that prunes ``pruned`` of ``units``.
 
     Example:
         >>> shortest_fraction(19, 64), shortest_fraction(1, 3)
@@ -174,15 +175,15 @@ def make_preview(
     pool: Sequence[PrunableTensor] = (),
     importance: Mapping[str, Tensor] | None = None,
 ) -> Preview:
-    """Return what ``resolved`` does to ``tensor``, by selection from a ranking made before.
+    """Return the preview of ``resolved``, by selecting from an existing ranking.
 
     Args:
         resolved: What `prunescope.core.spec.resolve` returned for ``tensor``.
         tensor: The tensor.
-        ranking: Its units in the order the method prunes them.
+        ranking: Its units, in the order the method prunes them.
         norms: Its channel norms along ``resolved.spec.dim``.
-        pool: The tensors that were ranked together, in that order, by a method that ranks the whole model.
-        importance: The scores that were ranked in place of the weights, by tensor; None: the weights were.
+        pool: The tensors that were ranked together, in order, by a method that ranks the whole model.
+        importance: Importance scores that were ranked, by tensor; None if the weights were.
     """
     spec = resolved.spec
     method, scored = METHODS[spec.method], importance or {}
@@ -209,7 +210,7 @@ def make_preview(
 
 
 def _kept_units(spec: PruneSpec, mask: Tensor) -> int:
-    """Return how many units ``mask`` keeps of the channels that are kept or pruned by hand."""
+    """Count the units that ``mask`` keeps in the channels kept or pruned by hand."""
     by_hand = [*spec.keep_channels, *spec.prune_channels]
     if not by_hand:
         return 0
@@ -231,7 +232,7 @@ def _pruned_so_far(tensor: PrunableTensor) -> int:
 
 
 def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
-    """Return what ``resolved`` does to ``tensor``, scored and ranked afresh.
+    """Return the preview of ``resolved``, scoring and ranking ``tensor`` afresh.
 
     Example:
         >>> from prunescope.core.spec import resolve
@@ -247,17 +248,17 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
 def rank(
     spec: PruneSpec, tensors: Sequence[PrunableTensor], importance: Mapping[str, Tensor] | None = None
 ) -> Ranking:
-    """Return the units of ``tensors`` in the order the method prunes them; ``amount`` plays no part."""
+    """Rank the units of ``tensors`` in the order the method prunes them; ``amount`` is ignored."""
     return METHODS[spec.method].rank(spec, tensors, importance)
 
 
 def tensor_norms(spec: PruneSpec, tensor: PrunableTensor, scores: Tensor | None = None) -> ChannelNorms:
-    """Return a number for each channel along ``spec.dim``: the Ln norm of its weights, or of their scores.
+    """Return the Ln norm of each channel's weights or scores along ``spec.dim``, of shape ``(s_dim,)``.
 
     Args:
-        spec: Whose method, criterion, ``n`` and ``dim`` are meant.
+        spec: Gives the method, criterion, ``n`` and ``dim``.
         tensor: The tensor.
-        scores: What a criterion has scored its weights; None: the weights are ranked.
+        scores: Importance scores; None ranks the weights.
     """
     called, criterion = METHODS[spec.method].called(spec), CRITERIA[spec.criterion]
     values, label = (tensor.weight, "") if scores is None else (scores, criterion.label)

@@ -1,4 +1,4 @@
-"""What a method ranks, for whoever pictures it: the label, the values, their range, how they are spread."""
+"""What a method ranks, for display: the label, the values, their range and their distribution."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from prunescope.prune.masking import is_float8
 from prunescope.prune.scores import widened
 
 Take = Callable[[Tensor], Tensor]
-"""Takes a part of a tensor of the weight's shape, such as the rows in sight, as a view or a copy."""
+"""Selects part of a tensor of the weight's shape, such as the visible rows, as a view or a copy."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelNorms:
-    """A number for every channel of a tensor, as bars show it: the Ln norm of its weights or of its scores.
+    """The Ln norm of each channel's weights or scores, as the bars show it.
 
     Attributes:
-        now: With what earlier steps pruned counted as zero, as this step's method sees it; of shape
+        now: With weights pruned by earlier steps counted as zero, as the method sees them; shape
             ``(s_dim,)``.
-        unpruned: As if no step had pruned anything; the same tensor as ``now`` if none did.
-        label: What they are, such as ``"L2 norm"``.
+        unpruned: As if nothing had been pruned; the same tensor as ``now`` if nothing was.
+        label: Their name, such as ``"L2 norm"``.
     """
 
     now: Tensor
@@ -41,22 +41,22 @@ class ChannelNorms:
 
 
 def weight_of(tensor: PrunableTensor) -> Tensor:
-    """Return the weight before its own mask: what is ranked unless there are other scores."""
+    """Return the unmasked weight: what is ranked unless there are other scores."""
     return tensor.weight
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The scores a method ranks by; the lowest go.
+    """The scores a method ranks by; the lowest are pruned.
 
     Attributes:
-        label: What they are, such as ``"magnitude |w|"`` or ``"L2 norm"``.
-        symbol: The same before a number, such as ``"|w|"`` or ``"norm"``.
+        label: Their name, such as ``"magnitude |w|"`` or ``"L2 norm"``.
+        symbol: Their symbol before a number, such as ``"|w|"`` or ``"norm"``.
         tensor: The tensor that is shown.
         ranked: All tensors that are ranked together; the one shown alone unless a method pools.
-        dim: Axis that numbers the channels.
+        dim: Channel axis.
         channels: One score for each channel along ``dim``; None where every weight has its own.
-        source: What a weight's score is the magnitude of, of the shape of the tensor it is given.
+        source: Returns the tensor whose magnitudes are the scores, of the shape of the tensor it is given.
 
     Example:
         >>> weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
@@ -76,14 +76,14 @@ class Scores:
 
     @property
     def by_channel(self) -> bool:
-        """Return whether a score belongs to a channel, so that the threshold stands among the bars."""
+        """Return whether scores belong to channels, so that the bars show the threshold."""
         return self.channels is not None
 
     def part(self, take: Take) -> Tensor:
-        """Return the scores of a part of the tensor shown, in float32; 0 where an earlier step pruned.
+        """Return the scores of part of the tensor shown, in float32; 0 where an earlier step pruned.
 
         Args:
-            take: Takes that part of a tensor of the weight's shape.
+            take: Selects that part, from a tensor of the weight's shape.
         """
         if self.channels is not None:
             return take(self._spread(self.channels)).float()
@@ -92,7 +92,7 @@ class Scores:
         return magnitudes if mask is None else magnitudes * take(mask)
 
     def at(self, index: tuple[int, ...]) -> float:
-        """Return the score of one weight of the tensor shown: that of its channel, if channels are ranked."""
+        """Return the score of one weight of the tensor shown, or of its channel if channels are ranked."""
         return float(self.part(lambda tensor: tensor[index].reshape(1)))
 
     def limit(self) -> Tensor:
@@ -104,10 +104,10 @@ class Scores:
         return largest.float().nan_to_num(posinf=0.0).amax().reshape(1)
 
     def parts(self) -> Iterator[NDArray[np.floating[Any]]]:
-        """Yield all scores that are ranked together, a part at a time, in index order.
+        """Yield all scores that are ranked together, in index order, in parts.
 
-        Returns:
-            Vectors, -inf for what earlier steps pruned. Each is good until the next comes.
+        Yields:
+            Vectors, -inf where earlier steps pruned. Each is valid until the next is yielded.
         """
         if self.channels is not None:
             scores, mask = self.channels.float().cpu().numpy(), self.tensor.default_mask
@@ -126,10 +126,10 @@ class Scores:
             yield block.scores
 
     def counts(self, most: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return how many of the scores that earlier steps left lie in each bin, and the bins' edges.
+        """Return a histogram of the remaining scores: counts and bin edges.
 
         Args:
-            most: Bins of many scores; few have fewer.
+            most: Largest number of bins; few scores get fewer.
 
         Returns:
             Counts of shape ``(B,)`` and edges of shape ``(B + 1,)``, ``1 <= B <= most``; the first edge is 0.
@@ -144,13 +144,13 @@ class Scores:
         return counts, np.linspace(0.0, top, bins + 1)
 
     def _spread(self, channels: Tensor) -> Tensor:
-        """Return a number for each channel as a view of the weight's shape."""
+        """Expand one number per channel to a view of the weight's shape."""
         sizes = [-1 if axis == self.dim else 1 for axis in range(len(self.tensor.shape))]
         return channels.reshape(sizes).expand(self.tensor.shape)
 
 
 def wide(part: Tensor) -> Tensor:
-    """Return numbers in float32; by NumPy if it can: torch would wake threads for each part."""
+    """Convert to float32, by NumPy where possible: torch would wake its threads for each part."""
     if part.device.type != "cpu" or part.dtype not in (torch.float16, torch.bfloat16):
         return part.detach().float()
     bits = memory_of(part.detach())
@@ -162,6 +162,6 @@ def _magnitudes(values: Tensor) -> Tensor:
 
 
 def _highest(scores: NDArray[Any]) -> float:
-    """Return the highest score that is finite, or 0."""
+    """Return the highest finite score, or 0."""
     highest = float(scores.max(initial=0.0))
     return highest if highest < float("inf") else float(scores[scores < highest].max(initial=0.0))

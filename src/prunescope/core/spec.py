@@ -1,7 +1,7 @@
-"""What is asked (`PruneSpec`), and `resolve`: what one tensor allows of it.
+"""`PruneSpec`, a pruning request, and `resolve`, which fits it to one tensor.
 
-Correction happens in `resolve` and nowhere else: what a person *asked for* just now and cannot have is
-refused with a sentence; what no longer fits (an old count on a smaller layer) is corrected with a note.
+Correction happens in `resolve` and nowhere else: a value the user *just set* that is not possible is refused
+with a sentence; a value that no longer fits (an old count on a smaller layer) is corrected with a note.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["BY_HAND", "FIELDS", "METHODS", "PruneSpec", "Resolved", "parse_norm"
 
 
 class Done(Protocol):
-    """What a step tells of what it did; see `prunescope.session.history.Step`."""
+    """What a step reports about itself; see `prunescope.session.history.Step`."""
 
     @property
     def units(self) -> int:
@@ -41,29 +41,29 @@ class Done(Protocol):
 
     @property
     def share_before(self) -> float:
-        """Sparsity before it, in [0, 1]."""
+        """Sparsity before the step, in [0, 1]."""
 
     @property
     def share_after(self) -> float:
-        """Sparsity after it."""
+        """Sparsity after the step, in [0, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
 class PruneSpec:
-    """What is asked of one tensor; immutable, comparable, and JSON.
+    """A pruning request for one tensor; immutable, hashable, and serialisable as JSON.
 
-    ``amount`` keeps its type: ``1`` is one unit and ``1.0`` is everything, so the two are different specs.
+    ``amount`` keeps its type: ``1`` is one unit and ``1.0`` is everything, so they are different specs.
 
     Attributes:
         layer: Full parameter name, such as ``"features.0.weight"``.
         method: A key of `METHODS`, torch's own function name.
-        amount: A float in [0, 1] is a fraction of the units still kept, an int a count of them.
+        amount: A float in [0, 1] is a fraction of the remaining units, an int a count of them.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Axis that numbers the channels.
+        dim: Channel axis.
         seed: Seed of the random methods, ``0 <= seed < 2**53``.
         criterion: What counts as unimportant: a key of `prunescope.core.criteria.CRITERIA`.
-        keep_channels: Channels along ``dim`` that are left as they are, by hand, whatever the method says.
-        prune_channels: Channels along ``dim`` that are pruned whole, by hand.
+        keep_channels: Channels along ``dim`` that are kept by hand, whatever the method selects.
+        prune_channels: Channels along ``dim`` that are pruned whole by hand.
 
     Example:
         >>> PruneSpec("fc.weight", amount=1) == PruneSpec("fc.weight", amount=1.0)
@@ -93,15 +93,16 @@ class PruneSpec:
 
     @property
     def by_hand(self) -> str:
-        """Return in words what is done by hand, such as ``"keep 3, prune 7-9"``; "" if nothing is."""
+        """Describe what is kept or pruned by hand, such as ``"keep 3, prune 7-9"``; "" if nothing is."""
         done = (("keep", self.keep_channels), ("prune", self.prune_channels))
         return ", ".join(f"{verb} {channels_text(these)}" for verb, these in done if these)
 
     @property
     def call(self) -> str:
-        """What is asked as code says it, without the layer.
+        """The request as a function call, without the layer.
 
-        With channels by hand it is a custom mask, and the text says what it started from.
+        With channels kept or pruned by hand it is a custom mask, and the text names the method it started
+        from.
 
         Example:
             >>> PruneSpec("fc.weight", "ln_structured", amount=3).call
@@ -118,30 +119,29 @@ class PruneSpec:
 
     @property
     def has_call(self) -> bool:
-        """Whether it is one call of a function, and no mask of its own."""
+        """Whether one function call does it; channels by hand need a custom mask."""
         row = METHODS[self.method]
         return not self.by_hand and (row.pooled or row.function is not None)
 
     def where(self, tensors: Collection[str]) -> str:
-        """Return what it was done to: the tensor's name, or how many tensors shared one ranking."""
+        """Return what was pruned: the tensor's name, or how many tensors were ranked together."""
         return f"{len(tensors)} tensors" if METHODS[self.method].pooled else self.layer
 
     def told(self, done: Done) -> str:
-        """Return in words what it did; a repeated amount is explained as a share of what was left."""
-        text = f"pruned {done.pruned_units:,} of {done.units:,} {done.unit_name}"
+        """Describe what the step did; a repeated amount is explained as relative to what remained."""
         if done.share_before == 0:
+            text = f"pruned {done.pruned_units:,} of {done.units:,} {done.unit_name}"
             return f"{text}; sparsity {percent(done.share_after)}"
+        text = f"pruned {done.pruned_units:,} of the {done.units:,} remaining {done.unit_name}"
         if isinstance(self.amount, float) and not self.by_hand:
-            text += f" still kept ({percent(self.amount)} of what was left, not of all)"
-        else:
-            text += " still kept"
+            text += f" ({percent(self.amount)} of what remained)"
         return f"{text}; sparsity {percent(done.share_before)} → {percent(done.share_after)}"
 
     def values(self) -> dict[str, Any]:
-        """Return what it takes to ask the same again, for a plan or a link: the fields the method uses."""
+        """Return the fields that the method reads, as a plan or a link stores them."""
         uses = {"layer", "method"} | METHODS[self.method].uses
         if self.criterion == WEIGHT:
-            uses -= {"criterion"}  # Plans from before there were criteria say nothing of one.
+            uses -= {"criterion"}  # Plans written before criteria existed do not name one.
         by_hand = {name for name in BY_HAND if getattr(self, name)}
         uses |= by_hand | ({"dim"} if by_hand else set())
         found = {name: value for name, value in asdict(self).items() if name in uses}
@@ -151,18 +151,18 @@ class PruneSpec:
 
     @property
     def again(self) -> Mapping[str, Any]:
-        """What to ask so that the same is looked at again: fields of a spec."""
+        """Spec fields that show this step's settings again."""
         return vars(self)
 
     def carry_out(self, session: Any) -> Any:
-        """Have a `prunescope.session.Session` do it as its next step, and return the step."""
+        """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
         return session.apply(session.preview(session.resolve(self, frozenset(FIELDS))))
 
     def parsed(self) -> PruneSpec:
-        """Return the spec with `n` and the channels as plain values, whatever they were written as.
+        """Return the spec with `n` and the channels parsed, however they were written.
 
         Raises:
-            RequestError: One of them cannot be read.
+            RequestError: One of them cannot be parsed.
         """
         keep, prune = (parse_channels(name, getattr(self, name)) for name in BY_HAND)
         return replace(self, n=parse_norm(self.n), keep_channels=keep, prune_channels=prune)
@@ -176,10 +176,10 @@ class PruneSpec:
 
     @classmethod
     def from_json(cls, text: str) -> PruneSpec:
-        """Return the spec that `to_json` wrote; the type of ``amount`` is kept.
+        """Read the spec that `to_json` wrote; ``amount`` keeps its type.
 
         Raises:
-            RequestError: ``text`` is no JSON object or has a field that a spec has not.
+            RequestError: ``text`` is not a JSON object, or has an unknown field.
         """
         try:
             values = json.loads(text)
@@ -200,12 +200,12 @@ BY_HAND = ("keep_channels", "prune_channels")
 
 @dataclass(frozen=True)
 class Resolved:
-    """A spec that its tensor can carry out, and what had to be corrected for that.
+    """A spec that fits its tensor, and what was corrected to make it fit.
 
     Attributes:
-        spec: The spec to carry out.
-        units: How many units the amount is taken of: weights or channels that earlier steps left.
-        notes: For each corrected field one sentence that says what was done and why.
+        spec: The spec to apply.
+        units: How many units the amount refers to: the remaining weights or channels.
+        notes: For each corrected field, one sentence that says what was changed and why.
     """
 
     spec: PruneSpec
@@ -221,23 +221,23 @@ def resolve(
     previous_units: int | None = None,
     pool_units: int | None = None,
 ) -> Resolved:
-    """Return what ``tensor`` allows of ``wanted``.
+    """Fit ``wanted`` to ``tensor``: correct or refuse what is not possible.
 
     Args:
-        wanted: The spec as asked for; ``wanted.layer`` names ``tensor``.
+        wanted: The requested spec; ``wanted.layer`` names ``tensor``.
         tensor: The tensor it is for.
-        asked: The fields a person has just set. A value of theirs that does not fit is refused; any other
-            value that does not fit is corrected, with a note.
-        previous_units: How many units the amount was taken of so far. A count that no longer fits keeps
-            its share of them.
-        pool_units: How many weights are left in all tensors that a pooled method ranks together; None: this
+        asked: The fields the user has just set. Such a value is refused if it does not fit; any other value
+            is corrected, with a note.
+        previous_units: How many units the amount referred to until now. A count that no longer fits is scaled
+            to the same fraction.
+        pool_units: How many weights remain in all tensors that a pooled method ranks together; None if this
             tensor is the only one.
 
     Returns:
-        The spec to carry out, its number of units, and the notes.
+        The spec to apply, its number of units, and the notes.
 
     Raises:
-        RequestError: A value that was asked for is not possible; ``error.parameter`` names it.
+        RequestError: A value the user set is not possible; ``error.parameter`` names it.
 
     Example:
         >>> import torch
@@ -287,7 +287,7 @@ def _dim(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str], note
     except (TypeError, IndexError) as error:
         if "dim" in asked:
             raise RequestError("dim", sentence(error)) from error
-    notes["dim"] = f"`dim` is 0 again: {tensor.name} of shape {tensor.shape} has no axis {wanted.dim}."
+    notes["dim"] = f"`dim` was reset to 0: {tensor.name} of shape {tensor.shape} has no axis {wanted.dim}."
     return 0
 
 
@@ -301,7 +301,7 @@ def _norm(
         if "n" in asked:
             raise RequestError("n", sentence(error)) from error
         notes["n"] = (
-            f"`n` is 2 again: a channel of {tensor.name} along dim {dim} is no matrix, as {n!r} needs."
+            f"`n` was reset to 2: a channel of {tensor.name} along dim {dim} is not a matrix, which {n!r} needs."
         )
         return 2
     return n
@@ -318,8 +318,7 @@ def _check_channels(spec: PruneSpec, tensor: PrunableTensor) -> None:
     if both:
         raise RequestError(
             "prune_channels",
-            f"`prune_channels` must not list what `keep_channels` does, got {channels_text(sorted(both))} "
-            "in both.",
+            f"`prune_channels` must not overlap `keep_channels`, got {channels_text(sorted(both))} in both.",
         )
 
 
@@ -331,7 +330,8 @@ def _fitting_count(
     share = amount / previous_units if previous_units else 1.0
     fitting = round(share * units)
     notes["amount"] = (
-        f"`amount` is {fitting:,} of {units:,} {unit_name}: there are no {amount:,}, so it kept its share."
+        f"`amount` is now {fitting:,} of {units:,} {unit_name}, the same fraction as before: there are no "
+        f"{amount:,} here."
     )
     return fitting
 

@@ -1,4 +1,4 @@
-"""One prunable tensor of a model, as the explorer speaks of it: its name, shape and what its axes mean."""
+"""One prunable tensor of a model: its name, its shape, and what its axes mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KERNEL = {
     2: ("kernel rows", "kernel columns"),
     3: ("kernel depth", "kernel rows", "kernel columns"),
 }
-"""What the axes of a kernel count, by how many there are."""
+"""What the axes of a kernel count, by the number of axes."""
 
 
 def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
@@ -30,13 +30,13 @@ def axis_names(module: nn.Module, name: str, ndim: int) -> tuple[str, ...]:
         ndim: Number of axes of the parameter.
 
     Returns:
-        ``ndim`` names; ``"axis 0"`` and so on where the layer's type tells nothing.
+        ``ndim`` names; ``"axis 0"`` and so on for layer types that are not known.
 
     Example:
         >>> axis_names(nn.ConvTranspose2d(3, 8, 5), "weight", 4)
         ('input channels', 'output channels', 'kernel rows', 'kernel columns')
     """
-    # What torch's older weight and spectral norm keep of a weight has its axes.
+    # The tensors that torch's older weight and spectral norm keep have the axes of the weight.
     names = _known_axis_names(module, "weight" if name in ("weight_v", "weight_orig") else name)
     if len(names) == ndim:
         return names
@@ -108,14 +108,14 @@ def _attention_axis_names(name: str) -> tuple[str, ...]:
 
 
 class Numbers(Protocol):
-    """The numbers of a tensor that is not in memory: their shape, and a way to read them."""
+    """The values of a tensor that is not in memory: their shape, and a way to read them."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of the tensor."""
 
     def read(self) -> Tensor:
-        """Return the numbers."""
+        """Read the values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +125,11 @@ class PrunableTensor:
     Attributes:
         name: Full name in the model, such as ``"features.0.weight"``.
         layer_type: Class name of the layer that owns it, such as ``"Conv2d"``.
-        data: The tensor before its own mask, detached, which shares memory with the model and is never
-            written; or where to read it from.
+        data: The unmasked tensor, detached; it shares memory with the model and is never written. Or where to
+            read it from.
         axes: What each axis counts, in the plural, one per axis of the weight.
-        default_mask: Boolean tensor of the weight's shape, True where earlier steps kept; None when unpruned.
-        detail: How the numbers are stored in a file, such as ``"bfloat16"``, or "".
+        default_mask: Boolean tensor of the weight's shape, True where earlier steps kept; None if unpruned.
+        detail: How the values are stored in a file, such as ``"bfloat16"``, or "".
     """
 
     name: str
@@ -141,7 +141,7 @@ class PrunableTensor:
 
     @property
     def weight(self) -> Tensor:
-        """Return the tensor before its own mask; it is read now if it is not in memory.
+        """Return the unmasked tensor, reading it now if it is not in memory.
 
         Raises:
             RequestError: It cannot be read.
@@ -150,22 +150,22 @@ class PrunableTensor:
 
     @property
     def in_memory(self) -> bool:
-        """Return whether the numbers are in memory whether they are looked at or not."""
+        """Return whether the values are already in memory."""
         return isinstance(self.data, Tensor)
 
     @property
     def kind(self) -> str:
-        """What layer it belongs to, by torch's public class name last: "Conv2d", "likely LSTM"."""
+        """The layer's type, torch's public class name last: "Conv2d", "likely LSTM"."""
         return self.layer_type
 
     @property
     def device(self) -> torch.device:
-        """Return where the numbers are; what is read from a file is read into the CPU's memory."""
+        """Return the device of the values; what is read from a file is on the CPU."""
         return self.data.device if isinstance(self.data, Tensor) else torch.device("cpu")
 
     @property
     def effective(self) -> Tensor:
-        """Return the weight as earlier steps left it, zero where they pruned: what torch ranks next."""
+        """Return the masked weight, zero where earlier steps pruned: what torch ranks next."""
         return self.weight if self.default_mask is None else where_kept(self.default_mask, self.weight)
 
     @property
@@ -180,7 +180,7 @@ class PrunableTensor:
 
     @property
     def label(self) -> str:
-        """Return how the tensor is named in a list: name, shape and layer type.
+        """Return the tensor's label in a list: name, shape and layer type.
 
         Example:
             >>> PrunableTensor("fc.weight", "Linear", torch.zeros(3, 4), ("outputs", "inputs")).label
@@ -191,7 +191,7 @@ class PrunableTensor:
 
     @property
     def shape_text(self) -> str:
-        """Return the shape as a person writes it, such as ``"64×32×3×3"``."""
+        """Return the shape as text, such as ``"64×32×3×3"``."""
         return "×".join(str(size) for size in self.shape)
 
     def axis(self, dim: int) -> str:
@@ -199,17 +199,17 @@ class PrunableTensor:
         return self.axes[dim]
 
     def dim_label(self, dim: int) -> str:
-        """Return how axis ``dim`` is named in a list, such as ``"0 · output channels (64)"``."""
+        """Return the label of axis ``dim`` in a list, such as ``"0 · output channels (64)"``."""
         return f"{dim} · {self.axes[dim]} ({self.shape[dim]:,})"
 
     def units(self, dim: int | None) -> int:
-        """Return how many units earlier steps left to prune.
+        """Return how many units remain to be pruned.
 
         Args:
-            dim: The axis whose channels are units; None when every weight is a unit.
+            dim: The channel axis; None if every weight is a unit.
 
         Returns:
-            Weights still kept, or channels with any weight still kept.
+            The number of weights kept so far, or of channels with any weight kept.
         """
         if self.default_mask is None:
             return math.prod(self.shape) if dim is None else self.shape[dim]
@@ -219,7 +219,7 @@ class PrunableTensor:
 
 
 def mask_so_far(tensor: PrunableTensor) -> Tensor:
-    """Return the boolean mask that earlier steps left of ``tensor``, True where kept."""
+    """Return the boolean mask of ``tensor`` after all earlier steps, True where kept."""
     if tensor.default_mask is not None:
         return tensor.default_mask
     return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)

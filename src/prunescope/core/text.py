@@ -1,4 +1,4 @@
-"""How numbers are written for people, everywhere the same."""
+"""Format numbers for display, the same everywhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prunescope.prune import Norm
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as people read it, with one decimal.
+    """Format a fraction as a percentage with one decimal.
 
     Example:
         >>> percent(0.25)
@@ -16,7 +16,7 @@ def percent(fraction: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return ``value`` to three digits, or whole where it has more: no exponent that an axis would not have.
+    """Format ``value`` to three significant digits, with an exponent only where an axis would have one.
 
     Example:
         >>> number(0.12345), number(8704.2), number(3.2e-7), number(2e9)
@@ -26,7 +26,7 @@ def number(value: float) -> str:
 
 
 def norm_name(n: Norm) -> str:
-    """Return what a norm of order ``n`` is called.
+    """Return the name of the norm of order ``n``.
 
     Example:
         >>> norm_name(2), norm_name(float("inf")), norm_name("fro")

@@ -81,7 +81,7 @@ def explore(
         method: Pruning method, by torch's function name, such as ``"ln_structured"``.
         amount: How much to prune: a float in [0, 1] is a fraction, an int a count.
         n: Order of the norm, for structured methods: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Axis that numbers the channels.
+        dim: Channel axis.
         seed: Seed of the random methods.
         criterion: What counts as unimportant; see `prunescope.core.criteria`.
         keep_channels: Channels left as they are by hand: whole numbers, or text like ``"3, 7-9"``.

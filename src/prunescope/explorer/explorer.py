@@ -168,7 +168,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     method = SpecField[str, str]("The pruning method, by torch's function name.")
     amount = SpecField[int | float, int | float]("How much to prune: a float is a fraction, an int a count.")
     n = SpecField[Norm, Norm]('Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.')
-    dim = SpecField[int, int]("The axis that numbers the channels.")
+    dim = SpecField[int, int]("The channel axis.")
     seed = SpecField[int, int]("The seed of the random methods; set it for another draw.")
     criterion = SpecField[str, str](
         'What counts as unimportant: ``"weight"``, ``"taylor"`` …; its scores are computed first.'

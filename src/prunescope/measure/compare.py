@@ -32,7 +32,7 @@ class Choice:
     Attributes:
         method: Method instead of that of what is shown; None leaves it, as for the fields below.
         n: Order of the norm.
-        dim: Axis that numbers the channels.
+        dim: Channel axis.
         seed: Seed of a random method.
         criterion: What counts as unimportant.
         plan: Name of a kept plan; "" is the model as it was given. The other fields then have no say.

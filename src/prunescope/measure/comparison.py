@@ -76,7 +76,7 @@ class Comparison:
     Attributes:
         tensor: The layer.
         n: Order of the norms.
-        dim: Axis that numbers the channels.
+        dim: Channel axis.
         norms: Ln norm of every channel, nothing pruned, of shape ``(s_dim,)``.
         a: The first state.
         b: The second.

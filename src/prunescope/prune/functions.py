@@ -106,7 +106,7 @@ def random_structured(
         module: Module that has the parameter.
         name: Name of the parameter, which has at least two axes.
         amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
-        dim: Axis that numbers the channels, ``-ndim <= dim < ndim``.
+        dim: Channel axis, ``-ndim <= dim < ndim``.
         generator: Where the random numbers come from; None: torch's global generator.
 
     Raises:
@@ -139,7 +139,7 @@ def ln_structured(
         name: Name of the parameter, which has at least two axes.
         amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Axis that numbers the channels, ``-ndim <= dim < ndim``.
+        dim: Channel axis, ``-ndim <= dim < ndim``.
         importance_scores: Tensor of the parameter's shape whose norms decide instead.
 
     Raises:

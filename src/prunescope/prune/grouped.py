@@ -27,7 +27,7 @@ Axes = int | tuple[int, ...]
 
 
 def validate_group(group: object) -> None:
-    """Return nothing if ``group`` is a number of elements, or None, and raise otherwise.
+    """Check that ``group`` is a number of elements, or None.
 
     Raises:
         TypeError: ``group`` is neither an integer nor None.

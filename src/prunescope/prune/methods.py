@@ -147,7 +147,7 @@ class RandomStructured(StructuredMethod):
 
     Args:
         amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
-        dim: Axis that numbers the channels, ``-ndim <= dim < ndim``.
+        dim: Channel axis, ``-ndim <= dim < ndim``.
         generator: Where the random numbers come from; None: torch's global generator.
 
     Raises:
@@ -199,7 +199,7 @@ class LnStructured(StructuredMethod):
         amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``; see
             :func:`channel_norms`.
-        dim: Axis that numbers the channels, ``-ndim <= dim < ndim``.
+        dim: Channel axis, ``-ndim <= dim < ndim``.
 
     Raises:
         TypeError, ValueError: ``amount`` is no fraction and no count, or ``n`` no order of a norm.

@@ -35,12 +35,12 @@ _PARTS_HELD = 64
 
 
 def validate_norm(n: object, *, shape: Sequence[int] | None = None, dim: int | None = None) -> None:
-    """Return nothing if ``n`` is the order of a norm, and raise otherwise.
+    """Check that ``n`` is the order of a norm.
 
     Args:
         n: Order of the norm: any number but NaN, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         shape: Shape of the weight, if known; together with ``dim`` it lets ``"nuc"`` be checked.
-        dim: Axis that numbers the channels, if known.
+        dim: Channel axis, if known.
 
     Raises:
         TypeError: ``n`` is neither a number nor a string (a bool or None, say).
@@ -67,7 +67,7 @@ def validate_dim(dim: object, shape: Sequence[int]) -> int:
     """Return ``dim`` as a non-negative axis number.
 
     Args:
-        dim: Axis that numbers the channels, ``-len(shape) <= dim < len(shape)``.
+        dim: Channel axis, ``-len(shape) <= dim < len(shape)``.
         shape: Shape of the weight.
 
     Raises:
@@ -160,7 +160,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = No
     Args:
         weight: Tensor of shape ``(s_0, ..., s_k)``. Read, never written.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Axis that numbers the channels, ``-ndim <= dim < ndim``.
+        dim: Channel axis, ``-ndim <= dim < ndim``.
         mask: Boolean tensor of the same shape; where it is False a weight counts as zero. None: nowhere.
 
     Returns:

@@ -24,7 +24,7 @@ _SORT_AT_ONCE = 1 << 12
 
 
 def validate_amount(amount: object) -> None:
-    """Return nothing if ``amount`` is a fraction or a count, and raise otherwise.
+    """Check that ``amount`` is a fraction or a count.
 
     Args:
         amount: A float in [0, 1] (a fraction of the units) or an integer ≥ 0 (a count of units).
@@ -85,7 +85,7 @@ class Ranking:
     Args:
         scores: 1-D tensor, one score for every candidate unit in index order. Low goes first.
         shape: Shape of the weight.
-        dim: Axis that numbers the channels, or None when units are elements.
+        dim: Channel axis, or None when units are elements.
         default_mask: Mask of ``shape`` from earlier pruning, nonzero where kept. Elements that are zero in
             it, and channels that are zero throughout, are no candidates. None: everything is kept so far.
 
@@ -136,7 +136,7 @@ class Ranking:
         Args:
             values: 1-D tensor in float32 or float64, one score for every unit; taken over, not copied.
             shape: Shape of the weight.
-            dim: Axis that numbers the channels, ≥ 0, or None when units are elements.
+            dim: Channel axis, ≥ 0, or None when units are elements.
             mask: Boolean mask from earlier pruning, or None.
             candidates: What :func:`candidate_units` says of ``mask`` and ``dim``.
 
@@ -174,7 +174,7 @@ class Ranking:
 
     @property
     def dim(self) -> int | None:
-        """Axis that numbers the channels, ≥ 0, or None when units are elements."""
+        """Channel axis, ≥ 0, or None when units are elements."""
         return self._dim
 
     @property

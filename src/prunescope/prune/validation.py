@@ -11,7 +11,7 @@ from prunescope.prune.selection import validate_amount
 
 
 def _validate_pruning_amount_init(amount: object) -> None:
-    """Return nothing if ``amount`` is a fraction or a count; see :func:`validate_amount`.
+    """Check that ``amount`` is a fraction or a count; see :func:`validate_amount`.
 
     Args:
         amount: A float in [0, 1] or an integer ≥ 0.
@@ -29,7 +29,7 @@ def _validate_pruning_amount_init(amount: object) -> None:
 
 
 def _validate_pruning_amount(amount: int | float, tensor_size: int) -> None:
-    """Return nothing if there are ``amount`` units among ``tensor_size``; a fraction always fits.
+    """Check that there are ``amount`` units among ``tensor_size``; a fraction always fits.
 
     Args:
         amount: A float in [0, 1] or an integer ≥ 0.
@@ -50,7 +50,7 @@ def _validate_pruning_amount(amount: int | float, tensor_size: int) -> None:
 
 
 def _validate_structured_pruning(t: Tensor) -> None:
-    """Return nothing if ``t`` has channels.
+    """Check that ``t`` has channels.
 
     Args:
         t: Tensor of any shape.
@@ -85,7 +85,7 @@ def _compute_nparams_toprune(amount: int | float, tensor_size: int) -> int:
 
 
 def _validate_pruning_dim(t: Tensor, dim: int) -> None:
-    """Return nothing if ``dim`` is an axis of ``t``; see :func:`validate_dim`.
+    """Check that ``dim`` is an axis of ``t``; see :func:`validate_dim`.
 
     Args:
         t: Tensor of any shape.
@@ -109,7 +109,7 @@ def _compute_norm(t: Tensor, n: Norm, dim: int) -> Tensor:
     Args:
         t: Tensor of any shape.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Axis that numbers the channels, ``-t.dim() <= dim < t.dim()``.
+        dim: Channel axis, ``-t.dim() <= dim < t.dim()``.
 
     Raises:
         IndexError: ``dim`` is not an axis of ``t``.

@@ -1,4 +1,4 @@
-"""Coarse while it moves, sharp when it rests: a picture on a screen of several device pixels a CSS pixel.
+"""Coarse while it moves, sharp when it rests: a picture on a screen of several device pixels per CSS pixel.
 
 Such a picture has four times the pixels or more, and takes as many times as long to press and to unpack. So
 a step of the amount is drawn with one, which the page stretches, and drawn again with all once nothing has
@@ -37,7 +37,7 @@ class Sharpness(Latest):
         self.stretches = False
 
     def moving(self, ratio: float) -> float:
-        """Return the device pixels a CSS pixel to draw a step with, where the screen has ``ratio``."""
+        """Return the device pixels per CSS pixel to draw a step with, where the screen has ``ratio``."""
         if ratio == 1 or not self.stretches or self._loop is None:
             return ratio
         self.rest()

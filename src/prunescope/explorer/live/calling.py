@@ -1,4 +1,4 @@
-"""Calls of a person's own `evaluate`, each in a thread of its own, one at a time.
+"""Calls of the user's `evaluate`, each in a thread of its own, one at a time.
 
 A Python function cannot be stopped from outside. So the session goes on beside it, says after a while that it
 has not answered, and calls it again only when it has. Meanwhile it runs on a copy of the model, and the

@@ -24,7 +24,7 @@ class LiveSides(Latest):
 
     Args:
         publish: Called with the comparison it was told of, and the same with more known of its sides.
-        calls: Where the person's own measure is called.
+        calls: Where the user's metric is called.
     """
 
     def __init__(self, publish: Callable[[Comparison, Comparison], object], calls: Calls) -> None:
@@ -80,7 +80,7 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
     Args:
         session: The session that it was made of.
         seen: What is compared.
-        calls: Where the person's own measure is called.
+        calls: Where the user's metric is called.
         largest: Bytes up to which a file is compressed; None compresses a file of any size.
     """
     for found in measured(session, seen, largest):

@@ -1,8 +1,8 @@
 """Live measures: the picture first, then the numbers, given up as soon as they are out of date.
 
-Accuracy is measured on the event loop that runs the person's cells, one batch at a time: a slider's next move
+Accuracy is measured on the event loop that runs the user's cells, one batch at a time: a slider's next move
 is never more than a batch away, and nothing draws from the global random state or touches the model beside a
-cell that does. A person's own `evaluate` runs in a thread, since nobody knows how long it takes; see
+cell that does. The user's `evaluate` runs in a thread, since nobody knows how long it takes; see
 `prunescope.explorer.live.calling`. Without an event loop both run to the end at once.
 """
 
@@ -51,7 +51,7 @@ class LiveMeasure(Latest):
 
     Args:
         publish: Called with what is found, as often as more is known, unless a later preview came first.
-        calls: Where the person's own measure is called.
+        calls: Where the user's metric is called.
     """
 
     def __init__(self, publish: Callable[[Measured], object], calls: Calls) -> None:

@@ -1,6 +1,6 @@
 """The whole network in the background: the sensitivity table fills while somebody looks, and a goal is met.
 
-Both go a few milliseconds at a time on the event loop that runs the person's cells, and rest while a control
+Both go a few milliseconds at a time on the event loop that runs the user's cells, and rest while a control
 moves. A table that was left half-way goes on where it was.
 """
 

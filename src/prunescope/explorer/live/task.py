@@ -1,4 +1,4 @@
-"""Work done bit by bit on the event loop that runs the person's cells; the latest is all that counts."""
+"""Work done bit by bit on the event loop that runs the user's cells; the latest is all that counts."""
 
 from __future__ import annotations
 

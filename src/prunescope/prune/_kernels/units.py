@@ -17,7 +17,7 @@ def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:
 
     Args:
         mask: Boolean mask of the weight's shape, True where kept, or None.
-        dim: Axis that numbers the channels (≥ 0), or None when units are elements.
+        dim: Channel axis (≥ 0), or None when units are elements.
 
     Returns:
         1-D boolean tensor with one entry for every unit: an element that is kept, or a channel with any
