@@ -20,7 +20,6 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
 from prunescope.explorer.live.compare import measured_now, numbers_now
-from prunescope.explorer.live.network import asked_of_layers
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions
@@ -34,6 +33,7 @@ from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
+from prunescope.network.asked import alone
 from prunescope.prune import Norm
 from prunescope.session.history import History
 
@@ -313,24 +313,22 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Measure what each layer loses at each amount, with the steps carried out.
 
         Args:
-            **how: As for `prunescope.sensitivity`, without model and data; method, norm, dim and seed are
-                those that are shown unless they are given.
+            **how: As for `prunescope.sensitivity`, without model and data; how a layer is pruned is as
+                shown unless it is given.
 
         Raises:
             RequestError: There is nothing to measure on, or a value is not possible.
         """
-        asked = asked_of_layers(self.spec)
-        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         with self.state.lock:
-            return sensitivity(self.state.session, **{**shown, **how})
+            return sensitivity(self.state.session, **{**alone(self.spec), **how})
 
     def allocate(self, target: float | None = 0.5, **goal: Any) -> Allocation:
         """Find how much of each layer goes so that a goal is met; see `prunescope.allocate`.
 
         Args:
             target: Share of the goal's ``unit`` that is to be pruned in all, in (0, 1).
-            **goal: As for `prunescope.allocate`; method, norm, dim and seed are those that are shown unless
-                they are given.
+            **goal: As for `prunescope.allocate`; how a layer is pruned is as shown unless it is
+                given.
 
         Raises:
             RequestError: The goal cannot be met by any allocation, or a value is not possible.
@@ -344,10 +342,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             ('2 layers', 0.5)
             >>> explorer.close()
         """
-        asked = asked_of_layers(self.spec)
-        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         with self.state.lock:
-            return allocate(self.state.session, target, **{**shown, **goal})
+            return allocate(self.state.session, target, **{**alone(self.spec), **goal})
 
     def apply(self, allocation: Allocation | None = None) -> None:
         """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.

@@ -9,6 +9,7 @@ from typing import Literal
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
+from prunescope.network.asked import how
 from prunescope.network.goal import GoalSpec
 from prunescope.network.layers import layers_of, pool_names
 from prunescope.network.rules import family
@@ -154,7 +155,7 @@ def scope_specs(session: Session, spec: PruneSpec, scope: Scope | str) -> Scoped
         ([('0.weight', 0.5), ('1.weight', 0.5)], 'l1_unstructured(amount=0.5) on 2 layers alike')
     """
     scope = Scope.of(scope)
-    goal = GoalSpec(method=spec.method, n=spec.n, dim=spec.dim, seed=spec.seed)
+    goal = GoalSpec(**how(spec))
     layers = layers_of(session, goal.spec, members(session, scope, spec.layer))
     left_out = {layer.name: layer.problem for layer in layers if layer.problem}
     able = [layer for layer in layers if not layer.problem]

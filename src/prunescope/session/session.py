@@ -238,7 +238,7 @@ class Session:
         spec = resolved.spec
         tensor = self.tensor(spec.layer)
         pool = self.pool() if METHODS[spec.method].pooled else []
-        importance = self._importance(spec, pool or [tensor])
+        importance = self.importance(spec, pool or [tensor])
         try:
             ranking = self._cached_ranking(spec, tensor, pool, place)
             norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
@@ -270,7 +270,7 @@ class Session:
             self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
             self._rankings[place] = (
                 key,
-                rank(spec, pool or [tensor], self._importance(spec, pool or [tensor])),
+                rank(spec, pool or [tensor], self.importance(spec, pool or [tensor])),
             )
         return self._rankings[place][1]
 
@@ -286,7 +286,7 @@ class Session:
             self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
         return self._norms[place][1]
 
-    def _importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
+    def importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
         """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
         scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
         found = {}

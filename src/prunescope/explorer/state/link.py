@@ -23,6 +23,7 @@ from prunescope.export.plan import spec_of
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.measure.compare import Choice, Comparing
 from prunescope.network import GoalSpec
+from prunescope.network.asked import HOW
 from prunescope.session.history import Asked, History
 
 CONTROLS = ("model", *FIELDS, "steps")
@@ -34,7 +35,7 @@ HIDEABLE = (*CONTROLS, "view")
 _RENAMED = {"takeaway": "export"}
 """What `HIDEABLE` names were called before; old links go on opening."""
 
-_SHOWN = ("method", "n", "dim", "seed")
+_SHOWN = HOW
 """Fields of a goal that a link does not carry with it: they are those of what is shown."""
 
 LIMIT = 100_000
