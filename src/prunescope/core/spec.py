@@ -230,8 +230,8 @@ def resolve(
             value that does not fit is corrected, with a note.
         previous_units: How many units the amount was taken of so far. A count that no longer fits keeps
             its share of them.
-        pool_units: How many weights are left in all tensors that a pooled method ranks together; None: this
-            tensor is the only one.
+        pool_units: How many units are left in all tensors that are ranked together; None: this tensor is the
+            only one.
 
     Returns:
         The spec to carry out, its number of units, and the notes.
@@ -255,7 +255,7 @@ def resolve(
     seed = parse_seed(wanted.seed)
     criterion = parse_criterion(wanted.criterion)
     units = tensor.units(dim if method.structured else None)
-    if method.pooled and pool_units is not None:
+    if pool_units is not None:
         units = pool_units
     name = method.unit_name(tensor, dim)
     if "amount" not in asked:

@@ -120,8 +120,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Ask for changes, all of them or none; what the controls do, and the attributes.
 
         Args:
-            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
-                `prunescope.figures.View` of what the pictures show; ``comparing``, a
+            **changes: Fields of `PruneSpec`; ``scope``; ``model`` where there is a choice of models;
+                ``view``, a `prunescope.figures.View` of what the pictures show; ``comparing``, a
                 `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
                 the panel to bring to the front; ``exporting``, the file whose text is shown.
 
@@ -178,6 +178,31 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
     )
     prune_channels = SpecField[tuple[int, ...], object]("Channels pruned whole by hand.")
+
+    @property
+    def scope(self) -> str:
+        """Which layers the method works on at once; set it to ``"layer"``, ``"group:NAME"``, ``"alike"`` or
+        ``"global"``.
+
+        A group is a module such as ``group:layer1``, a kind of layer such as ``group:Conv2d``, or full names
+        with commas between.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> net = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+            >>> explorer = explore(net, method="ln_structured", amount=0.5)
+            >>> explorer.scope = "alike"
+            >>> explorer.apply()
+            >>> explorer.history.done[0].title
+            'ln_structured(amount=0.5, n=2, dim=0) on 2 layers alike'
+            >>> explorer.close()
+        """
+        return self.snapshot.scope.text
+
+    @scope.setter
+    def scope(self, scope: str) -> None:
+        self.ask(scope=scope)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -494,7 +519,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         first, second = (None if each is None else Choice.of(each) for each in (a, b))
         comparing = Comparing(first or Choice(), second)
         with self.state.lock:
-            session, shown = self.state.session, self.preview
+            session, shown = self.state.session, self.preview.alone
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)

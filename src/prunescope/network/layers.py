@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -139,8 +139,13 @@ def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = N
 
 def pool_names(session: Session) -> list[str]:
     """Return the full names of the tensors of two axes and more; of all if there are none."""
-    names = [name for name, tensor in session.tensors.items() if len(tensor.shape) > 1]
-    return names or list(session.tensors)
+    return pool_of(session.tensors)
+
+
+def pool_of(tensors: Mapping[str, PrunableTensor]) -> list[str]:
+    """Return the names of the tensors of two axes and more; of all if there are none."""
+    names = [name for name, tensor in tensors.items() if len(tensor.shape) > 1]
+    return names or list(tensors)
 
 
 def _layer(session: Session, spec: PruneSpec, name: str) -> Layer:
