@@ -199,9 +199,8 @@ class Screen:
     def _render_caption(self, snapshot: Snapshot) -> None:
         note, reasons = snapshot.note, {} if "layer" in snapshot.hide else snapshot.not_prunable
         self.caption.value = (f"<p>{note}</p>" if note else "") + not_prunable_list(reasons)
-        beside = (
-            {*CONTROLS, "view"} - {"amount", "scope", "steps"} - ({"model"} if len(snapshot.models) == 1 else set())
-        )
+        elsewhere = {"amount", "scope", "steps"} | ({"model"} if len(snapshot.models) == 1 else set())
+        beside = {*CONTROLS, "view"} - elsewhere
         hide(self.side, not note and snapshot.hide.issuperset(beside))
 
     def _restrict(self, snapshot: Snapshot) -> None:
