@@ -15,6 +15,7 @@ GLOSSARY: Mapping[str, str] = {
     "layer": "The parameter that is shown and pruned.",
     "method": "What is pruned, single weights or whole channels, and by which ranking or by chance.",
     "amount": "How much to prune of what earlier steps have left: a fraction from 0 to 1, or a count.",
+    "scope": "Which layers are pruned: the one shown, a group, all alike, or all by one threshold.",
     "amount as": "Whether the amount is a fraction or a count.",
     "norm": "The order n of the norm that ranks channels: those of the lowest norm are pruned first.",
     "other norm": "Any other order of the norm, such as 0.5 or 3.",

@@ -101,6 +101,7 @@ class Method:
             tensors of two axes and more are ranked together; None: a tensor is ranked alone.
         takes_scores: Whether its function accepts ``importance_scores=``, so that a criterion can be chosen.
         counterpart: Key of the method it is compared with at first; "": the random one of its units.
+        alone: Where the method pools, the key of the one that ranks a single tensor likewise.
     """
 
     key: str
@@ -113,6 +114,7 @@ class Method:
     pools: type[prune.BasePruningMethod] | None = None
     takes_scores: bool = False
     counterpart: str = ""
+    alone: str = ""
 
     @property
     def pooled(self) -> bool:
@@ -253,6 +255,7 @@ METHODS: dict[str, Method] = {
             magnitude_scores,
             pools=prune.L1Unstructured,
             takes_scores=True,
+            alone="l1_unstructured",
         ),
     )
 }

@@ -14,6 +14,7 @@ from prunescope.core.channels import state_of, turned, with_hand
 from prunescope.core.counting import count_true, kept_of_channels
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.methods import METHODS, Context, Method
+from prunescope.core.reach import Reach
 from prunescope.core.scores import ChannelNorms, Scores, Take, wide
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.core.tensor import PrunableTensor, mask_so_far
@@ -39,6 +40,7 @@ class Preview:
         scores: What the method ranks by; None where it draws at random.
         masks: The mask of every tensor the step prunes, by name: this one, or all that are ranked together.
         pruned_before: How many weights of those tensors earlier steps had pruned.
+        reach: What it prunes besides, where a scope holds many layers; None: no other layer.
     """
 
     spec: PruneSpec
@@ -53,6 +55,7 @@ class Preview:
     importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     masks: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     pruned_before: int = 0
+    reach: Reach | None = None
 
     @property
     def method(self) -> Method:
@@ -61,8 +64,25 @@ class Preview:
 
     @property
     def unit_name(self) -> str:
-        """Return what a unit is, in the plural: ``"weights"``, or for example ``"output channels"``."""
+        """Return what a unit is, in the plural: ``"weights"`` or such as ``"output channels"``."""
+        if self.reach is not None and self.reach.pooled:
+            return "channels of the model"
         return self.method.unit_name(self.tensor, self.spec.dim)
+
+    @property
+    def pooled(self) -> bool:
+        """Return whether units of several layers are ranked together, so that one threshold divides them."""
+        return self.method.pooled or (self.reach is not None and self.reach.pooled)
+
+    @property
+    def alone(self) -> Preview:
+        """Return what it does to the layer shown; itself where it does nothing else."""
+        return self if self.reach is None else self.reach.alone
+
+    @property
+    def prunes(self) -> bool:
+        """Return whether anything goes, here or in another layer of the scope."""
+        return self.pruned_units > 0 or (self.reach is not None and self.reach.pruned_units > 0)
 
     @property
     def asked_units(self) -> int:

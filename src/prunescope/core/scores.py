@@ -56,7 +56,8 @@ class Scores:
         ranked: All tensors that are ranked together; the one shown alone unless a method pools.
         dim: Channel axis.
         channels: One score for each channel along ``dim``; None where every weight has its own.
-        source: Returns the tensor whose magnitudes are the scores, of the shape of the tensor it is given.
+        others: Scores of the channels of other tensors that are ranked together with these; rising.
+        source: What a weight's score is the magnitude of, of the shape of the tensor it is given.
 
     Example:
         >>> weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
@@ -72,6 +73,7 @@ class Scores:
     ranked: Sequence[PrunableTensor]
     dim: int = 0
     channels: Tensor | None = None
+    others: Sequence[NDArray[Any]] = field(default=(), repr=False)
     source: Callable[[PrunableTensor], Tensor] = field(default=weight_of, repr=False)
 
     @property
@@ -112,6 +114,7 @@ class Scores:
         if self.channels is not None:
             scores, mask = self.channels.float().cpu().numpy(), self.tensor.default_mask
             yield scores if mask is None else np.where(kept_of_channels(mask, self.dim) > 0, scores, -np.inf)
+            yield from self.others
             return
         for tensor in self.ranked:
             yield from self._weight_parts(tensor)
@@ -136,6 +139,7 @@ class Scores:
         """
         top = max((_highest(scores) for scores in self.parts()), default=0.0) or 1.0
         units = sum(tensor.units(self.dim if self.by_channel else None) for tensor in self.ranked)
+        units += sum(map(len, self.others))
         bins = min(most, max(8, round(2 * units**0.5)))
         counts = np.zeros(bins, np.int64)
         for scores in self.parts():

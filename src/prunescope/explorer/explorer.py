@@ -19,9 +19,7 @@ from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
-from prunescope.explorer.live.compare import measured_now, worth_now
-from prunescope.explorer.live.network import asked_of_layers
-from prunescope.explorer.outputs import do_not_keep, keep_while_shown
+from prunescope.explorer.live.compare import measured_now, numbers_now
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions
@@ -36,6 +34,7 @@ from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
 from prunescope.measure.states import effect, metric_name
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
+from prunescope.network.asked import alone
 from prunescope.prune import Norm
 from prunescope.session.history import History
 
@@ -131,8 +130,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Ask for changes, all of them or none; what the controls do, and the attributes.
 
         Args:
-            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
-                `prunescope.figures.View` of what the pictures show; ``comparing``, a
+            **changes: Fields of `PruneSpec`; ``scope``; ``model`` where there is a choice of models;
+                ``view``, a `prunescope.figures.View` of what the pictures show; ``comparing``, a
                 `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
                 the panel to bring to the front; ``exporting``, the file whose text is shown.
 
@@ -189,6 +188,31 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
     )
     prune_channels = SpecField[tuple[int, ...], object]("Channels pruned whole by hand.")
+
+    @property
+    def scope(self) -> str:
+        """Which layers the method works on at once; set it to ``"layer"``, ``"group:NAME"``, ``"alike"`` or
+        ``"global"``.
+
+        A group is a module such as ``group:layer1``, a kind of layer such as ``group:Conv2d``, or full names
+        with commas between.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> net = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+            >>> explorer = explore(net, method="ln_structured", amount=0.5)
+            >>> explorer.scope = "alike"
+            >>> explorer.apply()
+            >>> explorer.history.done[0].title
+            'ln_structured(amount=0.5, n=2, dim=0) on 2 layers alike'
+            >>> explorer.close()
+        """
+        return self.snapshot.scope.text
+
+    @scope.setter
+    def scope(self, scope: str) -> None:
+        self.ask(scope=scope)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -339,24 +363,22 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Measure what each layer loses at each amount, with the steps carried out.
 
         Args:
-            **how: As for `prunescope.sensitivity`, without model and data; method, norm, dim and seed are
-                those that are shown unless they are given.
+            **how: As for `prunescope.sensitivity`, without model and data; how a layer is pruned is as
+                shown unless it is given.
 
         Raises:
             RequestError: There is nothing to measure on, or a value is not possible.
         """
-        asked = asked_of_layers(self.spec)
-        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         with self.state.lock:
-            return sensitivity(self.state.session, **{**shown, **how})
+            return sensitivity(self.state.session, **{**alone(self.spec), **how})
 
     def allocate(self, target: float | None = 0.5, **goal: Any) -> Allocation:
         """Find how much of each layer goes so that a goal is met; see `prunescope.allocate`.
 
         Args:
             target: Share of the goal's ``unit`` that is to be pruned in all, in (0, 1).
-            **goal: As for `prunescope.allocate`; method, norm, dim and seed are those that are shown unless
-                they are given.
+            **goal: As for `prunescope.allocate`; how a layer is pruned is as shown unless it is
+                given.
 
         Raises:
             RequestError: The goal cannot be met by any allocation, or a value is not possible.
@@ -370,10 +392,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             ('2 layers', 0.5)
             >>> explorer.close()
         """
-        asked = asked_of_layers(self.spec)
-        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         with self.state.lock:
-            return allocate(self.state.session, target, **{**shown, **goal})
+            return allocate(self.state.session, target, **{**alone(self.spec), **goal})
 
     def apply(self, allocation: Allocation | None = None) -> None:
         """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
@@ -524,7 +544,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         first, second = (None if each is None else Choice.of(each) for each in (a, b))
         comparing = Comparing(first or Choice(), second)
         with self.state.lock:
-            session, shown = self.state.session, self.preview
+            session, shown = self.state.session, self.preview.alone
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)

@@ -33,6 +33,7 @@ from prunescope.explorer.state.link import CONTROLS
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import DARK, LIGHT
+from prunescope.network.scoped import units_up_to
 from prunescope.sources import FORMATS, checkpoint_source
 
 _HEAD = "<h1>Prunescope</h1><p>Prune a neural network and watch what it loses: drag <b>Amount</b>.</p>"
@@ -146,7 +147,7 @@ class Screen:
     # What the pointer asks.
 
     def _units_up_to(self, preview: Preview, score: float) -> int:
-        return self.state.session.units_up_to(preview, score)
+        return units_up_to(self.state.session, preview, score)
 
     def _ask_for_units(self, pruned: int) -> None:
         """Ask for a number of units, as the kind of amount that is shown, unless that is locked."""
@@ -198,9 +199,8 @@ class Screen:
     def _render_caption(self, snapshot: Snapshot) -> None:
         note, reasons = snapshot.note, {} if "layer" in snapshot.hide else snapshot.not_prunable
         self.caption.value = (f"<p>{note}</p>" if note else "") + not_prunable_list(reasons)
-        beside = (
-            {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(snapshot.models) == 1 else set())
-        )
+        elsewhere = {"amount", "scope", "steps"} | ({"model"} if len(snapshot.models) == 1 else set())
+        beside = {*CONTROLS, "view"} - elsewhere
         hide(self.side, not note and snapshot.hide.issuperset(beside))
 
     def _restrict(self, snapshot: Snapshot) -> None:

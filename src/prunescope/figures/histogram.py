@@ -85,7 +85,7 @@ class ScoreHistogram:
 
     def title(self, preview: Preview) -> str:
         """Return what the chart shows."""
-        where = "in the model" if preview.method.pooled else f"of the {preview.unit_name}"
+        where = "in the model" if preview.pooled else f"of the {preview.unit_name}"
         return f"{_label(preview)} {where}"
 
     def lines(self, preview: Preview) -> Sequence[str]:

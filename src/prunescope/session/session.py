@@ -115,15 +115,26 @@ class Session:
         Raises:
             RequestError: They are not in memory, and too many to be read.
         """
+        return [self.tensor(name) for name in self.check_in_memory("method")]
+
+    def check_in_memory(self, blame: str) -> list[str]:
+        """Check that all tensors of two axes and more can be ranked, and return their names.
+
+        Args:
+            blame: The field of the request that asks for it.
+
+        Raises:
+            RequestError: They are not in memory, and too many to be read.
+        """
         names = [name for name, tensor in self.tensors.items() if len(tensor.shape) > 1] or list(self.tensors)
         too_many = self._too_many(names)
         if too_many:
             raise RequestError(
-                "method",
-                f"`method` that ranks all weights together needs them in memory: {too_many}. Choose one that "
-                "prunes a layer at a time.",
+                blame,
+                f"`{blame}` that ranks all weights together needs them in memory: {too_many}. Choose one "
+                "that prunes a layer at a time.",
             )
-        return [self.tensor(name) for name in names]
+        return names
 
     def largest_weight(self) -> float:
         """Return the largest magnitude in the model; looked for once for as long as the model is the same.
@@ -149,14 +160,18 @@ class Session:
         return f"at most {most:,}, and this checkpoint has {weights:,}"
 
     def resolve(
-        self, wanted: PruneSpec, asked: frozenset[str] = frozenset(), previous_units: int | None = None
+        self,
+        wanted: PruneSpec,
+        asked: frozenset[str] = frozenset(),
+        previous_units: int | None = None,
+        pool_units: int | None = None,
     ) -> Resolved:
         """Return what the model allows of ``wanted``; see `prunescope.core.spec.resolve`."""
         tensor = self.tensor(wanted.layer)
         wanted = replace(wanted, layer=tensor.name)
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
         pooled = method is not None and method.pooled
-        units = sum(each.units(None) for each in self.pool()) if pooled else None
+        units = sum(each.units(None) for each in self.pool()) if pooled else pool_units
         resolved = resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
         reason = self.unscored(resolved.spec)
         if not reason:
@@ -236,7 +251,7 @@ class Session:
         spec = resolved.spec
         tensor = self.tensor(spec.layer)
         pool = self.pool() if METHODS[spec.method].pooled else []
-        importance = self._importance(spec, pool or [tensor])
+        importance = self.importance(spec, pool or [tensor])
         try:
             ranking = self._cached_ranking(spec, tensor, pool, place)
             norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
@@ -268,7 +283,7 @@ class Session:
             self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
             self._rankings[place] = (
                 key,
-                rank(spec, pool or [tensor], self._importance(spec, pool or [tensor])),
+                rank(spec, pool or [tensor], self.importance(spec, pool or [tensor])),
             )
         return self._rankings[place][1]
 
@@ -284,7 +299,7 @@ class Session:
             self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
         return self._norms[place][1]
 
-    def _importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
+    def importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
         """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
         scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
         found = {}
@@ -321,13 +336,18 @@ class Session:
             self.keep_worth(self.applied, worth)
         return step
 
-    def apply_together(self, asked: Together) -> Step:
+    def apply_together(self, asked: Together, shown: Preview | None = None) -> Step:
         """Carry out a spec for each of several layers as one step. Steps that were undone are gone.
+
+        Args:
+            asked: What is asked of the layers.
+            shown: The preview of it, if there was one: what was measured of that is known of the step.
 
         Raises:
             RequestError: One of them cannot be met, or nothing is pruned; the session is as it was.
         """
         before, parts = self.history, []
+        measured = None if shown is None else self.known_accuracy(shown) or self.known_numbers(shown)
         with self.all_or_nothing():
             for spec in asked.specs:
                 preview = self.preview(self.resolve(spec, frozenset(FIELDS)), _IN_PASSING)
@@ -338,6 +358,8 @@ class Session:
             raise RequestError("steps", "`steps`: nothing is pruned by this allocation.")
         step = Step.together(asked, parts, before)
         self.history = before.then(step)
+        if measured is not None:
+            self._known.remember(self.applied.key, self._known.state(), measured)
         return step
 
     def silence(self, asked: Silence) -> Step:
@@ -420,7 +442,7 @@ class Session:
 
     def with_preview(self, preview: Preview) -> Variant:
         """Return the model with the steps, and ``preview`` carried out on top of them."""
-        if preview.pruned_units == 0:
+        if not preview.prunes:
             return self.applied
         masks = {**self.history.masks(), **preview.masks}
         return Variant(masks, (*self.history.done, preview), self.history.values())

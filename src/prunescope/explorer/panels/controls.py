@@ -21,6 +21,7 @@ from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.panels.layers import LayerChoice
 from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.reaching import scope_choices
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 
@@ -56,13 +57,15 @@ class Controls(Panel):
         super().__init__(state)
         self._make_widgets()
         self.messages = {
-            name: message() for name in ("model", "layer", "method", "amount", *sorted(_KNOBS), *BY_HAND)
+            name: message()
+            for name in ("model", "layer", "method", "amount", "scope", *sorted(_KNOBS), *BY_HAND)
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
             "model": [self.model],
             "layer": [self.layers.search, self.layers.found, self.layers.group, self.layer],
             "method": [self.method],
+            "scope": [self.scope],
             "amount": [self.amount_kind, self.amount, self.percent_slider, self.count_slider],
             "criterion": [self.criterion],
             "n": [self.n, self.other_n],
@@ -79,6 +82,7 @@ class Controls(Panel):
         self.layers = LayerChoice()
         self.layer = self.layers.layer
         self.method = _dropdown("Method", [(each.title, key) for key, each in METHODS.items()], "method")
+        self.scope = _dropdown("Prune", [("this layer", "layer")], "scope")
         self.amount_kind = _dropdown(
             "Amount as", [("a fraction", "fraction"), ("a count", "count")], "amount as"
         )
@@ -129,15 +133,16 @@ class Controls(Panel):
         return [*rows, self.by_hand_fold, self._by_hand_rows]
 
     def _amount_row(self) -> widgets.VBox:
-        amounts = [self.amount_kind, self.amount, self.percent_slider, self.count_slider]
+        amounts = [self.scope, self.amount_kind, self.amount, self.percent_slider, self.count_slider]
         row = widgets.Box(amounts).add_class("ps-amount-row")
-        return widgets.VBox([row, self.messages["amount"]]).add_class("ps-amount")
+        return widgets.VBox([row, self.messages["scope"], self.messages["amount"]]).add_class("ps-amount")
 
     def _watch(self) -> None:
         asks: list[tuple[widgets.Widget, str]] = [
             (self.model, "model"),
             (self.layer, "layer"),
             (self.method, "method"),
+            (self.scope, "scope"),
             (self.other_n, "n"),
             (self.dim, "dim"),
             (self.seed, "seed"),
@@ -206,6 +211,10 @@ class Controls(Panel):
         self._set_options(self.dim, [(tensor.dim_label(dim), dim) for dim in range(len(tensor.shape))])
         self.model.value = snapshot.model
         self.method.value = spec.method
+        scope = snapshot.scope.text
+        self._set_options(self.scope, scope_choices(snapshot.layers, tensor.name, scope))
+        self.scope.value = scope
+        show(self.scope, len(self.scope.options) > 1)
         self.dim.value = spec.dim
         self.seed.value = spec.seed
         self._set_options(self.criterion, _criteria(snapshot))

@@ -27,6 +27,10 @@ def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("Layer sparsity", percent(preview.sparsity)),
         ("Model sparsity", percent(snapshot.model_sparsity)),
     ]
+    reach = preview.reach
+    if reach is not None and not reach.pooled:
+        share = percent(reach.pruned_units / reach.units) if reach.units else percent(0.0)
+        facts.insert(2, ("In all", f"{reach.pruned_units:,} of {reach.units:,} ({share}) · {reach.where}"))
     if preview.spec.by_hand:
         facts.append(("Custom mask", f"by hand {preview.spec.by_hand}"))
     return facts + ([] if snapshot.metric is None else snapshot.metric.facts)

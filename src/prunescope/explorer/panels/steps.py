@@ -82,7 +82,7 @@ class StepsPanel(Panel):
             self.place.max = max(steps, 1)
         html.show(self.place, bool(steps))
         nothing = {
-            "apply": snapshot.preview.pruned_units == 0,
+            "apply": not snapshot.preview.prunes,
             "undo": position == 0,
             "redo": position == steps,
             "reset": position == 0,

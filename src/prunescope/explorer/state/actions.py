@@ -8,7 +8,7 @@ from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.core.spec import PruneSpec
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.export import load_plan
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure.costs.measuring import silencing
@@ -24,9 +24,13 @@ Act = Callable[[Session, Preview], Mapping[str, Any]]
 
 def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Make the preview a step."""
-    if preview.pruned_units == 0:
+    if not preview.prunes:
         raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
-    session.apply(preview)
+    reach = preview.reach
+    if reach is None:
+        session.apply(preview)
+    else:
+        session.apply_together(Together(reach.title, reach.specs, reach.scope, preview.spec), preview)
     return _nothing(preview.spec)
 
 
@@ -47,7 +51,7 @@ def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Take the last step back, and ask again what it asked."""
     session.undo()
-    return {**_nothing(preview.spec), **session.history.steps[session.history.position].spec.again}
+    return {**_nothing(preview.spec), **_again(session.history.steps[session.history.position].spec)}
 
 
 def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -114,7 +118,17 @@ def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 def _after(spec: Asked, preview: Preview) -> Mapping[str, Any]:
     """Return what to ask so that the step of ``spec`` is looked at and nothing more is pruned."""
-    return {**spec.again, **_nothing(replace(preview.spec, **spec.again))}
+    again = _again(spec)
+    fields = {name: value for name, value in again.items() if name in FIELDS}
+    return {**again, **_nothing(replace(preview.spec, **fields))}
+
+
+def _again(spec: Asked) -> Mapping[str, Any]:
+    """Return what to ask so that what ``spec`` asked is looked at again, in the scope it was asked of."""
+    again = spec.again
+    if not again or "scope" in again:
+        return again
+    return {**again, "scope": "global" if METHODS[again["method"]].pooled else "layer"}
 
 
 def _nothing(spec: PruneSpec) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from prunescope.explorer.live.network import NetworkShown
 from prunescope.figures import View
 from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
 from prunescope.measure.compare import Comparing
+from prunescope.network import Scope
 from prunescope.session.history import History, Step
 from prunescope.session.plans import Plans
 
@@ -50,6 +51,7 @@ class Snapshot:
         scoring: How far the scores of a criterion are that a person has chosen, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
+        scope: Which layers the method works on at once.
         network: What is known of the whole network, and what is asked of it.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
@@ -83,6 +85,7 @@ class Snapshot:
     scoring: str = ""
     criteria: Mapping[str, str] = field(default_factory=dict)
     sparsities: Mapping[str, float] = field(default_factory=dict)
+    scope: Scope = field(default_factory=Scope)
     network: NetworkShown = field(default_factory=NetworkShown)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()

@@ -38,7 +38,7 @@ from prunescope.session import Session
 
 _log = logging.getLogger("prunescope")
 
-REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting", "goal")
+REQUESTS = (*FIELDS, "scope", "model", "view", "comparing", "front", "exporting", "goal")
 """What `ExplorerState.request` takes."""
 
 
@@ -145,8 +145,9 @@ class ExplorerState(traitlets.HasTraits):
         """Ask for changes, all of them or none; what the controls do, and the attributes.
 
         Args:
-            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
-                `prunescope.figures.View` of what the pictures show; ``comparing``, a
+            **changes: Fields of `PruneSpec`; ``scope``, a `prunescope.network.Scope` or its text; ``model``
+                where there is a choice of models; ``view``, a `prunescope.figures.View` of what the pictures
+                show; ``comparing``, a
                 `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
                 the panel to bring to the front; ``exporting``, the file whose text is shown; ``goal``, a
                 `prunescope.network.GoalSpec` of what the whole network is to lose.
