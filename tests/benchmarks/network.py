@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunescope.core.spec import PruneSpec
+from prunescope.measure.states import accuracy
 from prunescope.network import (
     RULES,
     Cell,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
+from prunescope.measure.states import accuracy
 from prunescope.network.asked import SensitivitySpec
 from prunescope.network.bisecting import Bisection
 from prunescope.network.entry import sensitivity
@@ -143,7 +144,7 @@ def test_a_table_is_of_the_criterion_that_is_asked(method: str, criterion: str) 
         spec = PruneSpec(name, method, amount, criterion=criterion)
         preview = session.preview(session.resolve(spec))
         assert preview.spec.criterion == criterion
-        drop = table.dense - session.accuracy(preview).fraction
+        drop = table.dense - accuracy(session, preview).fraction
         assert (cell.drop, cell.pruned_units) == (pytest.approx(drop), preview.pruned_units)
     states = {name: cell.state for (name, amount), cell in table.cells.items() if amount == 0.8}
     assert states["block.0.weight"] == "measured"

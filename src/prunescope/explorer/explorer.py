@@ -19,7 +19,8 @@ from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
-from prunescope.explorer.live.compare import measured_now, numbers_now
+from prunescope.explorer.live.compare import measured_now, worth_now
+from prunescope.explorer.outputs import do_not_keep, keep_while_shown
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions

@@ -347,7 +347,7 @@ class Session:
             RequestError: One of them cannot be met, or nothing is pruned; the session is as it was.
         """
         before, parts = self.history, []
-        measured = None if shown is None else self.known_accuracy(shown) or self.known_numbers(shown)
+        worth = None if shown is None else self.worth(shown)
         with self.all_or_nothing():
             for spec in asked.specs:
                 preview = self.preview(self.resolve(spec, frozenset(FIELDS)), _IN_PASSING)
@@ -358,8 +358,8 @@ class Session:
             raise RequestError("steps", "`steps`: nothing is pruned by this allocation.")
         step = Step.together(asked, parts, before)
         self.history = before.then(step)
-        if measured is not None:
-            self._known.remember(self.applied.key, self._known.state(), measured)
+        if worth is not None:
+            self.keep_worth(self.applied, worth)
         return step
 
     def silence(self, asked: Silence) -> Step:

@@ -46,7 +46,7 @@ class WholeFrames(Canvas):  # type: ignore[misc]
         lock: Held while a message of the page is handled: JupyterLab's come in a thread of their own.
 
     Attributes:
-        screen_ratio: Device pixels per CSS pixel of the page's screen; the picture may be coarser for a while.
+        screen_ratio: Device pixels per CSS pixel of the screen; the picture may be coarser for a while.
     """
 
     def __init__(self, figure: Figure, lock: AbstractContextManager[object]) -> None:
@@ -298,5 +298,5 @@ def _manager(canvas: Canvas) -> FigureManager:
 
 
 def _pixel_ratio(told: object) -> float:
-    """Return the page's device pixels per CSS pixel, within what a picture may cost; pages may say anything."""
+    """Return the page's device pixels per CSS pixel, within what a picture may cost."""
     return min(MAX_PIXEL_RATIO, max(1.0, float(told))) if isinstance(told, int | float) else 1.0

@@ -16,6 +16,7 @@ from prunescope.export.files import files_of
 from prunescope.figures import View
 from prunescope.measure import Costs
 from prunescope.measure.compare import Comparing, chosen, compare
+from prunescope.measure.states import known_of_steps, metric_before
 from prunescope.network import GoalSpec, Scope
 from prunescope.network.scoped import pool_units, scoped_preview
 from prunescope.network.scopes import members
