@@ -138,7 +138,7 @@ class Bisection:
             cells=dict(self._cells),
             method=self._spec.method,
             n=self._spec.n,
-            dim=self._spec.dim,
+            dim=self._spec.axis,
             seed=self._spec.seed,
             metric=self._metric,
             higher_is_better=self.higher_is_better,

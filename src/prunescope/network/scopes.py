@@ -154,7 +154,7 @@ def scope_specs(session: Session, spec: PruneSpec, scope: Scope | str) -> Scoped
         ([('0.weight', 0.5), ('1.weight', 0.5)], 'l1_unstructured(amount=0.5) on 2 layers alike')
     """
     scope = Scope.of(scope)
-    goal = GoalSpec(method=spec.method, n=spec.n, dim=spec.dim, seed=spec.seed)
+    goal = GoalSpec(method=spec.method, n=spec.n, dim=spec.axis, seed=spec.seed)
     layers = layers_of(session, goal.spec, members(session, scope, spec.layer))
     left_out = {layer.name: layer.problem for layer in layers if layer.problem}
     able = [layer for layer in layers if not layer.problem]

@@ -168,7 +168,7 @@ class Survey:
             cells=cells,
             method=self._spec.method,
             n=self._spec.n,
-            dim=self._spec.dim,
+            dim=self._spec.axis,
             seed=self._spec.seed,
             dense=self._right / self._seen if self._seen else math.nan,
             examples=len(self._targets),

@@ -60,8 +60,8 @@ def asked_of_layers(spec: PruneSpec) -> PruneSpec:
         >>> asked_of_layers(PruneSpec("fc.weight", "global_unstructured")).method
         'l1_unstructured'
     """
-    alone = not METHODS[spec.method].pooled
-    return PruneSpec("", spec.method if alone else "l1_unstructured", 0, spec.n, max(spec.dim, 0), spec.seed)
+    alone = METHODS[spec.method].ranks_a_layer
+    return PruneSpec("", spec.method if alone else "l1_unstructured", 0, spec.n, max(spec.axis, 0), spec.seed)
 
 
 class LiveNetwork(Latest):
@@ -89,7 +89,7 @@ class LiveNetwork(Latest):
         """
         self._moved = perf_counter()
         asked = asked_of_layers(spec)
-        goal = replace(goal, method=asked.method, n=asked.n, dim=asked.dim, seed=asked.seed)
+        goal = replace(goal, method=asked.method, n=asked.n, dim=asked.axis, seed=asked.seed)
         if goal.rule == "sensitivity" and session.source.data is None:
             goal = replace(goal, rule="lamp")  # There is nothing to measure on, and LAMP needs no data.
         key = (session, session.history.done, asked)

@@ -8,7 +8,7 @@ from typing import Any
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import PruneSpec, Resolved
+from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
@@ -127,7 +127,7 @@ class Catalogue:
         asked = frozenset(wanted)
         if model != shown.model or _other_channels(shown.preview.spec, wanted):
             wanted = {"keep_channels": (), "prune_channels": (), **wanted}
-        resolved = session.resolve(replace(start, **wanted), asked, shown.preview.units)
+        resolved = session.resolve(replace(start, **wanted), asked, shown.preview.most)
         if model != shown.model and "comparing" not in changes:
             comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
         return self._compared(replace(self._snapshot(model, resolved), **looked_at), comparing, shown)
@@ -217,4 +217,7 @@ class Catalogue:
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
     """Return whether ``wanted`` leads to channels other than those a person has kept or pruned by hand."""
+    other = METHODS.get(wanted.get("method", shown.method)) if shown.by_hand else None
+    if other is not None and other.groups != METHODS[shown.method].groups:
+        return True  # `dim` is then another one.
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))

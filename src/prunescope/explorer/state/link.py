@@ -70,6 +70,8 @@ def to_query(snapshot: Snapshot) -> str:
     values |= {name: _text(name, getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
     if spec.criterion == WEIGHT:
         del values["criterion"]
+    if spec.group is None:
+        del values["group"]
     values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
     if snapshot.history.done:
         values["steps"] = _json(_step_values(snapshot.history))
