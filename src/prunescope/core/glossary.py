@@ -20,6 +20,8 @@ GLOSSARY: Mapping[str, str] = {
     "norm": "The order n of the norm that ranks channels: those of the lowest norm are pruned first.",
     "other norm": "Any other order of the norm, such as 0.5 or 3.",
     "dim": "The axis of the tensor that numbers its channels.",
+    "group dim": "The axis, or axes, that groups run along: weights are compared within a group.",
+    "group size": "How many consecutive weights are a group; each group loses the same share.",
     "seed": "The seed of a random method: the same seed prunes the same weights.",
     "keep by hand": "Channels that are left as they are, whatever the method says.",
     "prune by hand": "Channels that are pruned whole, whatever the method says.",

@@ -147,6 +147,20 @@ class Scores:
             counts += np.bincount(places[(scores >= 0) & (scores <= top)], minlength=bins)
         return counts, np.linspace(0.0, top, bins + 1)
 
+    def bins(self, edges: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the bin of every score, in index order; 255 for what earlier steps pruned.
+
+        Args:
+            edges: What `counts` returned, of at most 255 bins.
+        """
+        bins, top = len(edges) - 1, float(edges[-1])
+        found = []
+        for scores in self.parts():
+            places = np.clip(scores * (bins / top), 0, bins - 1).astype(np.uint8)
+            places[(scores < 0) | (scores > top)] = 255
+            found.append(places)
+        return np.concatenate(found) if found else np.zeros(0, np.uint8)
+
     def _spread(self, channels: Tensor) -> Tensor:
         """Expand one number per channel to a view of the weight's shape."""
         sizes = [-1 if axis == self.dim else 1 for axis in range(len(self.tensor.shape))]

@@ -14,6 +14,7 @@ import traitlets
 from torch import nn
 
 from prunescope.core.errors import RequestError
+from prunescope.core.knobs import Dim, plain_dim
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
@@ -168,7 +169,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     method = SpecField[str, str]("The pruning method, by torch's function name.")
     amount = SpecField[int | float, int | float]("How much to prune: a float is a fraction, an int a count.")
     n = SpecField[Norm, Norm]('Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.')
-    dim = SpecField[int, int]("The channel axis.")
+    group = SpecField[int | None, int | None]("Elements of a group; None: all along ``dim``.")
     seed = SpecField[int, int]("The seed of the random methods; set it for another draw.")
     criterion = SpecField[str, str](
         'What counts as unimportant: ``"weight"``, ``"taylor"`` …; its scores are computed first.'
@@ -214,6 +215,24 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     @scope.setter
     def scope(self, scope: str) -> None:
         self.ask(scope=scope)
+
+    @property
+    def dim(self) -> Dim:
+        """The axis that numbers the channels, or the axis or axes that groups run along; set it for another.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(8, 3), method="grouped_unstructured", amount=0.5, group=4)
+            >>> explorer.dim, explorer.preview.mask.unflatten(1, (2, 4)).sum(2).tolist()
+            (1, [[2, 2], [2, 2], [2, 2]])
+            >>> explorer.close()
+        """
+        return plain_dim(self.spec.dim)
+
+    @dim.setter
+    def dim(self, dim: Dim) -> None:
+        self.ask(dim=dim)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -154,7 +154,7 @@ class Screen:
         if "amount" in self.state.snapshot.lock:
             return
         counted, preview = isinstance(self.state.spec.amount, int), self.state.preview
-        self.state.request(amount=pruned if counted else shortest_fraction(pruned, preview.units))
+        self.state.request(amount=pruned if counted else shortest_fraction(pruned, preview.most))
 
     def _turn(self, channel: int) -> None:
         """Prune ``channel`` by hand if it is kept, or keep it, or leave it to the method again."""
@@ -199,8 +199,8 @@ class Screen:
     def _render_caption(self, snapshot: Snapshot) -> None:
         note, reasons = snapshot.note, {} if "layer" in snapshot.hide else snapshot.not_prunable
         self.caption.value = (f"<p>{note}</p>" if note else "") + not_prunable_list(reasons)
-        elsewhere = {"amount", "scope", "steps"} | ({"model"} if len(snapshot.models) == 1 else set())
-        beside = {*CONTROLS, "view"} - elsewhere
+        beside = {*CONTROLS, "view"} - {"amount", "scope", "steps", "group"}  # A group is hidden with `dim`.
+        beside -= {"model"} if len(snapshot.models) == 1 else set()
         hide(self.side, not note and snapshot.hide.issuperset(beside))
 
     def _restrict(self, snapshot: Snapshot) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
+from prunescope.core.knobs import Dim, parse_dim
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm
 from prunescope.core.tensor import mask_so_far
@@ -32,7 +33,8 @@ class Choice:
     Attributes:
         method: Method instead of that of what is shown; None leaves it, as for the fields below.
         n: Order of the norm.
-        dim: Channel axis.
+        dim: Channel axis, or axes that groups run along.
+        group: Elements of a group.
         seed: Seed of a random method.
         criterion: What counts as unimportant.
         plan: Name of a kept plan; "" is the model as it was given. The other fields then have no say.
@@ -44,7 +46,8 @@ class Choice:
 
     method: str | None = None
     n: Norm | None = None
-    dim: int | None = None
+    dim: Dim | None = None
+    group: int | None = None
     seed: int | None = None
     criterion: str | None = None
     plan: str | None = None
@@ -66,7 +69,7 @@ class Choice:
 
         Example:
             >>> Choice.of("gentle"), Choice.of({"n": 1}).n
-            (Choice(method=None, n=None, dim=None, seed=None, criterion=None, plan='gentle'), 1)
+            (Choice(method=None, n=None, dim=None, group=None, seed=None, criterion=None, plan='gentle'), 1)
         """
         if isinstance(what, Choice):
             return what
@@ -80,6 +83,8 @@ class Choice:
         values = dict(what)
         if values.get("n") is not None:
             values["n"] = parse_norm(values["n"])
+        if values.get("dim") is not None:
+            values["dim"] = parse_dim(values["dim"])
         return cls(**values)
 
 
@@ -146,8 +151,9 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
     """Return the amount of what is shown; the share it prunes, where it counts other units or is by hand."""
     amount = shown.spec.amount
-    kind = METHODS[other.spec.method].unit_name(shown.tensor, other.spec.dim)
-    counts_others = isinstance(amount, int) and (shown.unit_name, shown.units) != (kind, other.units)
+    method, dim = METHODS[other.spec.method], other.spec.channel_dim(shown.tensor)
+    counted = method.count_name(shown.tensor, dim), other.units
+    counts_others = isinstance(amount, int) and (shown.count_name, shown.most) != counted
     if counts_others or shown.spec.by_hand:
         return shortest_fraction(shown.pruned_units, shown.units)
     return amount
@@ -194,7 +200,7 @@ def compare(
     return Comparison(
         tensor=shown.tensor,
         n=shown.spec.n,
-        dim=shown.spec.dim,
+        dim=shown.dim,
         norms=shown.norms.unpruned,
         a=sides[0],
         b=sides[1],

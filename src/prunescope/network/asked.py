@@ -36,13 +36,15 @@ def how(asked: Asked) -> dict[str, Any]:
 
 
 def alone(spec: PruneSpec) -> dict[str, Any]:
-    """Return how each layer is pruned alone where ``spec`` is shown: one threshold is that of magnitudes.
+    """Return how each layer is pruned alone where ``spec`` is shown: by its method, else by its magnitudes.
 
     Example:
         >>> alone(PruneSpec("fc.weight", "global_unstructured"))["method"]
         'l1_unstructured'
     """
-    return {**how(spec), "method": METHODS[spec.method].alone or spec.method, "dim": max(spec.dim, 0)}
+    row = METHODS[spec.method]
+    method = spec.method if row.ranks_a_layer else row.alone or "l1_unstructured"
+    return {**how(spec), "method": method, "dim": max(spec.axis, 0)}
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,8 @@ class GoalSpec:
             )
         _one_of("unit", self.unit, UNITS)
         _one_of("rule", self.rule, RULES)
-        pooled = {key: method for key, method in METHODS.items() if not method.pooled}
-        _one_of("method", self.method, pooled)
+        alone = {key: method for key, method in METHODS.items() if method.ranks_a_layer}
+        _one_of("method", self.method, alone)
         parse_criterion(self.criterion)
         _check_at_most(self.at_most)
         return replace(self, **self._plain(), **self._checked_limits())

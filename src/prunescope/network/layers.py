@@ -49,6 +49,11 @@ class Layer:
         return self.tensor.name
 
     @property
+    def dim(self) -> int:
+        """Return the axis that numbers its channels."""
+        return self.spec.channel_dim(self.tensor)
+
+    @property
     def structured(self) -> bool:
         """Return whether its units are channels."""
         return METHODS[self.spec.method].structured
@@ -73,9 +78,11 @@ class Layer:
         """
         try:
             scores = {} if self.importance is None else {self.name: self.importance}
-            return rank(self.spec, [self.tensor], scores)
+            ranking = rank(self.spec, [self.tensor], scores)
         except ValueError as error:
             raise RequestError("layer", _unranked(self.name, error)) from error
+        assert isinstance(ranking, Ranking)  # `layers_of` has refused methods that rank groups.
+        return ranking
 
     def mask(self, pruned: int) -> Tensor:
         """Return the boolean mask that is left when so many units go, True where kept."""
@@ -97,7 +104,7 @@ class Layer:
         if mask is None or not self.structured:
             each = self.weights // max(self.units, 1) if self.structured else 1
             return np.arange(self.units + 1, dtype=np.int64) * each
-        kept = mask.movedim(self.spec.dim, 0).flatten(1).sum(1)
+        kept = mask.movedim(self.dim, 0).flatten(1).sum(1)
         order = self.ranking.scores.argsort(stable=True)
         gone = kept[kept > 0][order.to(kept.device)].cumsum(0).cpu().numpy()
         return np.concatenate([np.zeros(1, np.int64), gone])
@@ -127,10 +134,10 @@ def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = N
         [3, 2]
     """
     method = METHODS.get(spec.method)
-    if method is None or method.pooled:
-        allowed = ", ".join(key for key, each in METHODS.items() if not each.pooled)
+    if method is None or not method.ranks_a_layer:
+        allowed = ", ".join(key for key, each in METHODS.items() if each.ranks_a_layer)
         raise RequestError(
-            "method", f"`method` must be one that prunes a layer by itself: {allowed}; got {spec.method!r}."
+            "method", f"`method` must be one that ranks a layer as a whole: {allowed}; got {spec.method!r}."
         )
     if method.takes_scores:
         ensure_scores(session, parse_criterion(spec.criterion))

@@ -184,7 +184,7 @@ def _check_ranked(rule: str, layers: Sequence[Layer]) -> None:
 
 
 def _all_units(layer: Layer) -> int:
-    return layer.tensor.shape[layer.spec.dim] if layer.structured else layer.weights
+    return layer.tensor.shape[layer.dim] if layer.structured else layer.weights
 
 
 def _sorted(layer: Layer) -> NDArray[Any]:

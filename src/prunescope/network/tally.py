@@ -90,7 +90,7 @@ def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
 def _flops_curve(model: nn.Module, layer: Layer, flops: Any) -> NDArray[np.float64]:
     """Return the operations that go with each number of channels of a layer, as `cut_out` counts."""
     path, _, own = layer.name.rpartition(".")
-    dim = layer.spec.dim % max(len(layer.tensor.shape), 1)
+    dim = layer.dim % max(len(layer.tensor.shape), 1)
     nothing = np.zeros(layer.units + 1)
     if layer.problem or own != "weight" or dim > 1 or not cut_out_counts(model, layer):
         return nothing

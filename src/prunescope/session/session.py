@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from prunescope.core.counting import count_true
 from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
 from prunescope.core.errors import RequestError
+from prunescope.core.methods import AnyRanking
 from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
 from prunescope.core.scores import ChannelNorms
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, resolve
@@ -66,7 +67,7 @@ class Session:
         self._weights = source.weights()
         self.parameters = self._weights.parameters
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
-        self._rankings: dict[int, tuple[object, Ranking]] = {}
+        self._rankings: dict[int, tuple[object, AnyRanking]] = {}
         self._norms: dict[int, tuple[object, ChannelNorms]] = {}
         self._findings = Findings(self._weights.state_of_all)
 
@@ -263,10 +264,11 @@ class Session:
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
 
     def units_up_to(self, preview: Preview, score: float) -> int:
-        """Return how many units score at most ``score``: what a threshold there would prune."""
+        """Return how many units score at most ``score``: what a threshold there prunes, if there is one."""
         spec = preview.spec
         pool = self.pool() if preview.method.pooled else []
-        return self._cached_ranking(spec, self.tensor(spec.layer), pool).units_up_to(score)
+        ranking = self._cached_ranking(spec, self.tensor(spec.layer), pool)
+        return ranking.units_up_to(score) if isinstance(ranking, Ranking) else 0
 
     def forget_rankings(self, place: int) -> None:
         """Free what `preview` keeps for a place that is not looked at any more."""
@@ -275,7 +277,7 @@ class Session:
 
     def _cached_ranking(
         self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor], place: int = 0
-    ) -> Ranking:
+    ) -> AnyRanking:
         used, scores = METHODS[spec.method].uses - {"amount"}, self._scores(spec, pool or [tensor])
         ranked = tuple(self._key(each.name) for each in pool or [tensor])
         key = (ranked, tuple(scores.values()), spec.method, *(getattr(spec, name) for name in sorted(used)))
@@ -293,7 +295,7 @@ class Session:
         scored = (
             () if scores is None else (spec.criterion, spec.method, *self._scores(spec, [tensor]).values())
         )
-        key = (self._key(tensor.name), spec.n, spec.dim, *scored)
+        key = (self._key(tensor.name), spec.n, spec.channel_dim(tensor), *scored)
         if place not in self._norms or self._norms[place][0] != key:
             known = (norms for other, norms in self._norms.values() if other == key)
             self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
@@ -304,7 +306,8 @@ class Session:
         scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
         found = {}
         for each in tensors if scores else ():
-            values = scores[each.name].scores(each.shape, spec.dim, structured=structured)
+            dim = spec.channel_dim(each)
+            values = scores[each.name].scores(each.shape, dim, structured=structured)
             # torch gives a structured mask the dtype of the scores, and the weight with it.
             found[each.name] = values.to(each.weight.dtype) if structured else values
         return found

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from prunescope.core.glossary import GLOSSARY
+from prunescope.core.knobs import KNOBS
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas.canvas import DPI, PictureCanvas
 from prunescope.explorer.html import message, say, show
@@ -132,7 +133,7 @@ class ComparePanel(Panel):
 def held(snapshot: Snapshot) -> Choice:
     """Return the choice that keeps the settings of ``snapshot``, all but the amount."""
     spec, uses = snapshot.preview.spec, snapshot.preview.method.uses
-    kept = {name: getattr(spec, name) for name in ("n", "dim", "seed") if name in uses}
+    kept = {name: getattr(spec, name) for name in KNOBS if name in uses}
     return Choice(method=spec.method, **kept)
 
 

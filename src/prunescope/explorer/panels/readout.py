@@ -16,13 +16,11 @@ from prunescope.explorer.state.state import ExplorerState
 def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Return the numbers of ``snapshot`` as pairs of name and value, in reading order."""
     preview = snapshot.preview
-    amount, units = preview.spec.amount, preview.units
-    requested = (
-        f"{amount:,} of {units:,}" if isinstance(amount, int) else f"{100 * amount:.4g} % of {units:,}"
-    )
+    amount, units, most = preview.spec.amount, preview.units, preview.most
+    requested = f"{amount:,} of {most:,}" if isinstance(amount, int) else f"{100 * amount:.4g} % of {most:,}"
     achieved = percent(preview.pruned_units / units) if units else percent(0.0)
     facts = [
-        ("Requested", f"{requested} {preview.unit_name}"),
+        ("Requested", f"{requested} {preview.count_name}"),
         ("Pruned", f"{preview.pruned_units:,} ({achieved})"),
         ("Layer sparsity", percent(preview.sparsity)),
         ("Model sparsity", percent(snapshot.model_sparsity)),

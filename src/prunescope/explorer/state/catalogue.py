@@ -139,7 +139,7 @@ class Catalogue:
             if problem.parameter != "scope" or "scope" in asked:
                 raise
             scope, pool, note = Scope(), None, f"`scope` is this layer again. {problem}"
-        resolved = session.resolve(spec, asked, shown.preview.units, pool)
+        resolved = session.resolve(spec, asked, shown.preview.most, pool)
         if note:
             resolved = replace(resolved, notes={**resolved.notes, "scope": note})
         if model != shown.model and "comparing" not in changes:
@@ -284,4 +284,7 @@ def _pooling(method: str) -> str:
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
     """Return whether ``wanted`` leads to channels other than those a person has kept or pruned by hand."""
+    other = METHODS.get(wanted.get("method", shown.method)) if shown.by_hand else None
+    if other is not None and other.groups != METHODS[shown.method].groups:
+        return True  # `dim` is then another one.
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))

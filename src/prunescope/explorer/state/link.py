@@ -71,6 +71,8 @@ def to_query(snapshot: Snapshot) -> str:
     values |= {name: _text(name, getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
     if spec.criterion == WEIGHT:
         del values["criterion"]
+    if spec.group is None:
+        del values["group"]
     values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
     if snapshot.scope.kind != "layer" and not snapshot.preview.method.pooled:
         values["scope"] = snapshot.scope.text

@@ -100,10 +100,10 @@ class Snapshot:
 
     @property
     def amount_as_count(self) -> int:
-        """Return the amount as a count of units."""
+        """Return the amount as a count, of units or of each group's."""
         return self.preview.asked_units
 
     @property
     def amount_as_fraction(self) -> float:
         """Return the amount as the shortest fraction that asks for as many units."""
-        return shortest_fraction(self.preview.asked_units, self.preview.units)
+        return shortest_fraction(self.preview.asked_units, self.preview.most)
