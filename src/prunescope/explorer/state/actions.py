@@ -44,6 +44,12 @@ def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
     return {}
 
 
+def recover(session: Session, preview: Preview, work: Callable[[Session], object]) -> Mapping[str, Any]:
+    """Let ``work`` win back what pruning has cost, as the next step; what is shown stays asked for."""
+    work(session)
+    return {}
+
+
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Take the last step back, and ask again what it asked."""
     session.undo()

@@ -67,6 +67,10 @@ class Catalogue:
             self._sessions[model] = Session(self.entries[model].open())
         return self._sessions[model]
 
+    def put(self, model: str, session: Session) -> None:
+        """Explore ``model`` by ``session`` from now on."""
+        self._sessions[model] = session
+
     def first(self, changes: Mapping[str, Any]) -> Snapshot:
         """Return what is shown first: the first model, opened as it suggests, with ``changes``.
 

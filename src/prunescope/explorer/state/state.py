@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any
 
 import traitlets
+from torch import nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
@@ -25,11 +26,12 @@ from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
-from prunescope.explorer.live.network import LiveNetwork
+from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
+from prunescope.explorer.state.reloading import reloaded
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
@@ -199,6 +201,33 @@ class ExplorerState(traitlets.HasTraits):
         """Forget the plan ``name``; nothing is compared with it any more."""
         comparing = self.snapshot.comparing.renamed(name, None)
         return self.act(partial(actions.remove, name=name), "plans", comparing=comparing)
+
+    def reload(self, model: nn.Module) -> RequestError | None:
+        """Explore ``model`` in the place of the one that is shown, under the same steps, plans and view.
+
+        Args:
+            model: The same architecture with other weights, such as one that was trained on.
+
+        Returns:
+            None, or why it was refused; then all is as it was, and the sentence is shown.
+        """
+
+        def ask() -> Snapshot:
+            before, key = self.session, self.snapshot.model
+            after, note = reloaded(before, model)
+            self.catalogue.put(key, after)
+            try:
+                spec = {name: getattr(self.spec, name) for name in FIELDS}
+                with after.all_or_nothing():
+                    answer = self.catalogue.answer(self.snapshot, spec)
+            except BaseException:
+                self.catalogue.put(key, before)
+                raise
+            notes = {**answer.notes, "steps": note} if note else answer.notes
+            network = NetworkShown(goal=answer.network.goal)  # What was measured was the other model.
+            return replace(answer, notes=notes, network=network, exported=None)
+
+        return self._enter("model", ask)
 
     def open_link(self, query: str) -> RequestError | None:
         """Show the state that a link carries, all of it or nothing.
