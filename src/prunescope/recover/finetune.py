@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.measure import Accuracy
+from prunescope.measure import Accuracy, Twin
 from prunescope.recover.progress import Progress, check_trainable, check_unchanged, unrun
 from prunescope.recover.recipe import RAMP, Recipe, gradual_share
 from prunescope.recover.trainee import Trainee
@@ -90,10 +90,16 @@ class FineTuning:
         self._gradual = self.recipe.pruning == "gradual"
         self._history = session.history
         self._trainee = Trainee(session, masked=not self._gradual, seed=self.recipe.seed)
+        self._twin = Twin(source.module)  # Its own: it may train in another thread than the session's.
         self._start = 0.0
         self.curve: list[Point] = []
         self.step = 0
         self.loss: float | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the session has the steps that this began with, so that it can be kept."""
+        return self._session.history is self._history
 
     @property
     def revived(self) -> int:
@@ -188,7 +194,7 @@ class FineTuning:
         pair = source.pair
         assert pair is not None
         found: Accuracy | None = None
-        for accuracy in self._session.twin().evaluate(*pair, self._trainee.current()):
+        for accuracy in self._twin.evaluate(*pair, self._trainee.current()):
             found = accuracy
             yield self._progress(done)
         if found is not None:

@@ -10,6 +10,7 @@ from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.live.recovery import USUAL, RecoveryShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
@@ -18,6 +19,7 @@ from prunescope.measure import Costs, name_of
 from prunescope.measure.compare import Comparing, chosen, compare
 from prunescope.measure.importance import scored_preview
 from prunescope.network import GoalSpec
+from prunescope.recover import Recipe, outcomes, reasons
 from prunescope.session import Session
 from prunescope.sources import Source
 
@@ -86,7 +88,8 @@ class Catalogue:
         for layer in (session.first_spec.layer, *others):
             wanted = replace(session.first_spec, **{"layer": layer, **changes})
             try:
-                return self._snapshot(model, session.resolve(wanted, frozenset(changes)))
+                found = self._snapshot(model, session.resolve(wanted, frozenset(changes)))
+                return replace(found, recovery=RecoveryShown(self._usual(session)))
             except RequestError as problem:
                 problems.append(problem)
         raise problems[0]
@@ -112,6 +115,7 @@ class Catalogue:
         if model != shown.model:
             goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
             looked_at["network"] = NetworkShown(goal=goal)
+            looked_at["recovery"] = RecoveryShown(self._usual(self.session(model)))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
         elif comparing.shown != shown.comparing.shown:
@@ -143,7 +147,9 @@ class Catalogue:
             RequestError: There is no such panel or file.
         """
         front, what = wanted.pop("front", shown.front), wanted.pop("exporting", shown.exporting)
-        goal = wanted.pop("goal", shown.network.goal)
+        goal, recipe = wanted.pop("goal", shown.network.goal), wanted.pop("recipe", shown.recovery.recipe)
+        if not isinstance(recipe, Recipe):
+            raise RequestError("recipe", f"`recipe` must be a Recipe, got {recipe!r}.")
         if not isinstance(goal, GoalSpec):
             raise RequestError("goal", f"`goal` must be a GoalSpec, got {goal!r}.")
         network = shown.network if goal == shown.network.goal else replace(shown.network, goal=goal.checked())
@@ -152,7 +158,13 @@ class Catalogue:
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
         kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
-        return {**kept, "front": front, "exporting": what, "network": network}
+        recovery = replace(shown.recovery, recipe=recipe)
+        return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
+
+    def _usual(self, session: Session) -> Recipe:
+        """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
+        rate = session.source.rate
+        return USUAL if rate is None else replace(USUAL, learning_rate=rate)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -215,6 +227,9 @@ class Catalogue:
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            runs=session.source.can_run,
+            recovers=reasons(session),
+            outcomes=outcomes(session),
             criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
         )
 

@@ -10,6 +10,7 @@ from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.live.recovery import RecoveryShown
 from prunescope.figures import View
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
 from prunescope.measure.compare import Comparing
@@ -57,6 +58,10 @@ class Snapshot:
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
         network: What is known of the whole network, and what is asked of it.
+        runs: Whether there is a network that can be run: a checkpoint has weights alone.
+        recovery: What is known of a recovery, and how a person wants it trained.
+        recovers: For each kind of recovery why it cannot be done, or "".
+        outcomes: Accuracy, or the person's own numbers, of the pruned model before and after each recovery.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -96,6 +101,10 @@ class Snapshot:
     criteria: Mapping[str, str] = field(default_factory=dict)
     sparsities: Mapping[str, float] = field(default_factory=dict)
     network: NetworkShown = field(default_factory=NetworkShown)
+    runs: bool = True
+    recovery: RecoveryShown = field(default_factory=RecoveryShown)
+    recovers: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Accuracy | Numbers] = field(default_factory=dict)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 

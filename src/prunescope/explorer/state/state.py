@@ -27,6 +27,7 @@ from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
 from prunescope.explorer.live.network import LiveNetwork, NetworkShown
+from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
@@ -35,11 +36,17 @@ from prunescope.explorer.state.reloading import reloaded
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
+from prunescope.recover import kept, outcomes
 from prunescope.session import Session
 
 _log = logging.getLogger("prunescope")
 
-REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting", "goal")
+TRAINING_OFF = (
+    "Training is off on this server. Whoever serves it lets it be done with: prunescope --allow-training"
+)
+"""What is said where a visitor may not train."""
+
+REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting", "goal", "recipe")
 """What `ExplorerState.request` takes."""
 
 
@@ -62,6 +69,7 @@ class ExplorerState(traitlets.HasTraits):
         catalogue: What can be explored.
         lock: Held by whatever changes or reads the state.
         calls: Where the user's metric is called.
+        training_limit: Seconds that a person may train at the most; 0: not at all, None: as long as they ask.
     """
 
     snapshot = traitlets.Instance(Snapshot)
@@ -83,6 +91,7 @@ class ExplorerState(traitlets.HasTraits):
         self._panels = tuple(panels)
         self.lock = RLock()
         self.calls = Calls()
+        self.training_limit: float | None = None
         self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
@@ -92,6 +101,7 @@ class ExplorerState(traitlets.HasTraits):
             self.refuse,
         )
         self._live_network = LiveNetwork(lambda known: self._publish(network=known))
+        self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
         self._put(self._with_front(first))
@@ -150,7 +160,8 @@ class ExplorerState(traitlets.HasTraits):
                 `prunescope.figures.View` of what the pictures show; ``comparing``, a
                 `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
                 the panel to bring to the front; ``exporting``, the file whose text is shown; ``goal``, a
-                `prunescope.network.GoalSpec` of what the whole network is to lose.
+                `prunescope.network.GoalSpec` of what the whole network is to lose; ``recipe``, a
+                `prunescope.recover.Recipe` of how to fine-tune.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.
@@ -191,6 +202,44 @@ class ExplorerState(traitlets.HasTraits):
             return self.catalogue.answer(self.snapshot, spec)
 
         return self._enter(parameter, ask)
+
+    # Recovery, in the background.
+
+    def recover(self, doing: str, *, quiet: bool = True) -> None:
+        """Begin to win back what pruning has cost; what is shown becomes a step first, if it prunes.
+
+        Args:
+            doing: `FINE_TUNE` or `REESTIMATE`.
+            quiet: Whether pruned channels are silenced before: training would rely on what they put out.
+        """
+        with self.lock:
+            reason = self.snapshot.recovers.get(doing, "") or self._not_served(doing)
+            if reason:
+                self.refuse(RequestError("recover", reason))
+                return
+            notes: list[str] = []
+            if self.act(partial(actions.make_ready, notes=notes, quiet=quiet), "recover") is not None:
+                return
+            try:
+                self._live_recovery.start(
+                    self.session, doing, self.snapshot.recovery.recipe, self.training_limit, "".join(notes)
+                )
+            except RequestError as problem:
+                self.refuse(problem)
+
+    def _not_served(self, doing: str) -> str:
+        return TRAINING_OFF if doing == FINE_TUNE and self.training_limit == 0 else ""
+
+    def stop_recovery(self) -> None:
+        """Stop after the batch that is being trained on; what is trained by then waits to be kept."""
+        self._live_recovery.stop()
+
+    def end_recovery(self, *, keep: bool) -> None:
+        """Keep what was trained until it was stopped, as a step, or give it up."""
+        self._live_recovery.end(keep)
+
+    def _keep_recovered(self, work: Work) -> None:
+        self.act(partial(actions.recover, work=partial(kept, work=work)), "recover")
 
     def rename_plan(self, old: str, new: str) -> RequestError | None:
         """Give the plan ``old`` the name ``new``, also where it is compared."""
@@ -294,6 +343,7 @@ class ExplorerState(traitlets.HasTraits):
         else:
             self._sides.go()
         self._export()
+        self._live_recovery.follow(self.session, answer.recovery.recipe)
         if answer.front == "network":
             self._live_network.follow(self.session, answer.preview.spec, answer.network.goal)
         else:
@@ -340,6 +390,7 @@ class ExplorerState(traitlets.HasTraits):
                 return
             self._publish(
                 step_accuracies=self.session.step_accuracies(),
+                outcomes=outcomes(self.session),
                 before=measured.before,
                 after=measured.after,
                 effect=measured.effect,
@@ -364,6 +415,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_export,
             self._live_scores,
             self._live_network,
+            self._live_recovery,
             self._sides,
         ):
             live.close()
