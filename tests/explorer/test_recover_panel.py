@@ -58,7 +58,7 @@ def test_it_trains_to_the_end_and_three_numbers_stand_side_by_side() -> None:
         pruned, estimated, tuned = (each.right for each in shown.outcomes.values())
         assert pruned < tuned
         assert (list(shown.outcomes), tuned) == (
-            ["pruned", "batch-norm re-estimated", "fine-tuned"], shown.recovery.curve[-1].accuracy.right
+            ["pruned", "re-estimated", "fine-tuned"], shown.recovery.curve[-1].accuracy.right
         )  # fmt: skip
         for right in (shown.before.right, pruned, estimated, tuned):
             assert f"{100 * right / 64:.1f} %" in recover.outcomes.value

@@ -17,7 +17,7 @@ from prunescope.session.history import Step, Variant
 from prunescope.session.recovered import Recovered
 from prunescope.session.residuals import Silence
 
-PRUNED, REESTIMATED, FINE_TUNED = "pruned", "batch-norm re-estimated", "fine-tuned"
+PRUNED, REESTIMATED, FINE_TUNED = "pruned", "re-estimated", "fine-tuned"
 """The states that stand side by side."""
 
 NO_TRAIN = "Give `train=` to `explore`: nothing is ever trained on `data`."

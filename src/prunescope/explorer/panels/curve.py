@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-HEIGHT = 168
+HEIGHT = 148
 """CSS pixels of the picture."""
 
 Place = Callable[[float], float]
@@ -45,13 +45,14 @@ def curve_svg(
     def y(value: float) -> float:
         return round(_TOP + (high - value) / (high - low) * (HEIGHT - _TOP - _BOTTOM), 1)
 
-    parts = [_grid(low, high, x, y, percent), _names(lines, x, y)]
+    parts = [_grid(low, high, x, y, percent)]
     if points:
         path = " ".join(f"{x(part)},{y(value)}" for part, value in points)
         last = points[-1]
         parts.append(f'<polyline class="ps-curve-line" points="{path}"/>')
         parts += [f'<circle class="ps-curve-dot" cx="{x(p)}" cy="{y(v)}" r="2"/>' for p, v in points]
         parts.append(f'<circle class="ps-curve-last" cx="{x(last[0])}" cy="{y(last[1])}" r="4"/>')
+    parts.append(_names(lines, x, y))
     ticks = f'<text x="{x(0)}" y="{HEIGHT - 6}">0</text>'
     ticks += f'<text x="{x(1)}" y="{HEIGHT - 6}" text-anchor="end">{escape(ends)}</text>'
     return (
@@ -84,14 +85,18 @@ def _grid(low: float, high: float, x: Place, y: Place, percent: bool) -> str:
 
 
 def _names(lines: Sequence[tuple[str, float, str]], x: Place, y: Place) -> str:
-    return "".join(
-        f'<line class="ps-curve-{kind}" x1="{x(0)}" x2="{x(1)}" y1="{y(value)}" y2="{y(value)}"/>'
-        f'<text class="ps-curve-name" x="{x(1)}" y="{_beside(y(value))}" text-anchor="end">'
-        f"{escape(name)}</text>"
-        for name, value, kind in lines
-    )
+    """Return the lines to compare with; the first is named at its right end, the others at their left."""
+    drawn = []
+    for number, (name, value, kind) in enumerate(lines):
+        at, anchor = (x(1), "end") if number == 0 else (x(0) + 4, "start")
+        drawn.append(
+            f'<line class="ps-curve-{kind}" x1="{x(0)}" x2="{x(1)}" y1="{y(value)}" y2="{y(value)}"/>'
+            f'<text class="ps-curve-name" x="{at}" y="{_beside(y(value))}" text-anchor="{anchor}">'
+            f"{escape(name)}</text>"
+        )
+    return "".join(drawn)
 
 
 def _beside(y: float) -> float:
     """Return where the name of a line stands: below one at the top, else above it."""
-    return y + 13 if y < _TOP + 30 else y - 5
+    return y + 14 if y < _TOP + 30 else y - 6

@@ -23,8 +23,8 @@ from prunescope.recover import OPTIMIZERS, Recipe
 from prunescope.session.recovered import Recovered
 
 SPELLED = {"AdamW": "AdamW", "Adam": "Adam", "SGD": "SGD, momentum 0.9"}
-RATES = {"rewind": "rewound: from there to 0", "constant": "constant"}
-PRUNING = {"one-shot": "from the start", "gradual": "gradually (Zhu & Gupta)"}
+RATES = {"rewind": "down to 0", "constant": "constant"}
+PRUNING = {"one-shot": "one-shot", "gradual": "gradual"}
 LENGTHS = {"seconds": "seconds", "epochs": "epochs"}
 
 BUTTONS = {
@@ -67,21 +67,22 @@ class RecoverPanel(Panel):
         self.outcomes = widgets.HTML().add_class("ps-outcomes")
         self.curve = widgets.HTML().add_class("ps-curve-holder")
         self.progress, self.message = widgets.HTML().add_class("ps-progress"), message()
-        fields = [self.optimizer, self.learning_rate, self.rates, self.length, self.unit, self.pruning]
+        time = widgets.Box([self.length, self.unit]).add_class("ps-time")
+        fields = [self.optimizer, self.pruning, self.learning_rate, self.rates, time, self.silence]
         self._form = widgets.Box(fields).add_class("ps-recipe")
         row = widgets.Box(list(self.buttons.values())).add_class("ps-take-row")
-        parts = [self.outcomes, self._form, self.silence, row, self.message, self.progress, self.curve]
+        parts = [self.outcomes, self._form, row, self.message, self.progress, self.curve]
         self.widget = widgets.VBox(parts).add_class("ps-recover")
 
     def _make_fields(self) -> None:
         self.optimizer = _choice("Optimizer", {key: SPELLED[key] for key in OPTIMIZERS}, "optimizer")
-        self.rates = _choice("over time", RATES, "rates")
-        self.pruning = _choice("Prune", PRUNING, "when pruned")
+        self.rates = _choice("Over time", RATES, "rates")
+        self.pruning = _choice("Pruning", PRUNING, "when pruned")
         self.unit = _choice("", LENGTHS, "length unit")
         self.learning_rate = _number("Learning rate", "learning rate")
         self.length = _number("For", "length")
         self.silence = widgets.Checkbox(
-            description="Silence pruned channels first",
+            description="Silence channels first",
             value=True,
             indent=False,
             tooltip=GLOSSARY["silence first"],
@@ -106,6 +107,7 @@ class RecoverPanel(Panel):
         self.buttons = {
             name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
         }
+        self.buttons["train"].add_class("ps-apply")
         for name, button in self.buttons.items():
             self.press(button, acts[name])
 
@@ -175,10 +177,17 @@ class RecoverPanel(Panel):
         for name, button in self.buttons.items():
             button.disabled = disabled.get(name, self._locked)
             html.show(button, seen.get(name, not busy and not shown.waits))
-        for field in (*self._form.children, self.silence):
+        for field in (
+            self.optimizer,
+            self.pruning,
+            self.learning_rate,
+            self.rates,
+            self.length,
+            self.unit,
+            self.silence,
+        ):
             field.disabled = off
-        for part in (self._form, self.silence):
-            html.show(part, trains)
+        html.show(self._form, trains)
 
 
 def _choice(description: str, titles: dict[str, str], term: str) -> widgets.Dropdown:
