@@ -294,6 +294,11 @@ def test_what_cannot_be_trained_says_why() -> None:
         FineTuning(session)
     with pytest.raises(RequestError, match="`train` must not be `data`"):
         fine_tune(session, (X, Y))
+    with pytest.raises(RequestError, match="`train` must not be `data`"):
+        fine_tune(session, (X[10:30], Y[10:30]))
+    loader = DataLoader(TensorDataset(X, Y), batch_size=50)
+    with pytest.raises(RequestError, match="`train` must not be `data`"):
+        fine_tune(Session(module_source(network(), loader)), loader)
     with pytest.raises(RequestError, match="nothing is estimated on `data`"):
         Reestimation(session)
     with pytest.raises(RequestError, match="has no batch-norm"):

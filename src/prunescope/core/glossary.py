@@ -43,6 +43,15 @@ GLOSSARY: Mapping[str, str] = {
     "unit": "What the target is a share of.",
     "rule": "How the target is spread over the layers.",
     "at most": "The largest drop of the metric that is allowed, in points; leave it empty for no limit.",
+    # Recovery.
+    "optimizer": "The optimizer that trains what is kept.",
+    "learning rate": "The highest learning rate: that of the original training, where it is known.",
+    "rates": "How the learning rate goes: back to its highest and down to 0 again, or constant.",
+    "length": "How long it trains.",
+    "length unit": "Whether the time or the number of passes over the training examples is given.",
+    "when pruned": "Whether the pruned weights are zero from the first step on, or one after the other.",
+    "silence first": "Mask the biases and shifts that pruned channels still put out, so that training cannot "
+    "rely on them.",
     # Steps, plans, comparison, export.
     "steps done": "How many of the steps are carried out: drag it back to see the model before them.",
     "plan": "The steps that are kept under a name.",

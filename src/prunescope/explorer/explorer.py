@@ -38,6 +38,7 @@ from prunescope.measure.states import effect, metric_name
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
 from prunescope.network.asked import alone
 from prunescope.prune import Norm
+from prunescope.recover import Recipe, fine_tune, reestimate_batchnorm
 from prunescope.session.history import History
 
 Kind = TypeVar("Kind", Accuracy, Metrics)
@@ -481,6 +482,79 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             RequestError: There are not so many steps.
         """
         self._act(partial(actions.jump, position=position), "steps")
+
+    # Winning back what that cost.
+
+    def reestimate_batchnorm(self, train: Any = None, *, examples: int = 2048, progress: bool = True) -> None:
+        """Re-estimate the means and variances of the batch-norms, with the steps carried out, as a step.
+
+        It takes a few forward passes and no labels. The model itself is not written.
+
+        Args:
+            train: What to run it on, as `explore` takes ``data``; None means what `explore` got as ``train``.
+            examples: How many are run at the most.
+            progress: Whether a bar shows how far it is.
+
+        Raises:
+            RequestError: There is nothing to run it on, no batch-norm, or the model cannot be run.
+        """
+        how = {"train": train, "examples": examples, "progress": progress}
+        self._act(partial(actions.recover, work=partial(reestimate_batchnorm, **how)), "train")
+
+    def fine_tune(self, train: Any = None, *, progress: bool = True, **recipe: Any) -> None:
+        """Train a copy of the model with the steps carried out, masks kept, as a step; returns at its end.
+
+        The new weights are the step: `undo` takes them back, `save` and `pruned_model` carry them. Nothing is
+        trained on ``data``, and the model itself is not written.
+
+        Args:
+            train: What to train on, as `explore` takes ``data``; None means what `explore` got as ``train``.
+            progress: Whether a bar shows how far it is.
+            **recipe: As for `prunescope.recover.Recipe`: ``optimizer``, ``learning_rate``, ``epochs`` or
+                ``seconds``, ``rates``, ``pruning``, ``batch``, ``seed``.
+
+        Raises:
+            RequestError: There is nothing to train on, or it fails; all is as it was.
+            TypeError: An unknown keyword.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> inputs = torch.randn(64, 4)
+            >>> explorer = explore(nn.Linear(4, 2), amount=0.5, train=(inputs, (inputs[:, 0] > 0).long()))
+            >>> explorer.apply()
+            >>> explorer.fine_tune(epochs=2, progress=False)
+            >>> [step.title for step in explorer.history.done][1]
+            "fine_tune(optimizer='AdamW', learning_rate=0.003, epochs=2)"
+            >>> int((explorer.pruned_model(permanent=True).weight == 0).sum())
+            4
+            >>> explorer.close()
+        """
+        Recipe(**recipe)  # What is no keyword of it is a slip of the pen, and raises as one.
+        work = partial(fine_tune, train=train, progress=progress, **recipe)
+        self._act(partial(actions.recover, work=work), "train")
+
+    def reload(self, model: nn.Module) -> None:
+        """Explore ``model``, retrained and of the same architecture, under the same steps, plans and view.
+
+        Raises:
+            RequestError: A shape or a name differs, or a step cannot be met; all is as it was.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 3), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.reload(nn.Linear(4, 3))
+            >>> explorer.preview.sparsity
+            0.5
+            >>> explorer.reload(nn.Linear(4, 2))
+            Traceback (most recent call last):
+            prunescope.core.errors.RequestError: `model` must be of the same architecture: weight has shape (2, 4), and had (3, 4); bias has shape (2,), and had (3,).
+            >>> explorer.close()
+        """  # noqa: E501
+        _raise(self.state.reload(model))
 
     @property
     def history(self) -> History:

@@ -83,7 +83,8 @@ def _one_threshold(session: Session, resolved: Resolved, found: Members, counts:
         alone.norms.now / divisor, alone.norms.unpruned / divisor, f"{alone.norms.label} for a weight"
     )
     shown = replace(
-        alone, spec=spec, norms=norms, units=found.units, most=found.units, threshold=_threshold(found, sum(counts)),
+        alone, spec=spec, norms=norms, units=found.units, most=found.units,
+        threshold=_threshold(found, sum(counts)),
         pruned_units=sum(counts) - counts[place] + alone.pruned_units, scores=_scores(alone, norms, found),
     )  # fmt: skip
     return _reaching(shown, alone, found, counts)

@@ -44,7 +44,7 @@ class Calls:
         Raises:
             RequestError: The function raised, answered in another form, or the model has changed meanwhile.
         """
-        put_back = _randomness()
+        put_back = put_back_later()
         answer = asyncio.wrap_future(self._start(question))
         self._ended = asyncio.ensure_future(_see_through(answer, question.keep, put_back))
         await self.end(late)
@@ -70,7 +70,7 @@ class Calls:
             wait([self._answer], self._patience())
             if not self._answer.done():
                 raise _late()
-        asked, put_back = question(), _randomness()
+        asked, put_back = question(), put_back_later()
         answer = self._start(asked)
         wait([answer], PATIENCE_SECONDS)
         if not answer.done():
@@ -113,7 +113,7 @@ async def _see_through(
     return None
 
 
-def _randomness() -> Callable[[], None]:
+def put_back_later() -> Callable[[], None]:
     """Return what puts the global random states back as they are now, unless a cell runs meanwhile."""
     found, cells = Randomness.now(), _cells_run()
 

@@ -13,6 +13,7 @@ from prunescope.export import load_plan
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure.costs.measuring import silencing
 from prunescope.network import Allocation
+from prunescope.recover import silence_what_can_be
 from prunescope.session import Session
 from prunescope.session.history import Asked
 from prunescope.session.plans import Plans
@@ -46,6 +47,34 @@ def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Mask what the pruned output channels of the model still put out."""
     session.silence(silencing(session, preview.spec.layer))
     return {}
+
+
+def recover(session: Session, preview: Preview, work: Callable[[Session], object]) -> Mapping[str, Any]:
+    """Let ``work`` win back what pruning has cost, as the next step; what is shown stays asked for."""
+    work(session)
+    return {}
+
+
+def make_ready(session: Session, preview: Preview, notes: list[str], quiet: bool) -> Mapping[str, Any]:
+    """Make what is shown a step if it prunes, and then have pruned channels put out nothing.
+
+    Training would move what they still put out, and rely on it: they could not be cut out any more.
+
+    Args:
+        session: The session.
+        preview: What is shown.
+        notes: Takes in why a channel cannot be silenced, in a sentence.
+        quiet: Whether pruned channels are silenced.
+    """
+    changes: Mapping[str, Any] = {}
+    if preview.pruned_units:
+        session.apply(preview)
+        changes = _nothing(preview.spec)
+    if not session.history.done:
+        raise RequestError("recover", "`recover` wins back what pruning has cost, and nothing is pruned yet.")
+    if quiet:
+        notes.append(silence_what_can_be(session, preview.spec.layer))
+    return changes
 
 
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:

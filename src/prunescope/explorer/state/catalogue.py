@@ -10,6 +10,7 @@ from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.live.recovery import USUAL, RecoveryShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
@@ -20,6 +21,7 @@ from prunescope.measure.states import known_of_steps, metric_before
 from prunescope.network import GoalSpec, Scope
 from prunescope.network.scoped import pool_units, scoped_preview
 from prunescope.network.scopes import members
+from prunescope.recover import Recipe, outcomes, reasons
 from prunescope.session import Session
 from prunescope.sources import Source
 
@@ -69,6 +71,10 @@ class Catalogue:
             self._sessions[model] = Session(self.entries[model].open())
         return self._sessions[model]
 
+    def put(self, model: str, session: Session) -> None:
+        """Explore ``model`` by ``session`` from now on."""
+        self._sessions[model] = session
+
     def first(self, changes: Mapping[str, Any]) -> Snapshot:
         """Return what is shown first: the first model, opened as it suggests, with ``changes``.
 
@@ -84,9 +90,10 @@ class Catalogue:
         for layer in (session.first_spec.layer, *others):
             wanted = replace(session.first_spec, **{"layer": layer, **changes})
             try:
-                return self._snapshot(
+                found = self._snapshot(
                     model, session.resolve(wanted, frozenset(changes)), _first_scope(wanted)
                 )
+                return replace(found, recovery=RecoveryShown(self._usual(session)))
             except RequestError as problem:
                 problems.append(problem)
         raise problems[0]
@@ -113,6 +120,7 @@ class Catalogue:
         if model != shown.model:
             goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
             looked_at["network"] = NetworkShown(goal=goal)
+            looked_at["recovery"] = RecoveryShown(self._usual(self.session(model)))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
         elif comparing.shown != shown.comparing.shown:
@@ -198,7 +206,9 @@ class Catalogue:
             RequestError: There is no such panel or file.
         """
         front, what = wanted.pop("front", shown.front), wanted.pop("exporting", shown.exporting)
-        goal = wanted.pop("goal", shown.network.goal)
+        goal, recipe = wanted.pop("goal", shown.network.goal), wanted.pop("recipe", shown.recovery.recipe)
+        if not isinstance(recipe, Recipe):
+            raise RequestError("recipe", f"`recipe` must be a Recipe, got {recipe!r}.")
         if not isinstance(goal, GoalSpec):
             raise RequestError("goal", f"`goal` must be a GoalSpec, got {goal!r}.")
         network = shown.network if goal == shown.network.goal else replace(shown.network, goal=goal.checked())
@@ -207,7 +217,13 @@ class Catalogue:
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
         kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
-        return {**kept, "front": front, "exporting": what, "network": network}
+        recovery = replace(shown.recovery, recipe=recipe)
+        return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
+
+    def _usual(self, session: Session) -> Recipe:
+        """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
+        rate = session.source.rate
+        return USUAL if rate is None else replace(USUAL, learning_rate=rate)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -268,6 +284,9 @@ class Catalogue:
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            runs=session.source.can_run,
+            recovers=reasons(session),
+            outcomes=outcomes(session),
             criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
         )
 

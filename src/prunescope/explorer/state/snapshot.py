@@ -10,6 +10,7 @@ from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.live.recovery import RecoveryShown
 from prunescope.figures import View
 from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
 from prunescope.measure.compare import Comparing
@@ -53,6 +54,10 @@ class Snapshot:
         sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
         scope: Which layers the method works on at once.
         network: What is known of the whole network, and what is asked of it.
+        runs: Whether there is a network that can be run: a checkpoint has weights alone.
+        recovery: What is known of a recovery, and how a person wants it trained.
+        recovers: For each kind of recovery why it cannot be done, or "".
+        outcomes: Accuracy, or the person's own numbers, of the pruned model before and after each recovery.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -87,6 +92,10 @@ class Snapshot:
     sparsities: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = field(default_factory=Scope)
     network: NetworkShown = field(default_factory=NetworkShown)
+    runs: bool = True
+    recovery: RecoveryShown = field(default_factory=RecoveryShown)
+    recovers: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Measure] = field(default_factory=dict)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 
