@@ -107,7 +107,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         with self.state.lock:
             return {**bundle, "text/plain": sentence(self.preview), "image/png": self.screen.canvas.still()}
 
-    @traitlets.observe("comm")  # type: ignore[untyped-decorator]
+    @traitlets.observe("comm")
     def _comm_changed(self, change: Any) -> None:
         super()._comm_changed(change)
         if self.comm is not None:

@@ -1,13 +1,12 @@
 """How long an explorer lives: as long as a notebook shows it or code refers to it, and no longer.
 
-ipywidgets keeps every widget until it is closed, and nobody closes what the next run of a cell replaces. So an
-explorer is known to ipywidgets by a weak reference, and an output that shows one holds it until its cell runs
+ipywidgets keeps every widget until it is closed, and nobody closes what the next run of a cell replaces. So
+ipywidgets knows an explorer by a weak reference, and an output that shows one holds it until its cell runs
 again. What nobody holds any more closes itself, as any widget does that is deleted.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from weakref import WeakMethod, proxy
 
@@ -16,7 +15,7 @@ from IPython import get_ipython
 from ipywidgets import Widget
 
 LATEST = ("_", "__", "___")
-"""What IPython calls the latest results; ``_12``, that of cell 12, stands in ``Out`` too."""
+"""What IPython calls the latest results."""
 
 _shown: dict[str, list[Widget]] = {}
 _kept: list[Widget] = []
@@ -40,7 +39,7 @@ def keep_while_shown(widget: Widget) -> None:
 
     A front end that does not say which of its cells runs may show it for ever; without one nobody sees it.
     """
-    shell: Any = get_ipython()  # type: ignore[no-untyped-call]
+    shell: Any = get_ipython()
     if shell is None:
         return
     cell = _cell(shell)
@@ -52,7 +51,7 @@ def keep_while_shown(widget: Widget) -> None:
 
 def _let_go(_info: object) -> None:
     """Let go of what the cell that is about to run has shown: its output is gone from the page."""
-    shell: Any = get_ipython()  # type: ignore[no-untyped-call]
+    shell: Any = get_ipython()
     for widget in _shown.pop(_cell(shell) or "", []):
         if not any(_is_in(shown, widget) for shown in (_kept, *_shown.values())):
             _forget_results(shell, widget)
@@ -60,7 +59,7 @@ def _let_go(_info: object) -> None:
 
 def _cell(shell: Any) -> str | None:
     """Return what the front end calls the cell that runs; None if it does not say."""
-    asked = getattr(shell, "get_parent", dict)()
+    asked: dict[str, Any] = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = asked.get("metadata", {}).get("cellId")
     return cell if isinstance(cell, str) else None
 
@@ -71,14 +70,13 @@ def _is_in(widgets: list[Widget], widget: Widget) -> bool:
 
 def _forget_results(shell: Any, widget: Widget) -> None:
     """Have IPython not keep ``widget`` as the result of a cell; names that a person has given it stay."""
-    results = shell.user_ns.get("_oh", {})
-    for number in [number for number, result in results.items() if result is widget]:
-        del results[number]
-        shell.user_ns.pop(f"_{number}", None)
-    for name in LATEST:
-        for names in (vars(shell.displayhook), shell.user_ns, shell.user_ns_hidden):
-            if names.get(name) is widget:
-                names[name] = None
+    numbers = [number for number, result in shell.user_ns["_oh"].items() if result is widget]
+    for number in numbers:
+        del shell.user_ns["_oh"][number]
+    for names in (vars(shell.displayhook), shell.user_ns, shell.user_ns_hidden):
+        names |= {name: None for name in LATEST if names.get(name) is widget}
+        for name in [f"_{number}" for number in numbers if names.get(f"_{number}") is widget]:
+            del names[name]
     last = shell.last_execution_result
     if last is not None and last.result is widget:
         last.result = None
