@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import uuid
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,8 +59,8 @@ PING_MS = 10_000
 STOP_S = 10.0
 """What a stop may take; kernels have been killed by then, whatever they were at."""
 
-LONGEST_FOLDER = 35
-"""Letters of a folder in which kernels' sockets can lie: their paths add 65, and may have 103 in all."""
+MOST_OF_A_SOCKET = 103
+"""Bytes of a socket's path, on macOS; Linux has four more."""
 
 A_KERNEL = r"([\w-]+)"
 
@@ -245,9 +246,20 @@ def _forking(options: Options, folder: str) -> Iterator[None]:
         warm.end()
 
 
+def sockets_fit(folder: str) -> bool:
+    """Return whether kernels' channels can be sockets that lie in ``folder``, as Voilà and Jupyter name them.
+
+    Example:
+        >>> os.name != "posix" or sockets_fit("/tmp/prunescope-01234567"), sockets_fit(100 * "x")
+        (True, False)
+    """
+    longest = Path(folder, "voila_01234567", f"kernel-{uuid.UUID(int=0)}-ipc-5")
+    return os.name == "posix" and len(os.fsencode(longest)) <= MOST_OF_A_SOCKET
+
+
 def _settings(options: Options, folder: str) -> Config:
     settings = Config()
-    if os.name == "posix" and len(folder) <= LONGEST_FOLDER:
+    if sockets_fit(folder):
         settings.KernelManager.transport = "ipc"  # A free TCP port may be taken before the kernel has it.
     if options.hub:
         let_the_hub_decide(settings)
