@@ -287,7 +287,9 @@ class Catalogue:
             runs=session.source.can_run,
             recovers=reasons(session),
             outcomes=outcomes(session),
-            criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
+            criteria={
+                key: session.criteria.why_not(replace(resolved.spec, criterion=key)) for key in CRITERIA
+            },
         )
 
 

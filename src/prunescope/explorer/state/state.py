@@ -180,7 +180,7 @@ class ExplorerState(traitlets.HasTraits):
         """Ask for a criterion as a person does, who sees its scores being computed; code waits for them."""
         with self.lock:
             session = self.session
-            if session.scored(criterion) is None and not self.snapshot.criteria.get(criterion, ""):
+            if session.criteria.known(criterion) is None and not self.snapshot.criteria.get(criterion, ""):
                 self._live_scores.start(session, criterion)
             else:
                 self._live_scores.close()
