@@ -112,7 +112,8 @@ def test_what_no_longer_fits_is_corrected_with_a_note() -> None:
     resolved = resolve(wanted, FC, asked={"layer"}, previous_units=40)
     assert resolved.spec == PruneSpec("fc.weight", "ln_structured", amount=2, n=2, dim=0)
     assert resolved.notes == {
-        "amount": "`amount` is now 2 of 3 output features, the same fraction as before: there are no 20 here.",
+        "amount": "`amount` is now 2 of 3 output features, the same fraction as before: "
+        "there are no 20 here.",
         "n": "`n` was reset to 2: a channel of fc.weight along dim 0 is not a matrix, which 'nuc' needs.",
         "dim": "`dim` was reset to 0: fc.weight of shape (3, 5) has no axis 3.",
     }

@@ -41,13 +41,13 @@ GLOSSARY: Mapping[str, str] = {
     "rule": "How the target is spread over the layers.",
     "at most": "The largest drop of the metric that is allowed, in points; leave it empty for no limit.",
     # Steps, plans, comparison, export.
-    "steps done": "How many of the steps are carried out: drag it back to see the model before them.",
+    "steps done": "How many of the steps are applied: drag it back to see the model before them.",
     "plan": "The steps that are kept under a name.",
     "plan name": "The name to keep the steps under, or to give the plan that is chosen.",
     "side a": "The first of the two states that are compared.",
     "side b": "The second of the two states that are compared.",
     "file": "What the file holds: pruned weights, masks, the plan or code.",
     "download": "Download the file that is chosen.",
-    "plan file": "Carry out the steps of a plan that was saved, in place of the steps there are.",
+    "plan file": "Apply the steps of a plan that was saved, in place of the current steps.",
 }
 """What each control is, by its name."""

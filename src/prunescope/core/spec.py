@@ -301,7 +301,8 @@ def _norm(
         if "n" in asked:
             raise RequestError("n", sentence(error)) from error
         notes["n"] = (
-            f"`n` was reset to 2: a channel of {tensor.name} along dim {dim} is not a matrix, which {n!r} needs."
+            f"`n` was reset to 2: a channel of {tensor.name} along dim {dim} is not a matrix, which "
+            f"{n!r} needs."
         )
         return 2
     return n

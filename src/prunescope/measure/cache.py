@@ -1,4 +1,4 @@
-"""What was measured of one model: known for as long as the model stays as it is."""
+"""A cache of measurements of one model, valid until the model changes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from prunescope.measure.metric import Numbers
 Measure = TypeVar("Measure", Accuracy, Numbers)
 
 MOST_PREVIEWS = 3
-"""Previews whose measures are remembered: what is shown, and the two that may be compared beside it."""
+"""Previews whose measurements are cached: the one shown, and two that may be compared."""
 
 
 class Known:
-    """The measures of a model's states, and the twin they are taken on.
+    """The measurements of a model's states, and the copy they are taken on.
 
     Args:
         model: Returns the model; called when a twin is needed.
@@ -34,16 +34,16 @@ class Known:
 
     @property
     def current(self) -> Mapping[object, Accuracy | Numbers]:
-        """Return all measures by state; none if the model has changed since they were taken."""
+        """Return all measurements by state; empty if the model has changed since."""
         return self._measures if self._of == self.state() else {}
 
     def get(self, key: object, kind: type[Measure]) -> Measure | None:
-        """Return the measure of the state ``key``, or None if it is not known."""
+        """Return the measurement of the state ``key``; None if there is none."""
         measure = self.current.get(key)
         return measure if isinstance(measure, kind) else None
 
     def remember(self, key: object, state: object, measure: Accuracy | Numbers) -> None:
-        """Keep a measure: of every state made of steps, but of the latest previews only: they are large.
+        """Cache a measurement; of previews, which are large, only the latest are kept.
 
         Args:
             key: What tells the state from any other; a preview is among its parts if it is one of a preview.

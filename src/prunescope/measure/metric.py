@@ -1,4 +1,4 @@
-"""What a person's own ``evaluate`` says of a model, checked."""
+"""The user's ``evaluate``: call it on a model, and check what it returns."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Numbers:
 
     @property
     def in_words(self) -> str:
-        """Return all of them, with their names."""
+        """Return all numbers with their names, as text."""
         return ", ".join(f"{name} {number(value)}" for name, value in self.values.items())
 
 
 def number(value: float) -> str:
-    """Return a number as people read it, with four digits.
+    """Format a number with four significant digits.
 
     Example:
         >>> number(0.98765), number(float("inf")), number(-12345.0)
@@ -47,10 +47,10 @@ def number(value: float) -> str:
 
 
 def evaluated(evaluate: Evaluate, model: nn.Module) -> Numbers:
-    """Return what ``evaluate`` says of ``model``; a single number goes by the function's name.
+    """Call ``evaluate`` on ``model``; a single number takes the function's name.
 
     Raises:
-        RequestError: It raises, or returns anything but numbers; NaN is none.
+        RequestError: It raises, or returns anything but numbers; NaN is refused.
 
     Example:
         >>> def loss(model):
@@ -60,7 +60,7 @@ def evaluated(evaluate: Evaluate, model: nn.Module) -> Numbers:
     """
     try:
         answer = evaluate(model)
-    except BaseException as error:  # Whatever it raises, `sys.exit` included, is its author's to read.
+    except BaseException as error:  # Whatever it raises, `sys.exit` included, is shown to its author.
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise RequestError("evaluate", f"`evaluate` raised {type(error).__name__}: {reason}") from error
     if not isinstance(answer, Mapping):
@@ -74,7 +74,7 @@ def evaluated(evaluate: Evaluate, model: nn.Module) -> Numbers:
 
 
 def name_of(evaluate: Evaluate) -> str:
-    """Return what a number that ``evaluate`` returns goes by."""
+    """Return the name of a single number that ``evaluate`` returns."""
     name = getattr(evaluate, "__name__", "")
     return name if isinstance(name, str) and name.isidentifier() else "evaluate"
 

@@ -30,7 +30,7 @@ class Bisection:
     amounts: in log2 of as many calls as there are amounts.
 
     Args:
-        session: The exploration; its steps count as carried out. Its model is read, never written.
+        session: The exploration; its steps count as applied. Its model is read, never written.
         method, n, dim, seed: How each layer is pruned.
         amounts: Fractions of each layer's units, in (0, 1].
         layers: Full parameter names; None means all tensors of two axes and more.
@@ -38,7 +38,7 @@ class Bisection:
         higher_is_better: Whether a higher metric is better; None judges by its name: a loss is not.
 
     Raises:
-        RequestError: There is no ``evaluate``, or a value is none.
+        RequestError: There is no ``evaluate``, or a value is invalid.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Bisection:
 
     @property
     def most_calls(self) -> int:
-        """Return how many calls it takes at the most, the one of the dense model included."""
+        """Return how many calls it takes at most, the one of the dense model included."""
         return 1 + len(self.layers) * math.ceil(math.log2(len(self.amounts) + 1))
 
     def tables(self) -> Iterator[SensitivityTable]:

@@ -28,7 +28,7 @@ class Layer:
     """One prunable tensor, and the order in which a method prunes its units.
 
     Attributes:
-        tensor: The tensor, with the steps that were carried out before.
+        tensor: The tensor, with the steps that were applied before.
         spec: Method, norm, axis and seed; its amount plays no part.
         units: How many units there are to prune.
         problem: Why it cannot be pruned alone by this method, in one sentence; "" if it can.
@@ -103,7 +103,7 @@ class Layer:
 
 
 def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
-    """Return the layers of a session as they are with its steps carried out.
+    """Return the layers of a session as they are with its steps applied.
 
     Args:
         session: The session.
@@ -111,7 +111,7 @@ def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = N
         names: Which; None means all tensors of two axes and more, in the model's order.
 
     Raises:
-        RequestError: The method ranks tensors together, or a value of the spec is none.
+        RequestError: The method ranks tensors together, or a value of the spec is invalid.
 
     Example:
         >>> from torch import nn

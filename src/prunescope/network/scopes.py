@@ -132,7 +132,7 @@ def _is_in(tensor: PrunableTensor, group: str) -> bool:
 
 
 def scope_specs(session: Session, spec: PruneSpec, scope: Scope | str) -> ScopedSpecs:
-    """Return what ``spec`` means in a scope of the session's model, with its steps carried out.
+    """Return what ``spec`` means in a scope of the session's model, with its steps applied.
 
     A fraction is one of every layer's units, or of all units of the scope where there is one threshold; so is
     a count. One threshold for whole channels ranks them by their norm for a single weight.

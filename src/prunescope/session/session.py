@@ -34,7 +34,7 @@ from prunescope.sources import Source
 from prunescope.sources.scoring import Scoring
 
 _IN_PASSING = 9
-"""The place of previews that are carried out at once, without being looked at."""
+"""The cache slot of previews that are applied at once, without being shown."""
 
 
 class Session:
@@ -55,7 +55,7 @@ class Session:
 
     Attributes:
         source: The model and its data.
-        history: The steps, and how many of them are carried out.
+        history: The steps, and how many of them are applied.
         plans: Histories kept under names.
         parameters: How many numbers the model's parameters hold.
     """
@@ -88,7 +88,7 @@ class Session:
         return PruneSpec(layer=self.source.layer or next(iter(self.tensors)))
 
     def tensor(self, layer: object) -> PrunableTensor:
-        """Return the tensor ``layer`` names, as it is in the model now and with the steps carried out.
+        """Return the tensor ``layer`` names, as it is in the model now and with the steps applied.
 
         Raises:
             RequestError: ``layer`` names nothing that can be pruned.
@@ -100,7 +100,7 @@ class Session:
         return self._stepped[name][1]
 
     def tensor_after(self, layer: object, history: History) -> PrunableTensor:
-        """Return the tensor ``layer`` names as it is with the steps of another history carried out.
+        """Return the tensor ``layer`` names as it is with the steps of another history applied.
 
         Raises:
             RequestError: ``layer`` names nothing that can be pruned.
@@ -128,7 +128,7 @@ class Session:
         return [self.tensor(name) for name in names]
 
     def largest_weight(self) -> float:
-        """Return the largest magnitude in the model; looked for once for as long as the model is the same.
+        """Return the largest magnitude in the model; computed once until the model changes.
 
         Raises:
             RequestError: All weights would have to be read, and are too many for that.
@@ -144,7 +144,7 @@ class Session:
         return cast(float, self.findings["largest weight"])
 
     def _too_many(self, names: Iterable[str]) -> str:
-        """Return that there are too many weights to be read at once, or ""."""
+        """Return why the weights cannot all be read at once, or ""."""
         weights, most = sum(math.prod(self.tensors[name].shape) for name in names), self._weights.largest_pool
         if most is None or weights <= most:
             return ""
@@ -165,15 +165,15 @@ class Session:
             return resolved
         if asked & {"criterion"}:
             raise RequestError("criterion", reason)
-        notes = {**resolved.notes, "criterion": f"`criterion` is weight again. {reason}"}
+        notes = {**resolved.notes, "criterion": f"`criterion` was reset to weight. {reason}"}
         return replace(resolved, spec=replace(resolved.spec, criterion=WEIGHT), notes=notes)
 
     # Criteria: their scores come from `prunescope.measure.importance`.
 
     def unscored(self, spec: PruneSpec) -> str:
-        """Return why the criterion of ``spec`` has no scores for what it prunes, in a sentence; or "".
+        """Return why the criterion of ``spec`` has no scores for what it prunes, in one sentence, or "".
 
-        Where they are not computed yet, and could be, there is no reason.
+        Scores that could be computed, but are not yet, need no reason.
         """
         criterion = CRITERIA[spec.criterion]
         if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
@@ -205,7 +205,7 @@ class Session:
         return self.findings.get(("importance", criterion))
 
     def give_scores(self, criterion: str, scores: Mapping[str, Importance | str]) -> None:
-        """Take in the scores of a criterion: by tensor, its scores or why it has none: ``"is not run"``.
+        """Store the scores of a criterion: by tensor, its scores or why it has none: ``"is not run"``.
 
         They are forgotten once the model has changed.
         """
@@ -256,7 +256,7 @@ class Session:
         return self._cached_ranking(spec, self.tensor(spec.layer), pool).units_up_to(score)
 
     def forget_rankings(self, place: int) -> None:
-        """Free what `preview` keeps for a place that is not looked at any more."""
+        """Free what `preview` caches for a slot that is no longer shown."""
         self._rankings.pop(place, None)
         self._norms.pop(place, None)
 
@@ -300,7 +300,7 @@ class Session:
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """Have the history and the plans as they were if what is done meanwhile raises."""
+        """Restore the history and the plans if the block raises."""
         before = self.history, self.plans
         try:
             yield
@@ -309,7 +309,7 @@ class Session:
             raise
 
     def apply(self, preview: Preview) -> Step:
-        """Carry ``preview`` out: it becomes the next step. Steps that were undone are gone.
+        """Apply ``preview``: it becomes the next step. Steps that were undone are gone.
 
         Raises:
             RequestError: The model or the history has changed since ``preview`` was made.
@@ -324,7 +324,7 @@ class Session:
         return step
 
     def apply_together(self, asked: Together) -> Step:
-        """Carry out a spec for each of several layers as one step. Steps that were undone are gone.
+        """Apply a spec to each of several layers as one step. Steps that were undone are gone.
 
         Raises:
             RequestError: One of them cannot be met, or nothing is pruned; the session is as it was.
@@ -365,7 +365,8 @@ class Session:
 
         Args:
             asked: What was done, in words.
-            values: New parameters and buffers, by plain name; zero where the steps have pruned.
+            values: New parameters and buffers, by full name without ``_orig``; zero where the steps have
+                pruned.
 
         Raises:
             RequestError: There are none, or some are not finite.
@@ -379,7 +380,7 @@ class Session:
         return step
 
     def jump(self, position: int) -> None:
-        """Go to the place in the history where its first ``position`` steps are carried out.
+        """Go to the place in the history where its first ``position`` steps are applied.
 
         Raises:
             RequestError: There are not so many steps.
@@ -400,7 +401,7 @@ class Session:
         self.jump(self.history.position - 1)
 
     def redo(self) -> None:
-        """Carry the last step that was undone out again.
+        """Apply the last undone step again.
 
         Raises:
             RequestError: No step was undone.
@@ -410,31 +411,31 @@ class Session:
         self.jump(self.history.position + 1)
 
     def reset(self) -> None:
-        """Go back to the model as it was given; redo brings the steps back."""
+        """Go back to the original model; redo brings the steps back."""
         self.jump(0)
 
     # States of the model: as it was given, with the steps, with a preview on top.
 
     @property
     def applied(self) -> Variant:
-        """Return the model with the steps carried out."""
+        """Return the model with the steps applied."""
         return Variant(self.history.masks(), self.history.done, self.history.values())
 
     def with_preview(self, preview: Preview) -> Variant:
-        """Return the model with the steps, and ``preview`` carried out on top of them."""
+        """Return the model with the steps, and ``preview`` applied on top of them."""
         if preview.pruned_units == 0:
             return self.applied
         masks = {**self.history.masks(), **preview.masks}
         return Variant(masks, (*self.history.done, preview), self.history.values())
 
     def variant(self, what: Preview | Variant | None) -> Variant:
-        """Return the state of the model that ``what`` stands for; None is the model as it was given."""
+        """Return the state of the model that ``what`` stands for; None is the original model."""
         if isinstance(what, Preview):
             return self.with_preview(what)
         return Variant() if what is None else what
 
     def weights(self, variant: Variant) -> dict[str, Tensor]:
-        """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors.
+        """Return new tensors: each masked weight that ``variant`` prunes, by full name without ``_orig``.
 
         Parameters and buffers that it gives new values are among them.
         """
@@ -447,7 +448,7 @@ class Session:
         return {**variant.values, **masked}
 
     def masks(self, what: Preview | Variant | None = None) -> dict[str, Tensor]:
-        """Return all masks of a state of the model by plain name, those it carries of its own included."""
+        """Return all masks of a state of the model, its own included, by full name without ``_orig``."""
         return {**self._weights.own_masks(), **self.variant(what).masks}
 
     def pruned_weights(self, what: Preview | Variant | None = None) -> int:
@@ -462,17 +463,17 @@ class Session:
         """Return the fraction of all the model's parameters that is pruned, in [0, 1].
 
         Args:
-            what: A preview, counted as if it were carried out after the steps; a variant; None counts what
+            what: A preview, counted as if it were applied after the steps; a variant; None counts what
                 the model carries of its own.
         """
         return self.pruned_weights(what) / self.parameters
 
     def accuracy(self, what: Preview | Variant | None = None) -> Accuracy:
-        """Return the held-out accuracy; measured once for as long as the model and the state are the same.
+        """Return the held-out accuracy; measured once until the model or its state changes.
 
         Args:
-            what: A preview, measured as if it were carried out after the steps; a variant; None measures
-                the model as it was given.
+            what: A preview, measured as if it were applied after the steps; a variant; None measures
+                the original model.
 
         Raises:
             RequestError: There is no data, or the model cannot be run on it.
@@ -492,7 +493,7 @@ class Session:
         return self._known.get(self.variant(what).key, Accuracy)
 
     def step_accuracies(self) -> dict[Step, Accuracy]:
-        """Return, for each step that was measured, the accuracy with it and all before it carried out."""
+        """Return, for each step that was measured, the accuracy with it and all before it applied."""
         return self._of_steps(Accuracy)
 
     def _of_steps(self, kind: type[Measure]) -> dict[Step, Measure]:
@@ -503,7 +504,7 @@ class Session:
 
     @property
     def findings(self) -> dict[Hashable, Any]:
-        """Return where to keep what was found out about the model; empty again once the model has changed."""
+        """Return a cache of findings about the model, emptied once the model changes."""
         state = self._known.state()
         if self._findings[0] != state:
             self._findings = (state, {})
@@ -554,32 +555,32 @@ class Session:
             return None
         return Effect(*self.source.pair, before, after, self.source.classes)
 
-    # The person's own measure.
+    # The user's metric.
 
     def known_numbers(self, what: Preview | Variant | None = None) -> Numbers | None:
-        """Return what `Source.evaluate` said of a state of the model if it was asked, else None."""
+        """Return what `Source.evaluate` returned for a state of the model; None if it was not called."""
         return self._known.get(self.variant(what).key, Numbers)
 
     def step_numbers(self) -> dict[Step, Numbers]:
-        """Return, for each step of which it was asked, what `Source.evaluate` said with all before it."""
+        """Return what `Source.evaluate` returned for each measured step, with all steps before it."""
         return self._of_steps(Numbers)
 
     def question(self, what: Preview | Variant | None = None) -> Question:
-        """Return a call of `Source.evaluate` on a copy of the model in a state of it.
+        """Prepare a call of `Source.evaluate` on a copy of the model in one of its states.
 
         Raises:
             RequestError: There is no such function, the model cannot be copied, or has changed.
         """
         evaluate = self.source.evaluate
         if evaluate is None:
-            raise RequestError("evaluate", "`evaluate` must be given to be asked.")
+            raise RequestError("evaluate", "`evaluate` must be given to be called.")
         self._refuse_old(what)
         variant, start = self.variant(what), self._known.state()
         try:
             model = pruned_copy(self.source.module, variant.masks, variant.values)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from error
+            raise RequestError("evaluate", f"`evaluate` cannot be called: {reason}") from error
 
         def keep(numbers: Numbers) -> None:
             if self._known.state() != start:
@@ -591,7 +592,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Question:
-    """What a person's function is asked.
+    """One call of the user's function.
 
     Attributes:
         ask: Calls it and returns its answer, or raises a `RequestError`; may be run in any thread.

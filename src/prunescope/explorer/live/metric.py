@@ -21,7 +21,7 @@ from prunescope.measure import Accuracy, Effect, Numbers
 from prunescope.session import Session
 
 REST_SECONDS = 0.05
-"""How long the controls must rest before an evaluation starts: longer than a step of a drag."""
+"""Seconds without changes before an evaluation starts: longer than a step of a drag."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Measured:
 
     Attributes:
         preview: What was measured.
-        before: Accuracy of the model as it was given; None if it is not known.
+        before: Accuracy of the original model; None if it is not known.
         after: Accuracy with the steps and the preview; None likewise.
         effect: What changes in the answers; None likewise.
-        numbers_before: What the user's metric says of the model as it was given; None likewise.
+        numbers_before: What the user's metric says of the original model; None likewise.
         numbers_after: The same with the steps and the preview; None likewise.
         problem: Why something could not be measured, or "".
     """
@@ -61,7 +61,7 @@ class Measured:
 
 
 class LiveMeasure(Latest):
-    """Measures the model as it was given, and with the latest preview.
+    """Measures the original model, and with the latest preview.
 
     Args:
         publish: Called with what is found, as often as more is known, unless a later preview came first.
@@ -74,7 +74,7 @@ class LiveMeasure(Latest):
         self._calls = calls
 
     def start(self, session: Session, preview: Preview) -> None:
-        """Measure ``preview``; whatever was being measured is given up. May be called from any thread."""
+        """Measure ``preview``; any earlier measurement is cancelled. May be called from any thread."""
         self._start(session, preview)
 
     async def _in_steps(self, session: Session, preview: Preview) -> None:

@@ -1,7 +1,7 @@
-"""The effect of pruning on what the model is for: by class, by example, or in the person's own numbers.
+"""The effect of pruning on the metric: by class, by example, or in the user's own numbers.
 
-Two pictures, or on request the same as tables. They are made when they are looked at, and only when what they
-show has changed.
+Two pictures, or on request tables of the same. They are made when visible, and only when their content has
+changed.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from prunescope.figures import (
 from prunescope.measure import Effect, Example
 
 DPI = 200
-"""Dots an inch: two a CSS pixel, so that the pictures are sharp on any screen."""
+"""Dots per inch: two per CSS pixel, so that the pictures are sharp on any screen."""
 
 _TILE, _MOST_COLUMNS, _PADDING = 68, 10, 40  # CSS pixels of a tile at the least; tiles; around the pictures.
 _ROW, _AROUND = 26, 74  # CSS pixels of a row of the chart, and above and below the rows.
 
-HINT = "<p>A checkpoint has weights and no network that could be run, so its effect cannot be measured.</p>"
-"""What stands in the panel of a model that cannot be measured, where others can."""
+HINT = "<p>A checkpoint only has weights and cannot be run, so the effect cannot be measured.</p>"
+"""What the panel shows for a model that cannot be measured, where others can."""
 
 
 class EffectPanel(Panel):
-    """What pruning does to the answers of a model, or to the person's own numbers.
+    """The effect of pruning on the answers of a model, or on the user's metric.
 
     Attributes:
-        as_text: Whether tables stand in place of the pictures.
+        as_text: Whether tables replace the pictures.
         summary: The effect in one sentence.
         body: The pictures, or the tables.
     """
@@ -68,21 +68,21 @@ class EffectPanel(Panel):
         self.widget = widgets.VBox([row, self.body]).add_class("ps-effect")
 
     def offered(self, snapshot: Snapshot) -> bool:
-        """Return whether there is a model whose effect can be measured, as far as is known."""
+        """Return whether the effect can be measured for any model, as far as is known."""
         return len(snapshot.models) > 1 or snapshot.has_data or bool(snapshot.evaluates)
 
     def look(self, in_front: bool) -> None:
-        """Take note of whether the panel is in sight; pictures are made only then."""
+        """Note whether the panel is visible; pictures are made only then."""
         self._looked_at = in_front
         self._refresh()
 
     def set_page(self, width: int, theme: Theme) -> None:
-        """Take the width of the column in CSS pixels, and the colours of the page."""
+        """Set the width of the column in CSS pixels, and the colours of the page."""
         self._width, self._theme = width, theme
         self._refresh()
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show the effect in ``snapshot``; while it is being measured, the last one stays and is paler."""
+        """Show the effect in ``snapshot``; while it is measured, the last one stays, greyed out."""
         if self._model != snapshot.model:
             self._drawn, self._model = None, snapshot.model
         self._refresh()
@@ -137,7 +137,7 @@ def _section(title: str, content: str) -> str:
 
 
 def _image(figure: Figure, text: str) -> str:
-    """Return ``figure`` without its paper, as an image of half as many CSS pixels as it has dots."""
+    """Return ``figure`` without its background, as an image of half as many CSS pixels as it has dots."""
     file = BytesIO()
     figure.savefig(file, format="png", dpi=DPI, transparent=True, pil_kwargs={"compress_level": 1})
     data = b64encode(file.getvalue()).decode()
@@ -147,8 +147,8 @@ def _image(figure: Figure, text: str) -> str:
 
 def _chart_title(effect: Effect) -> str:
     shown, classes = len(shown_classes(effect)), len(effect.classes)
-    return "Right answers, class by class" + (
-        f": the {shown} of {classes:,} classes that moved most" if shown < classes else ""
+    return "Right answers by class" + (
+        f": the {shown} of {classes:,} classes that changed most" if shown < classes else ""
     )
 
 
@@ -175,13 +175,13 @@ def _tables(effect: Effect) -> str:
     told = [(f"#{each.index}", each.target, each.before, each.after, each.fate) for each in examples]
     return _section(_chart_title(effect), table(("Class", "Before", "After"), classes)) + _section(
         _strip_title(effect, len(examples)),
-        table(("Example", "Is", "Before", "After", "What became of it"), told),
+        table(("Example", "Is", "Before", "After", "Outcome"), told),
     )
 
 
 def _numbers(changes: Iterable[tuple[str, str]]) -> str:
     rows = [(name, *values.split(" → ")) for name, values in changes]
     return _section(
-        "Your own measure, of the model as it was given and with the steps and what is shown",
-        table(("Number", "Before", "After"), rows),
+        "Your metric, on the original model and with the steps and the preview",
+        table(("Metric", "Before", "After"), rows),
     )

@@ -31,7 +31,7 @@ def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     if preview.spec.by_hand:
         facts.append(("Custom mask", f"by hand {preview.spec.by_hand}"))
     if snapshot.has_data:
-        # In the name, so that the line is as long before it is known as after.
+        # In the name, so that the line keeps its length once it is known.
         name = "Held-out accuracy"
         if snapshot.after is not None and not snapshot.evaluation_problem:
             low, high = snapshot.after.interval
@@ -75,7 +75,7 @@ class Readout(Panel):
 
     Attributes:
         numbers: The line, an HTML widget with ``role="status"``.
-        problem: A sentence for what has no control of its own; hidden when there is none.
+        problem: The sentence about anything without a control of its own; hidden if there is none.
     """
 
     name = "readout"
@@ -87,7 +87,7 @@ class Readout(Panel):
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
-        # Room for the longest, so that the picture below does not jump under a hand that changes them.
+        # Room for the longest value, so that the picture below does not jump while values change.
         pruned = f"min-width: {len(f'{snapshot.preview.units:,} (100.0 %)')}ch"
         room = {"Pruned": pruned, "Held-out accuracy": "min-width: min(100%, 280px)"}
         facts = "".join(

@@ -88,7 +88,7 @@ class Catalogue:
         raise problems[0]
 
     def answer(self, shown: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
-        """Return what is shown once ``changes`` are carried out.
+        """Return what is shown once ``changes`` are applied.
 
         Args:
             shown: What is shown now.
@@ -216,5 +216,5 @@ class Catalogue:
 
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
-    """Return whether ``wanted`` leads to channels other than those a person has kept or pruned by hand."""
+    """Return whether ``wanted`` changes which channels those kept or pruned by hand belong to."""
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))

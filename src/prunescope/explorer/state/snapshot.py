@@ -24,19 +24,19 @@ class Snapshot:
     Attributes:
         model: Key of the model in the explorer's catalogue.
         preview: The last good preview.
-        model_sparsity: Fraction of all the model's parameters that is pruned if the preview is carried out.
-        history: The steps, and how many of them are carried out.
+        model_sparsity: Fraction of all the model's parameters that is pruned if the preview is applied.
+        history: The steps, and how many of them are applied.
         step_accuracies: For each step that was measured, the accuracy with it and all before.
         notes: Sentences about corrected values, by the field they belong to.
         problem: Why the last request was refused, or None.
         has_data: Whether the model has held-out data.
-        before: Accuracy of the model as it was given; None while it is being measured or has no data.
-        after: Accuracy with the steps and the preview carried out; None likewise.
+        before: Accuracy of the original model; None while it is being measured or has no data.
+        after: Accuracy with the steps and the preview applied; None likewise.
         effect: What changes in the answers to the held-out data; None likewise.
-        evaluates: What a single number of the user's metric goes by; "" where there is none.
-        numbers_before: What it says of the model as it was given; None while it has not answered.
-        numbers_after: The same with the steps and the preview carried out.
-        step_numbers: For each step of which it was asked, what it said with it and all before.
+        evaluates: Display name of the user's metric, or "".
+        numbers_before: What it returned for the original model; None until it has.
+        numbers_after: The same with the steps and the preview applied.
+        step_numbers: What it returned for each measured step, with it and all before applied.
         evaluation_problem: Why something could not be measured, or "".
         costs: What the model costs with the steps and the preview, as far as it is measured.
         view: What the pictures show of the preview.
@@ -53,9 +53,9 @@ class Snapshot:
         exporting: Key of the file whose text the export panel shows.
         exported: That text, of the steps it was made of; None until it has been asked for.
         files: Keys of the files that can be made of the model.
-        scoring: How far the scores of a criterion are that a person has chosen, or "".
+        scoring: Progress of the scores of the chosen criterion, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
-        sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
+        sparsities: Fraction of each layer that is pruned if the preview is applied, by full name.
         network: What is known of the whole network, and what is asked of it.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.

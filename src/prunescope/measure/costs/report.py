@@ -1,4 +1,4 @@
-"""The costs of a state of a model, and their account in words and tables."""
+"""The costs of a state of a model, as text and tables."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class FileSizes:
     """Bytes of the model's state as a safetensors file.
 
     Attributes:
-        dense: As it was given, without any pruning.
-        masked: With pruning in place: every pruned tensor whole, and a mask of its size beside it.
-        permanent: After ``remove``: plain tensors, with zeros that take as much room as any number.
+        dense: The original, without pruning.
+        masked: With masks: every pruned tensor whole, plus a mask of its size.
+        permanent: After ``remove``: plain tensors, whose zeros take as much space as any number.
     """
 
     dense: int
@@ -44,14 +44,14 @@ class Costs:
     """What a state of a model costs; what is not measured (yet) is None.
 
     Attributes:
-        parameters: How many numbers its parameters hold.
+        parameters: Number of parameters.
         files: Bytes of its file, computed.
-        nonzero: How many of its parameters are not zero.
+        nonzero: Number of nonzero parameters.
         compressed: Bytes of its file compressed by zlib.
-        flops: Operations that one example takes; masks do not change them.
-        emissions: What the pruned output channels of its layers still put out.
+        flops: FLOPs of one example; masks do not change them.
+        emissions: The residual output of the pruned output channels of its layers.
         cut: What these channels would save if they were cut out.
-        problems: Why something is not measured, by the name of its attribute.
+        problems: Why something is not measured, by attribute name.
     """
 
     parameters: int = 0
@@ -65,17 +65,17 @@ class Costs:
 
     @property
     def put_out(self) -> float | None:
-        """Return the largest magnitude that pruned channels still put out; None where none was watched."""
+        """Return the largest magnitude in the residual output of pruned channels; None if not measured."""
         values = [each.value for each in self.emissions or () if each.value is not None]
         return max(values, default=None)
 
     def _repr_html_(self) -> str:
-        """Return the whole account, as a notebook shows it."""
+        """Return all costs as HTML, for a notebook."""
         return files_account(self) + operations_account(self) + emissions_account(self)
 
 
 def bytes_text(count: int) -> str:
-    """Return a number of bytes as people read it.
+    """Format a number of bytes.
 
     Example:
         >>> bytes_text(840), bytes_text(313240), bytes_text(5 << 30)
@@ -97,7 +97,7 @@ def _in_unit(count: int, unit: int) -> str:
 
 
 def cost_facts(costs: Costs) -> list[tuple[str, str]]:
-    """Return the costs in short as pairs of name and value, in reading order.
+    """Return a summary of the costs as pairs of name and value, in reading order.
 
     A value is "…" until it is measured; what cannot be measured is left out.
     """
@@ -105,10 +105,10 @@ def cost_facts(costs: Costs) -> list[tuple[str, str]]:
     nonzero = "…" if costs.nonzero is None else f"{costs.nonzero:,}"
     facts = {
         "nonzero": ("Parameters not zero", f"{nonzero} of {costs.parameters:,}"),
-        "files": ("File given → masked → removed", "…" if files is None else files.text),
-        "compressed": ("The same, compressed", "…" if packed is None else packed.text),
-        "flops": ("Operations, masked or not", "…" if costs.flops is None else f"{costs.flops.total:,}"),
-        "emissions": ("Pruned channels still put out", _put_out(value)),
+        "files": ("File original → masked → removed", "…" if files is None else files.text),
+        "compressed": ("Files, compressed", "…" if packed is None else packed.text),
+        "flops": ("FLOPs, masked or not", "…" if costs.flops is None else f"{costs.flops.total:,}"),
+        "emissions": ("Residual output of pruned channels", _put_out(value)),
     }
     if value is None:
         del facts["emissions"]
@@ -116,7 +116,7 @@ def cost_facts(costs: Costs) -> list[tuple[str, str]]:
 
 
 def _put_out(value: float | None) -> str:
-    return f"up to {value:.3g}" if value else "nothing"
+    return f"up to {value:.3g}" if value else "none"
 
 
 def files_account(costs: Costs) -> str:
@@ -126,7 +126,7 @@ def files_account(costs: Costs) -> str:
     packed = costs.compressed
     heads = ["The file of all weights (safetensors)", "Bytes"]
     rows = [
-        ["As it was given", f"{costs.files.dense:,}"],
+        ["Original", f"{costs.files.dense:,}"],
         ["With masks: _orig and _mask", f"{costs.files.masked:,}"],
         ["After remove", f"{costs.files.permanent:,}"],
     ]
@@ -139,12 +139,12 @@ def files_account(costs: Costs) -> str:
 
 
 def operations_account(costs: Costs) -> str:
-    """Return what one example takes, and what cutting channels out would save, as HTML."""
+    """Return the FLOPs per example, and what cutting channels out would save, as HTML."""
     if costs.flops is None:
         return _problem(costs, "flops", "emissions")
     return (
-        f"<p><b>{costs.flops.total:,}</b> operations for one example by torch's counter, with masks and "
-        f"without: a zero is multiplied as any other number.{_saved(costs.flops, costs.cut)}</p>"
+        f"<p><b>{costs.flops.total:,}</b> FLOPs per example by torch's counter, with masks and "
+        f"without: a zero is multiplied like any other number.{_saved(costs.flops, costs.cut)}</p>"
     )
 
 
@@ -152,13 +152,13 @@ def _saved(flops: Flops, cut: Cut | None) -> str:
     if cut is None:
         return ""
     if not cut.layers:
-        return " No whole channel is pruned that could be cut out."
+        return " No whole channel that could be cut out is pruned."
     where = cut.layers[0] if len(cut.layers) == 1 else f"{len(cut.layers)} layers"
     operations = ""
     if cut.flops is not None and flops.total:
-        operations = f" and {cut.flops:,} operations ({percent(cut.flops / flops.total)})"
+        operations = f" and {cut.flops:,} FLOPs ({percent(cut.flops / flops.total)})"
     return (
-        f" Smaller by its pruned channels, not masked, <code>{escape(where)}</code> alone would save "
+        f" With its pruned channels cut out instead of masked, <code>{escape(where)}</code> alone would save "
         f"<b>{cut.parameters:,}</b> parameters{operations}; layers that read them would shrink too. Where "
         "outputs are added to others, as in a residual block, the same channels must go there: Torch-Pruning "
         "follows that through a network."
@@ -166,10 +166,10 @@ def _saved(flops: Flops, cut: Cut | None) -> str:
 
 
 def emissions_account(costs: Costs) -> str:
-    """Return a table of what pruned channels still put out, as HTML; "" where no channel is pruned."""
+    """Return a table of the residual output of pruned channels, as HTML; "" if no channel is pruned."""
     if costs.emissions is None:
         return _problem(costs, "emissions") if costs.flops else ""
-    heads = ["Pruned channels of", "Put out", "Behind the batch-norm", "The others, up to"]
+    heads = ["Pruned channels of", "Residual output", "After the batch-norm", "Other channels, up to"]
     rows = [
         [
             _named(each),
@@ -185,18 +185,18 @@ def emissions_account(costs: Costs) -> str:
         for each in costs.emissions
         if each.why_not
     )
-    note = "<p>Largest magnitudes, over held-out examples: a pruned channel puts out the same for each.</p>"
+    note = "<p>Largest magnitudes over held-out examples; a pruned channel's output is the same for each.</p>"
     return (_table(heads, rows) + note if rows else "") + reasons
 
 
 def _named(seen: Emission) -> str:
-    """Return a layer's name in a table; what follows a line break is said smaller."""
-    behind = f", {seen.norm} behind" if seen.norm else ""
+    """Return a layer's name in a table; the text after a line break is set smaller."""
+    behind = f", then {seen.norm}" if seen.norm else ""
     return f"{seen.layer or 'the model itself'}\n{len(seen.channels):,} of {seen.outputs:,}{behind}"
 
 
 def _largest(value: float | None) -> str:
-    return "not seen" if value is None else f"{value:.3g}"
+    return "not measured" if value is None else f"{value:.3g}"
 
 
 def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
