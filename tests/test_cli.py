@@ -46,6 +46,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 OPTIONS = (
     "FILE_OR_FOLDER",
     "--models",
+    "--allow-training",
     "--port",
     "--ip",
     "--no-browser",

@@ -1,6 +1,6 @@
 """What somebody else may add from outside the package: a method and a panel, in page, links and code.
 
-A format is entered in ``tests/sources/test_formats.py``.
+A format from outside is opened, shown, linked and saved in ``tests/sources/test_formats.py``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,12 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from prunescope.core.environment import DEFAULT_MAX_UPLOAD, MAX_UPLOAD_VARIABLE
+from prunescope.core.environment import (
+    DEFAULT_MAX_UPLOAD,
+    MAX_UPLOAD_VARIABLE,
+    TRAINING_SECONDS,
+    TRAINING_VARIABLE,
+)
 from prunescope.serving.address import CannotListen, Listener
 from prunescope.serving.jupyterhub import Place
 from prunescope.serving.notebook import dashboard_notebook
@@ -57,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"prunescope: {problem}", file=sys.stderr)
         return 2
     os.environ[MAX_UPLOAD_VARIABLE] = str(asked.max_upload * 10**6)
+    os.environ[TRAINING_VARIABLE] = str(TRAINING_SECONDS if asked.allow_training else 0)
     options = Options(
         open_browser=asked.browser,
         token=_token(asked, public=listener.public),
@@ -135,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MB",
         help="most megabytes of checkpoints each visitor may upload, 0 for none; uploads are removed when "
         "the session ends (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-training",
+        action="store_true",
+        help=f"let visitors fine-tune what they have pruned, {TRAINING_SECONDS} seconds at a time at most "
+        "(default: they may not; it takes a processor)",
     )
     parser.add_argument(
         "--port",

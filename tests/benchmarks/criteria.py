@@ -14,6 +14,7 @@ import argparse
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.spec import PruneSpec
 from prunescope.measure.importance import ensure_scores, scored_preview
+from prunescope.measure.states import accuracy
 from prunescope.session import Session
 from prunescope.sources import demo_source
 
@@ -21,7 +22,7 @@ AMOUNTS = (0.3, 0.5, 0.7, 0.9)
 METHODS = {"channels": "ln_structured", "weights": "l1_unstructured"}
 
 
-def accuracy(session: Session, method: str, criterion: str, amount: float) -> tuple[float, int]:
+def pruned_accuracy(session: Session, method: str, criterion: str, amount: float) -> tuple[float, int]:
     """Return the accuracy, and how many layers were ranked by their weights instead."""
     session.reset()
     instead = 0
@@ -30,7 +31,7 @@ def accuracy(session: Session, method: str, criterion: str, amount: float) -> tu
         resolved = session.resolve(PruneSpec(layer, method, amount, criterion=criterion), frozenset())
         instead += resolved.spec.criterion != criterion
         session.apply(scored_preview(session, resolved))
-    found = session.accuracy(session.applied).fraction
+    found = accuracy(session, session.applied).fraction
     return found, instead
 
 
@@ -40,12 +41,12 @@ def main() -> None:
     parser.add_argument("--demos", nargs="+", default=["cnn", "mlp", "vit", "lstm"])
     for demo in parser.parse_args().demos:
         session = Session(demo_source(demo))
-        print(f"\n{demo}: {session.accuracy().in_words}")
+        print(f"\n{demo}: {accuracy(session).in_words}")
         for unit, method in METHODS.items():
             print(f"{unit:10}" + "".join(f"{amount:>12.0%}" for amount in AMOUNTS))
             for criterion in (key for key in CRITERIA if key != "given"):
                 ensure_scores(session, criterion)
-                cells = (accuracy(session, method, criterion, amount) for amount in AMOUNTS)
+                cells = (pruned_accuracy(session, method, criterion, amount) for amount in AMOUNTS)
                 row = (
                     f"{100 * found:.1f}" + (f" [{instead}]" if instead else "") for found, instead in cells
                 )

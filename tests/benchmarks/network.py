@@ -22,7 +22,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunescope.core.spec import PruneSpec
-from prunescope.network import RULES, Cell, GoalSpec, Network, SensitivityTable, Survey, allocate, sensitivity
+from prunescope.measure.states import accuracy
+from prunescope.network import (
+    RULES,
+    Cell,
+    GoalSpec,
+    Network,
+    SensitivitySpec,
+    SensitivityTable,
+    Survey,
+    allocate,
+    sensitivity,
+)
 from prunescope.network.entry import UNFELT
 from prunescope.network.monotone import rank_correlation
 from prunescope.session import Session
@@ -98,21 +109,21 @@ def resnet() -> Session:
 def brute(session: Session, table: SensitivityTable) -> tuple[float, int]:
     """Return the seconds that pruning and evaluating each cell takes, and how many differ from ``table``."""
     start, differ = clock(), 0
-    dense = session.accuracy().right
+    dense = accuracy(session).right
     for (layer, amount), cell in table.cells.items():
         if cell.state == "cannot":
             continue
         preview = session.preview(session.resolve(PruneSpec(layer, table.method, amount, table.n, table.dim)))
-        right = session.accuracy(preview).right
+        right = accuracy(session, preview).right
         differ += cell.state == "measured" and round(cell.drop * table.examples) != dense - right
     return clock() - start, differ
 
 
-def surveyed(session: Session, **asked: object) -> tuple[float, float, float, SensitivityTable]:
+def surveyed(session: Session, method: str, **asked: object) -> tuple[float, float, float, SensitivityTable]:
     """Return seconds until every cell was run once, in all, the longest wait, and the table."""
     start = before = clock()
     once, longest = 0.0, 0.0
-    for table in Survey(session, **asked).tables():
+    for table in Survey(session, SensitivitySpec(method), **asked).tables():
         now = clock()
         longest = max(longest, now - before)
         if not once and not table.missing and not table.count("estimated"):
@@ -125,7 +136,7 @@ def demos() -> None:
     print("demo method            cells  once  final  longest wait  prune+evaluate  ratio  cells that differ")
     for key in DEMOS:
         for method in METHODS:
-            once, final, longest, table = surveyed(Session(demo_source(key)), method=method)
+            once, final, longest, table = surveyed(Session(demo_source(key)), method)
             by_cell, differ = brute(Session(demo_source(key)), table)
             print(
                 f"{key:4} {method:16} {len(table.cells):6} {once:5.2f} {final:6.2f} "
@@ -140,7 +151,7 @@ def estimates() -> None:
         for method in METHODS:
             shown: dict[tuple[str, float], float] = {}
             last = None
-            survey = Survey(session, method=method)
+            survey = Survey(session, SensitivitySpec(method))
             for _ in survey._work():
                 if survey._estimates is not None and not shown:
                     found = survey._estimates.cells(survey._cells)
@@ -160,10 +171,10 @@ def estimates() -> None:
 
 def resnet_table() -> None:
     session = resnet()
-    print(f"dense accuracy {session.accuracy().fraction:.3f}")
+    print(f"dense accuracy {accuracy(session).fraction:.3f}")
     for method in METHODS:
-        _, exact, _, table = surveyed(session, method=method, seconds=UNFELT)
-        _, clear, _, sampled = surveyed(session, method=method, seconds=UNFELT, tolerance=0.05)
+        _, exact, _, table = surveyed(session, method, seconds=UNFELT)
+        _, clear, _, sampled = surveyed(session, method, seconds=UNFELT, tolerance=0.05)
         by_cell, differ = brute(Session(session.source), table)
         print(
             f"{method:16} {len(table.cells)} cells: prune+evaluate {by_cell:.1f} s, exact {exact:.1f} s "

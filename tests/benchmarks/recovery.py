@@ -17,6 +17,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.export.compact import Smaller, compact_model, gate_rows
 from prunescope.measure.costs.measuring import compressed_sizes, flops, silencing
+from prunescope.measure.states import accuracy
 from prunescope.recover import FineTuning, Recipe, Reestimation
 from prunescope.session import Session
 from prunescope.sources import demo_source
@@ -56,12 +57,12 @@ def prune_channels(session: Session, key: str) -> None:
 
 def row(session: Session, name: str, seconds: float = 0.0) -> tuple[str, ...]:
     """Return a line of the table for the session's present state."""
-    accuracy = session.accuracy(session.applied)
+    right = accuracy(session, session.applied)
     *_, file = compressed_sizes(session, session.applied)
     nonzero = session.parameters - session.pruned_weights(session.applied)
     took = f"{seconds:.1f} s" if seconds else ""
     size = f"{file.permanent:,}" if file is not None else ""
-    return name, percent(accuracy.fraction), f"{nonzero:,} kept", f"{flops(session).total:,}", size, "", took
+    return name, percent(right.fraction), f"{nonzero:,} kept", f"{flops(session).total:,}", size, "", took
 
 
 def states(key: str, channels: bool) -> Iterator[tuple[str, ...]]:

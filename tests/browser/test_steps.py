@@ -93,7 +93,7 @@ def test_costs_and_a_step_that_leaves_pruned_channels_silent(open_page: OpenPage
     )
     session.silence(silencing(session))
     *_, costs = measure(session, session.applied)
-    says(page, f"{costs.nonzero:,} of {costs.parameters:,}", "Residual output of pruned channels none")
+    says(page, f"{costs.nonzero:,} of {costs.parameters:,}", "Residual output of pruned channels nothing")
     page.get_by_role("tab", name="Steps").click()
     says(page, "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias")
     hosts.wait_until(page, "location.search.includes('silence')")

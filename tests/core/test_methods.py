@@ -111,7 +111,7 @@ def test_a_row_is_refused_that_is_there_or_turns_what_no_spec_has() -> None:
     row = METHODS["l1_unstructured"]
     with pytest.raises(ValueError, match="'l1_unstructured', which is a method already"):
         register(row)
-    with pytest.raises(ValueError, match="`knobs` must be some of n, dim, seed.*, got 'speed'"):
+    with pytest.raises(ValueError, match="`knobs` must be some of n, dim, group, seed.*, got 'speed'"):
         register(replace(row, key="new", knobs=(replace(KNOBS["seed"], name="speed"),)))
 
 

@@ -112,8 +112,8 @@ def test_what_no_longer_fits_is_corrected_with_a_note() -> None:
     resolved = resolve(wanted, FC, asked={"layer"}, previous_units=40)
     assert resolved.spec == PruneSpec("fc.weight", "ln_structured", amount=2, n=2, dim=0)
     assert resolved.notes == {
-        "amount": "`amount` is now 2 of 3 output features, the same fraction as before: "
-        "there are no 20 here.",
+        "amount": "`amount` is now 2 of 3 output features, the same fraction as before: there are no 20 "
+        "here.",
         "n": "`n` was reset to 2: a channel of fc.weight along dim 0 is not a matrix, which 'nuc' needs.",
         "dim": "`dim` was reset to 0: fc.weight of shape (3, 5) has no axis 3.",
     }
@@ -156,4 +156,4 @@ def test_norms_can_be_typed(typed: object, n: object) -> None:
 def test_the_table_speaks_of_fields_that_exist() -> None:
     for method in METHODS.values():
         assert method.uses <= set(PruneSpec.__dataclass_fields__)
-        assert ("dim" in method.uses) == method.structured
+        assert ("dim" in method.uses) == (method.structured or method.groups)

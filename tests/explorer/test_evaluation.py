@@ -8,8 +8,11 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.preview import Preview
+from prunescope.explorer.live import metric
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Accuracy
+from prunescope.measure.states import evaluate
+from prunescope.session import Session
 from tests.support.person import settled
 
 
@@ -21,18 +24,18 @@ def explored() -> Explorer:
 
 
 def measured(snapshot: Snapshot) -> object:
-    return snapshot.after is not None or snapshot.evaluation_problem
+    return snapshot.metric.after is not None or snapshot.metric.problem
 
 
 def test_the_picture_comes_before_the_numbers() -> None:
     async def scene() -> None:
         explorer = explored()
         explorer.amount = 0.5
-        assert explorer.snapshot.after is None
+        assert explorer.snapshot.metric.after is None
         assert explorer.preview.pruned_units == 6
         assert "→ …" in explorer.screen.readout.numbers.value
         snapshot = await settled(explorer, measured)
-        assert snapshot.after == explorer.accuracy[1]
+        assert snapshot.metric.after == explorer.accuracy[1]
         assert snapshot.preview is explorer.preview
         explorer.close()
 
@@ -44,11 +47,13 @@ def test_only_the_last_of_a_drag_is_measured(monkeypatch: pytest.MonkeyPatch) ->
         explorer = explored()
         await settled(explorer, measured)
         asked: list[int] = []
-        evaluate = explorer.state.session.evaluate
         monkeypatch.setattr(
-            explorer.state.session,
+            metric,
             "evaluate",
-            lambda preview=None: (asked.append(preview and preview.pruned_units), evaluate(preview))[1],
+            lambda session, preview: (
+                asked.append(preview and preview.pruned_units),
+                evaluate(session, preview),
+            )[1],
         )
         for count in range(1, 9):
             explorer.amount = count
@@ -69,23 +74,24 @@ def test_closing_gives_up_what_is_measured() -> None:
         explorer.close()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert explorer.snapshot.after is None
+        assert explorer.snapshot.metric.after is None
 
     asyncio.run(scene())
 
 
-def test_a_change_from_another_thread_is_measured_on_the_loop_of_the_cells() -> None:
+def test_a_change_from_another_thread_is_measured_on_the_loop_of_the_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def scene() -> None:
         explorer = explored()
         await settled(explorer, measured)
         threads: list[threading.Thread] = []
-        evaluate = explorer.state.session.evaluate
 
-        def watched(preview: Preview | None = None) -> Iterator[Accuracy]:
+        def watched(session: Session, preview: Preview | None) -> Iterator[Accuracy | None]:
             threads.append(threading.current_thread())
-            return evaluate(preview)
+            return evaluate(session, preview)
 
-        explorer.state.session.evaluate = watched
+        monkeypatch.setattr(metric, "evaluate", watched)
         await asyncio.to_thread(explorer.request, amount=7)
         assert (await settled(explorer, measured)).preview.pruned_units == 7
         assert set(threads) == {threading.main_thread()}
@@ -98,7 +104,7 @@ def test_a_problem_is_reported_later_too() -> None:
     async def scene() -> None:
         explorer = explore(nn.Linear(4, 3), data=(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)))
         snapshot = await settled(explorer, measured)
-        assert "could not be evaluated" in snapshot.evaluation_problem
+        assert "could not be evaluated" in snapshot.metric.problem
         explorer.close()
 
     asyncio.run(scene())

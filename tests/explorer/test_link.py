@@ -129,7 +129,7 @@ def test_a_link_carries_what_was_silenced() -> None:
         ("compare=7", "`compare` must be a JSON list of two sides."),
         ("compare=[null,null]", "`compare` must be a JSON list of two sides."),
         ("compare=" + "[" * 50_000, "`compare` must be a JSON list of two sides."),
-        ('compare=[{},{"amount":1}]', "some of method, n, dim, seed, criterion, plan"),
+        ('compare=[{},{"amount":1}]', "some of method, n, dim, group, seed, criterion, plan"),
         ('compare=[{},{"plan":"mine"}]', "`plans` has none named 'mine': there are none yet."),
         ('compare=[{},{"method":["l1"]}]', "`method` must be one of"),
         ('compare=[{"n":"many"},{}]', "`n` must be"),

@@ -16,8 +16,9 @@ from prunescope import explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live import calling
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.measure import Numbers
+from prunescope.measure import Metrics
 from prunescope.measure.compare import Choice, Comparing
+from prunescope.measure.states import question
 from prunescope.session import Session
 from prunescope.sources import module_source
 from tests.support.person import settled
@@ -33,7 +34,7 @@ def zeros(model: nn.Module) -> float:
 
 
 def answered(snapshot: Snapshot) -> object:
-    return snapshot.numbers_after or snapshot.evaluation_problem
+    return snapshot.metric.after or snapshot.metric.problem
 
 
 class Gate:
@@ -77,8 +78,8 @@ def test_it_is_called_with_a_pruned_copy_in_eval_mode() -> None:
     explorer = explore(model, evaluate=measure, layer="2", amount=3)
     try:
         snapshot = explorer.snapshot
-        assert snapshot.numbers_before == Numbers({"zeros": 32, "grad": 1})
-        assert snapshot.numbers_after == Numbers({"zeros": 35, "grad": 1})
+        assert snapshot.metric.before == Metrics({"zeros": 32, "grad": 1})
+        assert snapshot.metric.after == Metrics({"zeros": 35, "grad": 1})
         assert "zeros" in explorer.screen.readout.numbers.value
         assert "32 → 35" in explorer.screen.readout.numbers.value
         assert all(given is not model and not given.training for given in seen)
@@ -88,8 +89,8 @@ def test_it_is_called_with_a_pruned_copy_in_eval_mode() -> None:
         explorer.apply()
         assert "zeros 35, grad 1" in explorer.screen.steps.table.value
         explorer.amount = 1
-        assert explorer.snapshot.numbers_after.values["zeros"] == 36
-        assert explorer.snapshot.numbers_before.values["zeros"] == 32
+        assert explorer.snapshot.metric.after.values["zeros"] == 36
+        assert explorer.snapshot.metric.before.values["zeros"] == 32
     finally:
         explorer.close()
 
@@ -97,7 +98,7 @@ def test_it_is_called_with_a_pruned_copy_in_eval_mode() -> None:
 def test_a_single_number_goes_by_the_functions_name() -> None:
     explorer = explore(network(), evaluate=zeros, amount=0)
     try:
-        assert explorer.snapshot.numbers_after == Numbers({"zeros": 0})
+        assert explorer.snapshot.metric.after == Metrics({"zeros": 0})
         assert explorer.accuracy is None
         assert explorer.effect is None
         assert "Held-out" not in explorer.screen.readout.numbers.value
@@ -117,7 +118,7 @@ def test_the_copy_answers_as_torch_would_tied_and_pruned_before() -> None:
     oracle.l1_unstructured(model[2], "bias", 2)
     explorer = explore(model, evaluate=outputs, layer="0", amount=0.5)
     try:
-        found = explorer.snapshot.numbers_after.values["outputs"]
+        found = explorer.snapshot.metric.after.values["outputs"]
         oracle.l1_unstructured(model[0], "weight", 0.5)
         assert found == pytest.approx(outputs(model))
     finally:
@@ -132,7 +133,7 @@ def test_an_lstm_is_pruned_where_it_reads_its_weights() -> None:
     model = nn.LSTM(4, 3, batch_first=True)
     explorer = explore(model, evaluate=sum_of, layer="weight_ih_l0", amount=1.0)
     try:
-        found = explorer.snapshot.numbers_after.values["sum_of"]
+        found = explorer.snapshot.metric.after.values["sum_of"]
         nn.init.zeros_(model.weight_ih_l0)
         assert found == pytest.approx(sum_of(model))
     finally:
@@ -164,13 +165,13 @@ def test_a_bad_answer_is_one_sentence_and_the_picture_stays(answer: object, sent
         good = False
         explorer.amount = 5
         assert explorer.preview.pruned_units == 5
-        assert sentence in explorer.snapshot.evaluation_problem
+        assert sentence in explorer.snapshot.metric.problem
         assert sentence in explorer.screen.readout.problem.value
         assert "1 → not measured" in explorer.screen.readout.numbers.value
         good = True
         explorer.amount = 6
-        assert explorer.snapshot.evaluation_problem == ""
-        assert explorer.snapshot.numbers_after == Numbers({"evaluate": 1.0})
+        assert explorer.snapshot.metric.problem == ""
+        assert explorer.snapshot.metric.after == Metrics({"evaluate": 1.0})
     finally:
         explorer.close()
 
@@ -187,9 +188,9 @@ def test_the_picture_comes_first_and_only_the_last_of_a_drag_is_asked(gate: Gate
         assert gate.calls == [0]
         gate.let_go.set()
         snapshot = await settled(explorer, answered)
-        assert (snapshot.numbers_before, snapshot.numbers_after) == (
-            Numbers({"evaluate": 0}),
-            Numbers({"evaluate": 4}),
+        assert (snapshot.metric.before, snapshot.metric.after) == (
+            Metrics({"evaluate": 0}),
+            Metrics({"evaluate": 4}),
         )
         assert gate.calls == [0, 4]
         explorer.close()
@@ -205,17 +206,17 @@ def test_one_that_hangs_is_reported_not_called_again_and_heard_when_it_answers(
     async def scene() -> None:
         explorer = explore(network(), evaluate=gate, amount=1)
         snapshot = await settled(explorer, answered)
-        sentence = "`evaluate` has been running for over 0.2 s. Python cannot interrupt it"
-        assert sentence in snapshot.evaluation_problem
+        sentence = "`evaluate` has not answered for 0.2 s. It cannot be stopped"
+        assert sentence in snapshot.metric.problem
         explorer.amount = 3
-        assert explorer.snapshot.evaluation_problem == ""
+        assert explorer.snapshot.metric.problem == ""
         assert explorer.preview.pruned_units == 3
-        assert sentence in (await settled(explorer, answered)).evaluation_problem
+        assert sentence in (await settled(explorer, answered)).metric.problem
         assert gate.calls == [0]
         gate.let_go.set()
-        snapshot = await settled(explorer, lambda snapshot: snapshot.numbers_after)
-        assert snapshot.evaluation_problem == ""
-        assert snapshot.numbers_after == Numbers({"evaluate": 3})
+        snapshot = await settled(explorer, lambda snapshot: snapshot.metric.after)
+        assert snapshot.metric.problem == ""
+        assert snapshot.metric.after == Metrics({"evaluate": 3})
         assert gate.calls == [0, 3]
         explorer.close()
 
@@ -227,7 +228,7 @@ def test_one_that_hangs_without_an_event_loop(gate: Gate, monkeypatch: pytest.Mo
     explorer = explore(network(), evaluate=gate, amount=1)
     try:
         explorer.amount = 2
-        assert "has been running for over 0.1 s" in explorer.snapshot.evaluation_problem
+        assert "has not answered for 0.1 s" in explorer.snapshot.metric.problem
         assert gate.entered.wait(20)
         assert gate.calls == [0]
     finally:
@@ -251,7 +252,7 @@ def test_the_global_random_states_are_left_alone(loop: bool) -> None:
         before = states()
         explorer = explore(model, evaluate=drawing, amount=1)
         snapshot = await settled(explorer, answered) if loop else explorer.snapshot
-        assert snapshot.numbers_before == snapshot.numbers_after
+        assert snapshot.metric.before == snapshot.metric.after
         assert states() == before
         explorer.close()
 
@@ -288,9 +289,9 @@ def test_a_model_trained_meanwhile_is_not_mistaken(gate: Gate) -> None:
             model[0].weight.mul_(2)
         gate.let_go.set()
         snapshot = await settled(explorer, answered)
-        assert "`evaluate` was not evaluated: the model has changed since" in snapshot.evaluation_problem
+        assert "`evaluate` was not evaluated: the model has changed since" in snapshot.metric.problem
         explorer.amount = 2
-        assert (await settled(explorer, answered)).numbers_after == Numbers({"evaluate": 2})
+        assert (await settled(explorer, answered)).metric.after == Metrics({"evaluate": 2})
         explorer.close()
 
     asyncio.run(scene())
@@ -301,7 +302,7 @@ def test_a_model_that_cannot_be_copied() -> None:
     model.lock = threading.Lock()
     explorer = explore(model, evaluate=zeros)
     try:
-        assert "`evaluate` cannot be called: `model` cannot be copied" in explorer.snapshot.evaluation_problem
+        assert "`evaluate` cannot be asked: `model` cannot be copied" in explorer.snapshot.metric.problem
         assert explorer.preview.pruned_units > 0
     finally:
         explorer.close()
@@ -346,11 +347,11 @@ def test_the_comparison_on_the_screen_asks_it_after_what_is_shown_and_never_two_
         try:
             explorer.request(comparing=Comparing(b=Choice(seed=1), shown=True))
             shown = await settled(explorer, lambda snapshot: snapshot.comparison)
-            assert ("Metric", "…", "…") in shown.comparison.rows
+            assert ("evaluate", "…", "…") in shown.comparison.rows
             await asyncio.to_thread(gate.entered.wait, 20)
             explorer.request(comparing=Comparing(b=Choice(method="random_unstructured"), shown=True))
             gate.let_go.set()
-            found = await settled(explorer, lambda now: now.comparison and now.comparison.b.numbers)
+            found = await settled(explorer, lambda now: now.comparison and now.comparison.b.measure)
             assert ("evaluate", "4", "4") in found.comparison.rows
             assert gate.most == 1
         finally:
@@ -365,7 +366,7 @@ def test_of_two_that_wait_for_the_end_of_a_call_one_waits_for_the_other(gate: Ga
 
         async def ask() -> None:
             await calls.end(print)
-            await calls.ask(session.question(), print)
+            await calls.ask(question(session), print)
 
         asked = [asyncio.ensure_future(ask()) for _ in range(3)]
         await asyncio.to_thread(gate.entered.wait, 20)
@@ -384,7 +385,7 @@ def test_a_comparison_says_why_it_has_no_answer() -> None:
             shown = await settled(
                 explorer, lambda snapshot: snapshot.comparison and snapshot.comparison.problems
             )
-            assert ("Metric", "not measured", "not measured") in shown.comparison.rows
+            assert ("failing", "not measured", "not measured") in shown.comparison.rows
             assert (
                 "`evaluate` raised ValueError: no such file"
                 in explorer.screen.panels["compare"].message.value
@@ -395,7 +396,7 @@ def test_a_comparison_says_why_it_has_no_answer() -> None:
     asyncio.run(compared())
     explorer = explore(network(), evaluate=failing, layer="0")
     try:
-        assert "no such file" in explorer.compare().problems["numbers"]
+        assert "no such file" in explorer.compare().problems["metric"]
     finally:
         explorer.close()
 
@@ -404,7 +405,7 @@ def failing(model: nn.Module) -> float:
     raise ValueError("no such file")
 
 
-def test_code_reads_the_numbers_before_and_after_what_is_shown() -> None:
+def test_code_reads_the_metric_before_and_after_what_is_shown() -> None:
     asked: list[float] = []
 
     def measure(model: nn.Module) -> dict[str, float]:

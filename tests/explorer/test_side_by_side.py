@@ -207,7 +207,7 @@ def test_both_sides_are_measured_after_the_picture_and_given_up_when_out_of_date
         changed = asyncio.Event()
         explorer.observe(lambda _: changed.set(), names="snapshot")
         explorer.amount = 0.9
-        assert seen(explorer).a.accuracy is None
+        assert seen(explorer).a.measure is None
         while "…" in explorer.screen.panels["compare"].table.value:
             changed.clear()
             await asyncio.wait_for(changed.wait(), 20)
@@ -220,8 +220,8 @@ def test_both_sides_are_measured_after_the_picture_and_given_up_when_out_of_date
                 oracle.random_unstructured(model[0], "weight", 0.9)
             else:
                 prune(model[0], "weight", 0.9)
-            assert side.accuracy.right == int((model(inputs).argmax(1) == targets).sum())
-        assert explorer.snapshot.after == seen(explorer).a.accuracy
+            assert side.measure.right == int((model(inputs).argmax(1) == targets).sum())
+        assert explorer.snapshot.metric.after == seen(explorer).a.measure
         explorer.close()
 
     asyncio.run(scene())

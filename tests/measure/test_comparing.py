@@ -17,6 +17,7 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.measure import Comparison
 from prunescope.measure.compare import Choice, Comparing, chosen, compare, counterpart, measured
 from prunescope.measure.costs.measuring import compressed_sizes, flops
+from prunescope.measure.states import evaluate, known_accuracy
 from prunescope.prune import Ranking
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
@@ -211,17 +212,17 @@ def test_what_can_be_measured_is_measured_for_both_sides() -> None:
     seen = compare(explored, preview, chosen(explored, Choice(method="l1_unstructured"), preview, 2))
     assert [row[1:] for row in seen.rows[-4:]] == [("…", "…")] * 4
     *_, known = measured(explored, seen)
-    assert explored.known_accuracy(preview) == known.a.accuracy
-    assert known.a.accuracy.fraction < known.b.accuracy.fraction
-    assert explored.known_accuracy(seen.b.variant) == known.b.accuracy
+    assert known_accuracy(explored, preview) == known.a.measure
+    assert known.a.measure.fraction < known.b.measure.fraction
+    assert known_accuracy(explored, seen.b.variant) == known.b.measure
     assert known.a.flops == known.b.flops == flops(explored).total
     assert known.a.flops_cut > known.b.flops_cut
     for side in (known.a, known.b):
         *_, sizes = compressed_sizes(explored, side.variant)
         assert side.file == sizes.permanent
-    accuracy, file, operations, cut = known.rows[-4:]
+    *_, accuracy, file, operations, cut = known.rows
     assert accuracy.name == "Held-out accuracy (95 %)"
-    assert accuracy.a.startswith(f"{100 * known.a.accuracy.fraction:.1f} % (")
+    assert accuracy.a.startswith(f"{100 * known.a.measure.fraction:.1f} % (")
     assert file.b == f"{known.b.file / 1024:,.1f} KiB"
     assert (operations.a, operations.b) == (f"{known.a.flops:,}",) * 2
     assert cut.a == f"at most {known.a.flops - known.a.flops_cut:,}"
@@ -231,10 +232,12 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on() -> None:
     data = torch.zeros(4, 7), torch.zeros(4, dtype=torch.int64)
     explored = Session(module_source(nn.Linear(5, 3), data))
     *_, seen = measured(explored, compare(explored, PruneSpec("weight"), PruneSpec("weight", amount=0.5)))
-    assert set(seen.problems) == {"accuracy", "flops"}
-    assert "could not be evaluated" in seen.problems["accuracy"]
+    assert set(seen.problems) == {"metric", "flops"}
+    assert "could not be evaluated" in seen.problems["metric"]
     assert seen.a.file > 0
-    assert [row.a for row in seen.rows if row.name.startswith(("Held", "FLOPs"))] == ["not measured"] * 3
+    assert [row.a for row in seen.rows if row.name.startswith(("Held", "FLOPs", "The same"))] == [
+        "not measured"
+    ] * 3
     bare = Session(module_source(nn.Linear(5, 3)))
     assert compare(bare, PruneSpec("weight"), PruneSpec("weight")).measures == {"file"}
 
@@ -283,12 +286,12 @@ def test_two_evaluations_may_take_turns_on_one_twin() -> None:
     explored = Session(module_source(model, (inputs, model(inputs).argmax(1))))
     specs = [PruneSpec("fc.weight", amount=0.9), PruneSpec("fc.weight", "random_unstructured", 0.9)]
     previews = [explored.preview(explored.resolve(spec)) for spec in specs]
-    for _ in zip(*(explored.evaluate(preview) for preview in previews), strict=True):
+    for _ in zip(*(evaluate(explored, preview) for preview in previews), strict=True):
         pass
     for preview in previews:
         answers = (inputs @ (model.fc.weight_orig * preview.mask).T).argmax(1)
         right = int((answers == model(inputs).argmax(1)).sum())
-        assert explored.known_accuracy(preview).right == right
+        assert known_accuracy(explored, preview).right == right
 
 
 def test_a_plan_of_a_layer_that_has_another_size_now_gets_a_sentence() -> None:

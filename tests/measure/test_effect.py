@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from prunescope.core.spec import PruneSpec
 from prunescope.measure import Accuracy, Effect
 from prunescope.measure.effect import CHANGES, FATES
+from prunescope.measure.states import accuracy, effect
 from prunescope.session import Session
 from prunescope.sources import demo_source
 
@@ -70,22 +71,22 @@ def test_counts_and_order_hold_for_any_answers(rows: list[tuple[int, int, int]])
 def test_of_a_demo_against_torch() -> None:
     source = demo_source("cnn")
     session = Session(source)
-    assert session.effect() is None
+    assert effect(session) is None
     spec = PruneSpec("block2.conv2.weight", "ln_structured", 0.75)
     preview = session.preview(session.resolve(spec))
-    session.accuracy()
-    session.accuracy(preview)
-    effect = session.effect(preview)
+    accuracy(session)
+    accuracy(session, preview)
+    found = effect(session, preview)
     model, (inputs, targets) = source.module, source.data
     with torch.no_grad():
         was = model(inputs).argmax(1)
         model.block2.conv2.weight.masked_fill_(~preview.mask, 0)
         now = model(inputs).argmax(1)
-    for number, each in enumerate(effect.classes):
+    for number, each in enumerate(found.classes):
         mine = targets == number
         assert each.before == Accuracy(int((was[mine] == number).sum()), int(mine.sum()))
         assert each.after == Accuracy(int((now[mine] == number).sum()), int(mine.sum()))
-    assert effect.changed == int((was != now).sum()) > 0
+    assert found.changed == int((was != now).sum()) > 0
 
 
 def test_counts_alone_have_no_effect() -> None:

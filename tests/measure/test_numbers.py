@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunescope.core.errors import RequestError
-from prunescope.measure import Numbers, evaluated
+from prunescope.measure import Metrics, evaluated
 
 MODEL = nn.Linear(2, 2)
 
@@ -35,7 +35,7 @@ def fail_with(error: type[Exception], model: nn.Module) -> float:
     ],
 )
 def test_numbers_of_every_kind_are_taken(answer: object, values: dict[str, float]) -> None:
-    assert evaluated(lambda model: answer, MODEL) == Numbers(values)
+    assert evaluated(lambda model: answer, MODEL) == Metrics(values)
 
 
 @pytest.mark.parametrize(

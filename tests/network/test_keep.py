@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from prunescope.core.spec import PruneSpec
-from prunescope.network import Survey, sensitivity
+from prunescope.network import SensitivitySpec, Survey, sensitivity
 from prunescope.network.demos import SHIPPED_METHODS
 from prunescope.network.estimates import Estimates
 from prunescope.network.keep import SHIPPED, find, fingerprint, keep
@@ -39,14 +39,16 @@ def test_fingerprints_tell_what_matters_apart() -> None:
         fingerprint(session()),
         fingerprint(session(scale=1.001)),
         fingerprint(session(examples=41)),
-        fingerprint(session(), method="ln_structured"),
-        fingerprint(session(), method="ln_structured", n=1),
-        fingerprint(session(), amounts=[0.5]),
-        fingerprint(session(), layers=["0.weight"]),
+        fingerprint(session(), SensitivitySpec(method="ln_structured")),
+        fingerprint(session(), SensitivitySpec(method="ln_structured", n=1)),
+        fingerprint(session(), SensitivitySpec(amounts=[0.5])),
+        fingerprint(session(), SensitivitySpec(layers=["0.weight"])),
         fingerprint(stepped),
     ]
     assert len(set(marks)) == len(marks)
-    assert fingerprint(session()) == fingerprint(session(), n=1) == marks[0]  # L1 reads no norm.
+    assert (
+        fingerprint(session()) == fingerprint(session(), SensitivitySpec(n=1)) == marks[0]
+    )  # L1 reads no norm.
 
 
 def test_what_is_damaged_or_not_complete_is_not_kept(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_what_is_damaged_or_not_complete_is_not_kept(tmp_path: Path) -> None:
 def test_the_demos_tables_ship() -> None:
     for key in DEMOS:
         for method in SHIPPED_METHODS:
-            found = find(fingerprint(Session(demo_source(key)), method=method))
+            found = find(fingerprint(Session(demo_source(key)), SensitivitySpec(method=method)))
             assert found is not None, (key, method)
             assert found.complete
             assert found.examples == 599

@@ -20,7 +20,7 @@ def network() -> nn.Module:
 
 
 def test_groups_are_modules_of_several_layers_and_kinds() -> None:
-    found = groups(Session(demo_source("vit")))
+    found = groups(Session(demo_source("vit")).tensors)
     assert found["blocks.0"] == tuple(
         f"blocks.0.{name}.weight" for name in ("attention.qkv", "attention.proj", "fc1", "fc2")
     )
@@ -90,7 +90,7 @@ def test_what_the_method_cannot_prune_is_left_out_with_a_reason() -> None:
         ("global", PruneSpec("1", amount=10_000), "amount"),
         ("alike", PruneSpec("1", "global_unstructured"), "method"),
         ("group:Linear", PruneSpec("1", "ln_structured", dim=3), "scope"),
-        ("global", PruneSpec("1", "random_unstructured"), "rule"),
+        ("global", PruneSpec("1", "random_unstructured"), "scope"),
     ],
 )
 def test_what_cannot_be_is_named(scope: object, spec: PruneSpec, field: str) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
+from prunescope.measure.states import accuracy
+from prunescope.network.asked import SensitivitySpec
 from prunescope.network.bisecting import Bisection
 from prunescope.network.entry import sensitivity
 from prunescope.network.intervals import is_clear, paired_interval
@@ -120,11 +122,33 @@ def test_steps_that_were_carried_out_count() -> None:
     session = Session(module_source(network(), data()))
     session.apply(session.preview(session.resolve(PruneSpec("stem.weight", amount=0.5))))
     table = sensitivity(session, amounts=[0.5], progress=False)
-    assert table.dense == session.accuracy(session.applied).fraction
+    assert table.dense == accuracy(session, session.applied).fraction
     again = session.preview(session.resolve(PruneSpec("block.0.weight", amount=0.5)))
-    expected = table.dense - session.accuracy(again).fraction
+    expected = table.dense - accuracy(session, again).fraction
     assert table.cells["block.0.weight", 0.5].drop == pytest.approx(expected)
     assert table.cells["stem.weight", 0.5].pruned_units == session.tensor("stem.weight").units(None) // 2
+
+
+@pytest.mark.parametrize(
+    ("method", "criterion"),
+    [("l1_unstructured", "taylor"), ("ln_structured", "taylor"), ("ln_structured", "activation")],
+)
+def test_a_table_is_of_the_criterion_that_is_asked(method: str, criterion: str) -> None:
+    session = Session(module_source(network(), data()))
+    table = sensitivity(session, method=method, criterion=criterion, amounts=[0.4, 0.8], progress=False)
+    assert table.criterion == criterion
+    assert SensitivityTable.from_json(table.to_json()).criterion == criterion
+    for (name, amount), cell in table.cells.items():
+        if cell.state == "cannot":
+            continue
+        spec = PruneSpec(name, method, amount, criterion=criterion)
+        preview = session.preview(session.resolve(spec))
+        assert preview.spec.criterion == criterion
+        drop = table.dense - accuracy(session, preview).fraction
+        assert (cell.drop, cell.pruned_units) == (pytest.approx(drop), preview.pruned_units)
+    states = {name: cell.state for (name, amount), cell in table.cells.items() if amount == 0.8}
+    assert states["block.0.weight"] == "measured"
+    assert (states["scale"] == "cannot") == (criterion == "activation")
 
 
 def test_a_model_pruned_by_torch_is_surveyed_and_left_as_it_is() -> None:
@@ -146,7 +170,7 @@ def test_half_of_the_examples_is_told_apart() -> None:
 
 def test_it_comes_little_by_little_and_can_be_stopped() -> None:
     session = Session(demo_source("cnn"))
-    survey = Survey(session, amounts=(0.3, 0.9))
+    survey = Survey(session, SensitivitySpec(amounts=(0.3, 0.9)))
     tables = survey.tables()
     early = next(tables)
     tables.close()
@@ -157,7 +181,7 @@ def test_it_comes_little_by_little_and_can_be_stopped() -> None:
 
 def test_stops_where_the_interval_is_clear_of_the_tolerance() -> None:
     session = Session(demo_source("mlp"))
-    *_, table = Survey(session, amounts=(0.1, 0.9), tolerance=0.05).tables()
+    *_, table = Survey(session, SensitivitySpec(amounts=(0.1, 0.9)), tolerance=0.05).tables()
     sampled = [cell for cell in table.cells.values() if cell.state == "sampled"]
     assert sampled
     for cell in sampled:
@@ -167,7 +191,7 @@ def test_stops_where_the_interval_is_clear_of_the_tolerance() -> None:
 
 
 def test_the_layer_on_screen_comes_first() -> None:
-    survey = Survey(Session(demo_source("vit")), amounts=(0.5,), first="head.weight")
+    survey = Survey(Session(demo_source("vit")), SensitivitySpec(amounts=(0.5,)), first="head.weight")
     for table in survey.tables():
         known = [name for (name, _), cell in table.cells.items() if cell.state == "sampled"]
         if known:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from prunescope.core.errors import RequestError
 from prunescope.export import code, load_plan, plan, pruned_model, save
+from prunescope.measure.states import accuracy
 from prunescope.recover import (
     FineTuning,
     Recipe,
@@ -83,7 +84,7 @@ def test_none_is_revived_in_200_steps_nor_by_saving_and_loading(name: str, tmp_p
     again = network()
     again.load_state_dict(loaded)
     right = int((again.eval()(X[:64]).argmax(1) == Y[:64]).sum())
-    assert session.accuracy(session.applied).right == right == work.curve[-1].accuracy.right
+    assert accuracy(session, session.applied).right == right == work.curve[-1].accuracy.right
 
 
 def test_nothing_but_the_session_knows_of_it() -> None:
@@ -115,9 +116,9 @@ def test_the_same_seed_trains_the_same_whatever_happens_between() -> None:
 
 def test_new_weights_are_a_step_that_is_undone_and_pruned_on() -> None:
     session = session_of()
-    pruned = session.accuracy(session.applied)
+    pruned = accuracy(session, session.applied)
     step = fine_tune(session, epochs=20, learning_rate=0.03, progress=False)
-    assert session.accuracy(session.applied).right > pruned.right
+    assert accuracy(session, session.applied).right > pruned.right
     assert step.title == "fine_tune(optimizer='AdamW', learning_rate=0.03, epochs=20)"
     assert "0 pruned weights revived" in step.effect
     trained = session.tensor("0.weight").weight
@@ -129,7 +130,7 @@ def test_new_weights_are_a_step_that_is_undone_and_pruned_on() -> None:
     assert torch.all(trained.abs()[~kept & session.history.steps[0].masks["0.weight"]] <= largest)
     assert torch.equal(pruned_model(session, permanent=True)[0].weight, trained * kept)
     session.jump(1)
-    assert session.accuracy(session.applied) == pruned
+    assert accuracy(session, session.applied) == pruned
 
 
 def test_plans_and_code_say_that_they_cannot(tmp_path: Path) -> None:
@@ -194,10 +195,10 @@ def _shuffled(values: Tensor) -> list[Tensor]:
 def test_a_demo_comes_nearly_back_at_90_percent() -> None:
     session = Session(demo_source("mlp"))
     prune(session)
-    dense, pruned = session.accuracy(), session.accuracy(session.applied)
+    dense, pruned = accuracy(session), accuracy(session, session.applied)
     assert pruned.fraction < dense.fraction - 0.3
     fine_tune(session, epochs=30, learning_rate=0.01, progress=False)
-    assert session.accuracy(session.applied).fraction >= dense.fraction - 0.02
+    assert accuracy(session, session.applied).fraction >= dense.fraction - 0.02
 
 
 def test_a_model_pruned_before_keeps_its_own_masks() -> None:
@@ -293,6 +294,11 @@ def test_what_cannot_be_trained_says_why() -> None:
         FineTuning(session)
     with pytest.raises(RequestError, match="`train` must not be `data`"):
         fine_tune(session, (X, Y))
+    with pytest.raises(RequestError, match="`train` must not be `data`"):
+        fine_tune(session, (X[10:30], Y[10:30]))
+    loader = DataLoader(TensorDataset(X, Y), batch_size=50)
+    with pytest.raises(RequestError, match="`train` must not be `data`"):
+        fine_tune(Session(module_source(network(), loader)), loader)
     with pytest.raises(RequestError, match="nothing is estimated on `data`"):
         Reestimation(session)
     with pytest.raises(RequestError, match="has no batch-norm"):

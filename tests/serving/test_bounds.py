@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.websocket import websocket_connect
 
+from prunescope.serving.app import MOST_OF_A_SOCKET, sockets_fit
 from prunescope.serving.handlers import MOST_LINES
 from prunescope.serving.messages import PROTOCOL
 from tests.support.hosts import Server, notebook, served, stand_in_command
@@ -22,6 +25,9 @@ from IPython import get_ipython
 said = [f"history {get_ipython().history_manager.enabled}"]
 ipywidgets.HTML(", ".join(said))
 """
+BESIDES = len("/voila_01234567/kernel-01234567-0123-0123-0123-012345678901-ipc-5")
+"""Of a socket's path, beside the server's folder."""
+
 # Tells with each answer about health how many loggers there are, and how many files there may be.
 TELLS = """
 import json, logging, resource
@@ -74,7 +80,7 @@ def test_a_visit_leaves_no_logger_behind(server: Server) -> None:
     async def visits() -> tuple[object, object]:
         await (await Visitor.come(server.url)).go()
         before = (await health(server))["loggers"]
-        for _ in range(5):
+        for _ in range(20):
             await (await Visitor.come(server.url)).go()
         return before, (await health(server))["loggers"]
 
@@ -98,3 +104,35 @@ def test_what_is_run_is_not_written_down(server: Server) -> None:
         return said
 
     assert asyncio.run(shown()) == "history False"
+
+
+async def channels(server: Server) -> tuple[int, list[str]]:
+    """Return how many TCP ports a visitor's kernel listens on, and the paths of the sockets others use."""
+    visitor = await Visitor.come(server.url)
+    (kernel,) = server.kernels()
+    ports = [each for each in kernel.net_connections("inet") if each.status == "LISTEN"]
+    paths = {each.laddr for each in kernel.net_connections("unix") if "kernel-" in each.laddr}
+    await visitor.go()
+    return len(ports), sorted(paths)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder's path may be too long")
+def test_the_channels_of_a_kernel_take_no_port(server: Server) -> None:
+    ports, paths = asyncio.run(channels(server))
+    assert ports <= 1  # One is ipykernel's own, for what processes print that the kernel starts.
+    assert [path[-6:] for path in paths] == [f"-ipc-{n}" for n in range(1, 6)]
+    assert {len(path) - len(str(Path(path).parents[1])) for path in paths} == {BESIDES}
+
+
+def test_sockets_that_would_have_too_long_a_path_are_ports(tmp_path: Path) -> None:
+    room = MOST_OF_A_SOCKET - BESIDES
+    assert sockets_fit(room * "x") == (os.name == "posix")
+    assert not sockets_fit((room + 1) * "x")
+    assert not sockets_fit((room - 1) * "x" + "é")
+    command = stand_in_command(notebook(tmp_path / "page.ipynb", [CELL]))
+    folder = tmp_path / (50 * "x")
+    folder.mkdir()
+    with served(command, tmp_path, {"TMPDIR": str(folder)}) as server:
+        ports, paths = asyncio.run(channels(server))
+    assert ports >= 5
+    assert paths == []

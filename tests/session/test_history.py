@@ -15,6 +15,7 @@ from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export import code, load_plan, plan, pruned_model
 from prunescope.measure import Accuracy
 from prunescope.measure.costs.measuring import silencing
+from prunescope.measure.states import accuracy, known_accuracy
 from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
 from tests.support.networks import network
@@ -226,17 +227,17 @@ def test_accuracy_of_steps_is_that_of_the_pruned_model() -> None:
     with torch.no_grad():
         answers = pruned_model(session)(inputs).argmax(1)
     right = int((answers == targets).sum())
-    assert session.accuracy(session.applied) == Accuracy(right, len(targets))
-    assert torch.equal(session.accuracy(session.applied).answers, answers)
-    assert session.accuracy() != session.accuracy(session.applied)
+    assert accuracy(session, session.applied) == Accuracy(right, len(targets))
+    assert torch.equal(accuracy(session, session.applied).answers, answers)
+    assert accuracy(session) != accuracy(session, session.applied)
 
 
 def test_a_measured_preview_is_not_measured_again_once_applied() -> None:
     session = Session(demo_source("mlp"))
     preview = session.preview(session.resolve(replace(session.first_spec, amount=0.9)))
-    measured = session.accuracy(preview)
+    measured = accuracy(session, preview)
     session.apply(preview)
-    assert session.known_accuracy(session.applied) is measured
+    assert known_accuracy(session, session.applied) is measured
 
 
 def test_a_preview_from_before_a_step_is_refused() -> None:

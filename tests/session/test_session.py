@@ -14,6 +14,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.measure import Accuracy
+from prunescope.measure.states import accuracy, evaluate, known_accuracy
 from prunescope.session import Session
 from prunescope.sources import Source, demo_source, module_source
 
@@ -56,8 +57,8 @@ def test_the_model_is_read_never_written() -> None:
 
     session = Session(module_source(model, data()))
     for method in ("l1_unstructured", "random_unstructured", "ln_structured", "random_structured"):
-        session.accuracy(preview_of(session, method=method, amount=0.5))
-    session.accuracy()
+        accuracy(session, preview_of(session, method=method, amount=0.5))
+    accuracy(session)
 
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -74,7 +75,7 @@ def test_accuracy_is_that_of_the_model_torch_prunes(key: str) -> None:
     source = demo_source(key)
     session = Session(source)
     spec = PruneSpec(source.layer, "ln_structured", amount=0.5)
-    measured = session.accuracy(session.preview(session.resolve(spec)))
+    measured = accuracy(session, session.preview(session.resolve(spec)))
     pruned = copy.deepcopy(source.model)
     module, _, name = source.layer.rpartition(".")
     oracle.ln_structured(pruned.get_submodule(module), name, 0.5, 2, 0)
@@ -82,7 +83,7 @@ def test_accuracy_is_that_of_the_model_torch_prunes(key: str) -> None:
     with torch.no_grad():
         right = int((pruned(inputs).argmax(1) == targets).sum())
     assert measured == Accuracy(right, len(targets))
-    assert measured != session.accuracy()
+    assert measured != accuracy(session)
 
 
 def test_pruning_that_is_there_already_stays_in_the_evaluation() -> None:
@@ -91,7 +92,7 @@ def test_pruning_that_is_there_already_stays_in_the_evaluation() -> None:
     targets = model(inputs).argmax(1)
     oracle.l1_unstructured(model[0], "weight", 6)
     session = Session(module_source(model, (inputs, targets)))
-    measured = session.accuracy(preview_of(session, layer="0", amount=3))
+    measured = accuracy(session, preview_of(session, layer="0", amount=3))
     expected = copy.deepcopy(session.tensors["0.weight"].weight)
     oracle.l1_unstructured(model[0], "weight", 3)
     assert int((model[0].weight_mask == 0).sum()) == 9
@@ -103,27 +104,27 @@ def test_pruning_that_is_there_already_stays_in_the_evaluation() -> None:
 
 def test_evaluation_counts_batch_by_batch() -> None:
     session = Session(module_source(nn.Linear(4, 3), data(300)))
-    assert [counted.total for counted in session.evaluate()] == [128, 256, 300]
-    assert list(session.evaluate()) == [], "known already"
-    assert session.accuracy().total == 300
+    assert [counted.total for counted in evaluate(session)] == [128, 256, 300]
+    assert list(evaluate(session)) == [], "known already"
+    assert accuracy(session).total == 300
 
 
 def test_several_inputs() -> None:
     inputs, targets = data()
     session = Session(module_source(nn.Bilinear(4, 4, 3), ((inputs, inputs), targets)))
-    assert session.accuracy().total == 300
+    assert accuracy(session).total == 300
 
 
 def test_training_on_is_seen_at_once() -> None:
     model = nn.Linear(4, 3)
     session = Session(module_source(model, data()))
-    first, accuracy = preview_of(session, amount=6), session.accuracy()
-    assert session.accuracy() is accuracy
+    first, measured = preview_of(session, amount=6), accuracy(session)
+    assert accuracy(session) is measured
     with torch.no_grad():
         model.weight.copy_(1 / model.weight)
     second = preview_of(session, amount=6)
     assert torch.equal(second.mask, ~first.mask)
-    assert session.accuracy() is not accuracy
+    assert accuracy(session) is not measured
 
 
 def test_amount_re_selects_from_the_ranking_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +162,7 @@ def test_sparsity_of_the_model_counts_every_parameter_once() -> None:
 def test_a_model_that_cannot_run_on_the_data_gets_a_sentence(model: nn.Module, sentence: str) -> None:
     session = Session(module_source(model, data()))
     with pytest.raises(RequestError) as caught:
-        session.accuracy()
+        accuracy(session)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert preview_of(session, amount=0.5).pruned_units > 0
@@ -169,9 +170,9 @@ def test_a_model_that_cannot_run_on_the_data_gets_a_sentence(model: nn.Module, s
 
 def test_without_data_there_is_no_accuracy() -> None:
     session = Session(Source(nn.Linear(4, 3), "mine"))
-    assert list(session.evaluate()) == []
+    assert list(evaluate(session)) == []
     with pytest.raises(RequestError, match="`data` must be given"):
-        session.accuracy()
+        accuracy(session)
 
 
 def test_weights_that_are_no_numbers_get_a_sentence() -> None:
@@ -200,7 +201,7 @@ def test_a_mask_that_prunes_nothing_is_no_obstacle() -> None:
     model, inputs, targets = perceptron()
     oracle.identity(model[0], "weight")
     session = Session(module_source(model, (inputs, targets)))
-    measured = session.accuracy(preview_of(session, layer="0", amount=1.0))
+    measured = accuracy(session, preview_of(session, layer="0", amount=1.0))
     oracle.l1_unstructured(model[0], "weight", 1.0)
     assert measured == torch_accuracy(model, inputs, targets)
     assert measured != Accuracy(len(targets), len(targets))
@@ -213,7 +214,7 @@ def test_a_tied_weight_is_pruned_where_torch_prunes_it() -> None:
     inputs, _ = data()
     targets = model(inputs).argmax(1)
     session = Session(module_source(model, (inputs, targets)))
-    measured = session.accuracy(preview_of(session, layer="0", amount=0.5))
+    measured = accuracy(session, preview_of(session, layer="0", amount=0.5))
     oracle.l1_unstructured(model[0], "weight", 0.5)
     assert measured == torch_accuracy(model, inputs, targets)
 
@@ -236,8 +237,8 @@ def test_a_weight_that_is_read_without_its_layer_is_pruned_too() -> None:
         targets = model(inputs).argmax(1)
     oracle.l1_unstructured(model.attention.out_proj, "weight", 1)
     session = Session(module_source(model, (inputs, targets)))
-    measured = session.accuracy(preview_of(session, layer="attention.out_proj", amount=1.0))
-    assert measured != session.accuracy()
+    measured = accuracy(session, preview_of(session, layer="attention.out_proj", amount=1.0))
+    assert measured != accuracy(session)
     model.attention.out_proj.weight = torch.zeros(4, 4)
     assert measured == torch_accuracy(model, inputs, targets)
 
@@ -261,7 +262,7 @@ def test_a_forward_that_writes_and_draws_leaves_no_trace() -> None:
     before = model.embed.weight.detach().clone()
     states = random.getstate(), np.random.get_state()[2], torch.get_rng_state()  # noqa: NPY002
     session = Session(module_source(model, (torch.arange(10), torch.zeros(10, dtype=torch.int64))))
-    session.accuracy(preview_of(session, amount=0.5))
+    accuracy(session, preview_of(session, amount=0.5))
     assert torch.equal(model.embed.weight, before)
     assert random.getstate() == states[0]
     assert np.random.get_state()[2] == states[1]  # noqa: NPY002
@@ -273,19 +274,19 @@ def test_accuracy_is_that_of_eval_mode() -> None:
     model = nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.9), nn.Linear(32, 3)).train()
     inputs, _ = data()
     targets = copy.deepcopy(model).eval()(inputs).argmax(1)
-    assert Session(module_source(model, (inputs, targets))).accuracy().fraction == 1.0
+    assert accuracy(Session(module_source(model, (inputs, targets)))).fraction == 1.0
 
 
 def test_a_model_that_changes_during_an_evaluation_is_not_measured() -> None:
     model, inputs, targets = perceptron()
     session = Session(module_source(model, (inputs, targets)))
-    counted = session.evaluate()
+    counted = evaluate(session)
     next(counted)
     with torch.no_grad():
         model[2].weight.neg_()
     with pytest.raises(RequestError, match="the model has changed since"):
         next(counted)
-    assert session.known_accuracy() is None
+    assert known_accuracy(session) is None
 
 
 def test_a_preview_of_another_state_of_the_model_is_not_measured() -> None:
@@ -294,7 +295,7 @@ def test_a_preview_of_another_state_of_the_model_is_not_measured() -> None:
     preview = preview_of(session, layer="0", amount=0.9)
     oracle.random_unstructured(model[0], "weight", 0.1)
     with pytest.raises(RequestError, match="the model has changed since"):
-        session.accuracy(preview)
+        accuracy(session, preview)
 
 
 def test_norms_are_those_of_n() -> None:
@@ -331,7 +332,7 @@ def test_a_model_that_cannot_be_copied_is_explored_without_accuracy() -> None:
     session = Session(module_source(model, (inputs, targets)))
     assert preview_of(session, amount=0.5).pruned_units == 16
     with pytest.raises(RequestError, match="^`model` cannot be copied.*its attribute lock is a lock"):
-        session.accuracy()
+        accuracy(session)
 
 
 def test_a_model_made_in_inference_mode_can_be_explored() -> None:
@@ -344,4 +345,4 @@ def test_a_model_made_in_inference_mode_can_be_explored() -> None:
 def test_one_score_is_no_choice_of_classes() -> None:
     session = Session(module_source(nn.Linear(4, 1), data()))
     with pytest.raises(RequestError, match="a score for each of at least 2 classes, got 1"):
-        session.accuracy()
+        accuracy(session)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from prunescope.core.errors import RequestError
+from prunescope.measure.states import accuracy
 from prunescope.session import Session
 from prunescope.sources import Batches, module_source
 
@@ -65,10 +66,10 @@ class Any4(nn.Module):
 def test_the_same_accuracy_from_everything_that_holds_examples(given: Any, count: int, note: str) -> None:
     model = Any4()
     source = module_source(model, given)
-    accuracy = Session(source).accuracy()
+    found = accuracy(Session(source))
     chosen = (X[:1].expand(256, 4), Y[:1].expand(256)) if isinstance(given, Endless) else (X, Y)
     right = int((model(chosen[0][:count]).argmax(1) == chosen[1][:count]).sum())
-    assert (accuracy.right, accuracy.total) == (right, count)
+    assert (found.right, found.total) == (right, count)
     assert note in source.note
 
 
@@ -93,7 +94,7 @@ def test_reading_leaves_the_random_states_alone() -> None:
     loader = DataLoader(TensorDataset(X, Y), batch_size=64, shuffle=True)
     model = Any4()
     before = torch.get_rng_state(), random.getstate()
-    Session(module_source(model, loader)).accuracy()
+    accuracy(Session(module_source(model, loader)))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
 
@@ -102,7 +103,7 @@ def test_inputs_by_name_and_logits() -> None:
     model, data = ByName(), {"ids": X, "scale": torch.ones(300, 1), "labels": Y}
     session = Session(module_source(model, [data]))
     expected = int((model(X, data["scale"])["logits"].argmax(1) == Y)[:256].sum())
-    assert session.accuracy().right == expected
+    assert accuracy(session).right == expected
 
 
 def test_a_loss_and_a_metric_measure_what_is_no_classification() -> None:
@@ -145,7 +146,7 @@ def test_batches_that_are_none_get_a_sentence_as_often_as_asked(given: Any, sent
     session = Session(module_source(Any4(), given))
     for _ in range(2):
         with pytest.raises(RequestError) as caught:
-            session.accuracy()
+            accuracy(session)
         assert sentence in str(caught.value)
         assert caught.value.parameter == "data"
     assert session.preview(session.resolve(session.first_spec)).pruned_units > 0

@@ -70,6 +70,22 @@ def test_a_format_from_outside_is_explored_and_saved(npz: Path) -> None:
         save(session, "state_dict", npz.parent / "out.pt")
 
 
+def test_a_format_from_outside_is_in_the_explorer_in_its_link_and_in_its_plan(npz: Path) -> None:
+    explorer, other = explore(npz), explore(npz)
+    try:
+        explorer.request(layer="fc.weight", method="ln_structured", amount=1, dim=1)
+        explorer.apply()
+        assert other.open_link(explorer.query) is None
+        assert other.history.masks()["fc.weight"].tolist() == [[False, True, True]] * 2
+        with pytest.raises(RequestError, match="save its pruned weights or the plan"):
+            explorer.code()  # A checkpoint has no module that code could prune.
+        plan = explorer.save("plan", npz.parent / "plan.json")
+        assert "ln_structured" in plan.read_text("utf-8")
+    finally:
+        explorer.close()
+        other.close()
+
+
 def test_a_format_from_outside_may_be_uploaded(npz: Path, tmp_path: Path) -> None:
     explorer = explore(torch.nn.Linear(2, 2))
     (tmp_path / "own").mkdir()

@@ -12,6 +12,7 @@ from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.export import pruned_model, save
 from prunescope.measure.costs.measuring import measure, nonzero
+from prunescope.measure.states import accuracy, evaluate, known_accuracy
 from prunescope.session import Session
 from prunescope.sources import copy_of, module_source
 from prunescope.sources.module import not_prunable
@@ -59,7 +60,7 @@ def session_of(model: nn.Module) -> Session:
 def test_a_tensor_of_any_layout_is_no_hindrance(layout: str, how: str, tmp_path: Path) -> None:
     session = session_of(Holder(LAYOUTS[layout](), how))
     assert list(session.tensors) == ["fc.weight", "fc.bias"]
-    assert session.accuracy(session.applied).total == 5
+    assert accuracy(session, session.applied).total == 5
     assert pruned_model(session, permanent=True).fc.weight.count_nonzero() < 12
     if layout == "mkldnn" and how != "attribute":
         with pytest.raises(RequestError, match="^`model` cannot be saved by torch: "):
@@ -135,11 +136,11 @@ def test_a_masked_copy_that_has_been_run_is_measured_after_it_was_looked_at() ->
     held = [torch._lazy_clone(each) for each in (model[0].weight_orig, model[0].weight_mask)]
     session = Session(module_source(model, (torch.ones(5, 4), torch.zeros(5, dtype=torch.int64))))
     preview = session.preview(session.resolve(session.first_spec))
-    measuring = session.evaluate(preview)
+    measuring = evaluate(session, preview)
     for each in (model[0].weight_orig, model[0].weight_mask):
         each.detach().numpy()  # as a picture does; memory that is shared lazily is left by that
     assert [counted.total for counted in measuring] == [5]
-    assert session.known_accuracy(preview) is not None
+    assert known_accuracy(session, preview) is not None
     assert session.tensor("0.weight") is preview.tensor
     assert all(
         torch.equal(a, b) for a, b in zip(held, (model[0].weight_orig, model[0].weight_mask), strict=True)

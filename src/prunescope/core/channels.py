@@ -19,6 +19,22 @@ KEPT, PRUNED, IN_PART = "kept", "pruned", "kept in part"
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
+def channel_dim(dim: int | tuple[int, ...], ndim: int) -> int:
+    """Return the axis that numbers the channels: ``dim``, or the first that groups do not run along.
+
+    Args:
+        dim: An axis; or the axes, from 0, that groups run along.
+        ndim: How many axes there are; where groups run along all of them, channels are along the first.
+
+    Example:
+        >>> channel_dim((1, 2, 3), 4), channel_dim((0,), 2), channel_dim((0,), 1), channel_dim(1, 2)
+        (0, 1, 0, 1)
+    """
+    if isinstance(dim, int):
+        return dim
+    return next((axis for axis in range(ndim) if axis not in dim), 0)
+
+
 def parse_channels(parameter: str, channels: object) -> tuple[int, ...]:
     """Parse a list of channels, typed or passed by code; return them sorted, each once.
 

@@ -16,6 +16,10 @@ import torch
 
 from prunescope.core.errors import RequestError
 from prunescope.prune import Norm, validate_norm
+from prunescope.prune.grouped import validate_group
+
+Dim = int | tuple[int, ...]
+"""An axis, or the axes that groups run along."""
 
 SEED_LIMIT = 2**53
 """Seeds are whole numbers below this: every one of them survives a trip through the browser."""
@@ -108,6 +112,47 @@ def parse_whole(name: str) -> Callable[[object], Any]:
     return reads
 
 
+def parse_dim(dim: object) -> Any:
+    """Return an axis, or a tuple of axes; what is no text is left for `resolve` to judge.
+
+    Example:
+        >>> parse_dim("1"), parse_dim("1, 2, 3"), parse_dim([1, 2])
+        (1, (1, 2, 3), (1, 2))
+    """
+    if isinstance(dim, str):
+        parts = [part for part in dim.strip().strip("()").split(",") if part.strip()]
+        read = tuple(map(parse_whole("dim"), parts if len(parts) > 1 else [*parts, dim][:1]))
+        return read if len(parts) > 1 else read[0]
+    return tuple(map(plain_number, dim)) if isinstance(dim, list | tuple) else plain_number(dim)
+
+
+def plain_dim(dim: Dim) -> Dim:
+    """Return a tuple of one axis as that axis, as a person writes it.
+
+    Example:
+        >>> plain_dim((1,)), plain_dim((1, 2, 3)), plain_dim(0)
+        (1, (1, 2, 3), 0)
+    """
+    return dim[0] if isinstance(dim, tuple) and len(dim) == 1 else dim
+
+
+def parse_group(group: object) -> int | None:
+    """Return the elements of a group, or None for all along ``dim``, from what was typed or passed.
+
+    Example:
+        >>> parse_group("4"), parse_group("none"), parse_group(None)
+        (4, None, None)
+    """
+    if isinstance(group, str):
+        group = None if group.strip().lower() in ("", "none") else parse_whole("group")(group)
+    group = plain_number(group)
+    try:
+        validate_group(group)
+    except (TypeError, ValueError) as error:
+        raise RequestError("group", sentence(error)) from error
+    return group  # type: ignore[return-value]
+
+
 def parse_seed(seed: object) -> int:
     """Check a seed and return it, or raise `RequestError`."""
     seed = parse_whole("seed")(seed)
@@ -153,6 +198,11 @@ def _number(text: str, fallback: str) -> int | float | str:
     return int(number) if number.is_integer() else number
 
 
+def _axes_text(dim: Dim) -> str:
+    """Return an axis, or several with commas, as a link writes them."""
+    return ",".join(map(str, dim)) if isinstance(dim, tuple) else str(dim)
+
+
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -161,7 +211,8 @@ KNOBS: Mapping[str, Knob] = {
     knob.name: knob
     for knob in (
         Knob("n", parse_norm, link_text, code=literal),
-        Knob("dim", parse_whole("dim")),
+        Knob("dim", parse_dim, _axes_text, argument=plain_dim, code=lambda dim: repr(plain_dim(dim))),
+        Knob("group", parse_group, lambda group: "none" if group is None else str(group)),
         Knob(
             "seed",
             parse_seed,

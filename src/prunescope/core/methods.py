@@ -21,7 +21,7 @@ from prunescope.core.criteria import CRITERIA
 from prunescope.core.knobs import KNOBS, Knob
 from prunescope.core.scores import ChannelNorms, Scores
 from prunescope.core.tensor import PrunableTensor, mask_so_far
-from prunescope.prune import Ranking
+from prunescope.prune import GroupRanking, Ranking
 
 if TYPE_CHECKING:
     from prunescope.core.spec import PruneSpec
@@ -62,26 +62,30 @@ class Selection:
     threshold: float | None
 
 
+AnyRanking = Ranking | GroupRanking
+"""The units of a tensor in the order in which they go: of the whole, or of each group."""
+
 ScoresOf = Callable[[PrunableTensor, Context], Scores]
 
 
 def magnitude_scores(tensor: PrunableTensor, context: Context) -> Scores:
     """Return the magnitude of every weight, or of its importance score."""
     criterion, ranked = CRITERIA[context.spec.criterion], context.pool or (tensor,)
+    dim = context.spec.channel_dim(tensor)
     if not context.importance:
-        return Scores("magnitude |w|", "|w|", tensor, ranked, context.spec.dim)
+        return Scores("magnitude |w|", "|w|", tensor, ranked, dim)
 
     def source(each: PrunableTensor) -> Tensor:
         return context.importance[each.name]
 
-    return Scores(criterion.label, criterion.symbol, tensor, ranked, context.spec.dim, source=source)
+    return Scores(criterion.label, criterion.symbol, tensor, ranked, dim, source=source)
 
 
 def norm_scores(tensor: PrunableTensor, context: Context) -> Scores:
     """Return the norm of every channel."""
     norms, own = context.norms, bool(context.importance) and CRITERIA[context.spec.criterion].channel_scores
     symbol = CRITERIA[context.spec.criterion].symbol if own else "norm"
-    return Scores(norms.label, symbol, tensor, (tensor,), context.spec.dim, norms.now)
+    return Scores(norms.label, symbol, tensor, (tensor,), context.spec.channel_dim(tensor), norms.now)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,10 @@ class Method:
         pools: The class of method that `prune.global_unstructured` is given, where the weights of all
             tensors of two axes and more are ranked together; None: a tensor is ranked alone.
         takes_scores: Whether its function accepts ``importance_scores=``, so that a criterion can be chosen.
+        groups: Whether each group of elements along ``dim`` is ranked by itself and loses the same share or
+            count, so that there is no one threshold.
         counterpart: Key of the method it is compared with at first; "": the random one of its units.
+        alone: Where the method pools, the key of the one that ranks a single tensor likewise.
     """
 
     key: str
@@ -112,12 +119,19 @@ class Method:
     function: Callable[..., Any] | None = field(default=None, repr=False)
     pools: type[prune.BasePruningMethod] | None = None
     takes_scores: bool = False
+    groups: bool = False
     counterpart: str = ""
+    alone: str = ""
 
     @property
     def pooled(self) -> bool:
         """Return whether the weights of all tensors are ranked together."""
         return self.pools is not None
+
+    @property
+    def ranks_a_layer(self) -> bool:
+        """Return whether all units of one layer, and of no other, are in one order."""
+        return not self.pooled and not self.groups
 
     @property
     def uses(self) -> frozenset[str]:
@@ -136,6 +150,10 @@ class Method:
             return tensor.axis(dim)
         return "weights of the model" if self.pooled else "weights"
 
+    def count_name(self, tensor: PrunableTensor, dim: int) -> str:
+        """Return what an ``amount`` that is a count counts, in the plural."""
+        return "weights of each group" if self.groups else self.unit_name(tensor, dim)
+
     def called(self, spec: PruneSpec) -> PruneSpec:
         """Return ``spec`` as the function takes it: where channels have scores of their own, ``n`` is inf.
 
@@ -149,7 +167,7 @@ class Method:
         spec: PruneSpec,
         tensors: Sequence[PrunableTensor],
         importance: Mapping[str, Tensor] | None = None,
-    ) -> Ranking:
+    ) -> AnyRanking:
         """Rank the units of ``tensors`` in the order in which they are pruned.
 
         Args:
@@ -167,14 +185,18 @@ class Method:
             kept = torch.cat([mask_so_far(tensor).reshape(-1) for tensor in tensors])
             return method.rank(flat, default_mask=None if kept.all() else kept)
         (tensor,) = tensors
+        if isinstance(method, prune.GroupedUnstructured):
+            return method.rank_groups(tensor.effective, tensor.default_mask, scores.get(tensor.name))
         if scores:
             return method.rank(tensor.effective, tensor.default_mask, scores[tensor.name])
         if tensor.in_memory or math.prod(tensor.shape) < AT_ONCE:
             return method.rank(tensor.effective, default_mask=tensor.default_mask)
         return method.rank_unheld(tensor.weight, default_mask=tensor.default_mask)
 
-    def select(self, ranking: Ranking, amount: int | float) -> Selection:
+    def select(self, ranking: AnyRanking, amount: int | float) -> Selection:
         """Return what ``amount`` prunes of the units that `rank` has ordered."""
+        if isinstance(ranking, GroupRanking):
+            return Selection(ranking.mask(amount), ranking.pruned(amount), None)
         pruned = prune.units_to_prune(amount, ranking.units)
         threshold = None if self.scores is None else ranking.threshold(pruned)
         return Selection(ranking.mask(pruned), pruned, threshold)
@@ -228,7 +250,7 @@ METHODS: dict[str, Method] = {
         Method(
             "ln_structured",
             "Ln structured",
-            lambda spec: prune.LnStructured(spec.amount, spec.n, spec.dim),
+            lambda spec: prune.LnStructured(spec.amount, spec.n, KNOBS["dim"].argument(spec.dim)),
             norm_scores,
             (KNOBS["n"], KNOBS["dim"]),
             structured=True,
@@ -239,7 +261,9 @@ METHODS: dict[str, Method] = {
             "random_structured",
             "Random structured",
             lambda spec: prune.RandomStructured(
-                spec.amount, spec.dim, generator=KNOBS["seed"].argument(spec.seed)
+                spec.amount,
+                KNOBS["dim"].argument(spec.dim),
+                generator=KNOBS["seed"].argument(spec.seed),
             ),
             knobs=(KNOBS["dim"], KNOBS["seed"]),
             structured=True,
@@ -253,6 +277,17 @@ METHODS: dict[str, Method] = {
             magnitude_scores,
             pools=prune.L1Unstructured,
             takes_scores=True,
+            alone="l1_unstructured",
+        ),
+        Method(
+            "grouped_unstructured",
+            "Grouped L1 (N:M, rows)",
+            lambda spec: prune.GroupedUnstructured(spec.amount, spec.group, spec.dim),
+            magnitude_scores,
+            (KNOBS["group"], KNOBS["dim"]),
+            function=prune.grouped_unstructured,
+            takes_scores=True,
+            groups=True,
         ),
     )
 }

@@ -13,12 +13,13 @@ from torch import Tensor
 from prunescope.core.channels import state_of, turned, with_hand
 from prunescope.core.counting import count_true, kept_of_channels
 from prunescope.core.criteria import CRITERIA
-from prunescope.core.methods import METHODS, Context, Method
+from prunescope.core.methods import METHODS, AnyRanking, Context, Method
+from prunescope.core.reach import Reach
 from prunescope.core.scores import ChannelNorms, Scores, Take, wide
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.core.tensor import PrunableTensor, mask_so_far
 from prunescope.core.text import norm_name
-from prunescope.prune import Norm, Ranking, channel_norms, units_to_prune
+from prunescope.prune import Norm, channel_norms, units_to_prune
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Preview:
         spec: The resolved spec.
         tensor: The tensor it is about.
         mask: Boolean tensor of the weight's shape, True where this and all earlier steps keep.
-        norms: Norms of the channels along ``spec.dim``.
+        norms: Norms of the channels along `dim`.
         units: How many units there were to prune.
         pruned_units: How many units this step prunes, ``0 <= pruned_units <= units``, those pruned by hand
             included.
@@ -39,6 +40,9 @@ class Preview:
         scores: What the method ranks by; None where it draws at random.
         masks: The mask of every tensor the step prunes, by name: this one, or all that are ranked together.
         pruned_before: How many weights of those tensors earlier steps had pruned.
+        reach: What it prunes besides, where a scope holds many layers; None: no other layer.
+        most: The largest count that ``amount`` can be: ``units``, or what is left of the smallest group where
+            each group loses as many.
     """
 
     spec: PruneSpec
@@ -53,6 +57,13 @@ class Preview:
     importance: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     masks: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     pruned_before: int = 0
+    reach: Reach | None = None
+    most: int = 0
+
+    @property
+    def dim(self) -> int:
+        """Return the axis that numbers the channels, which bars and bands show."""
+        return self.spec.channel_dim(self.tensor)
 
     @property
     def method(self) -> Method:
@@ -62,22 +73,44 @@ class Preview:
     @property
     def unit_name(self) -> str:
         """Return what a unit is, in the plural: ``"weights"``, or for example ``"output channels"``."""
-        return self.method.unit_name(self.tensor, self.spec.dim)
+        if self.reach is not None and self.reach.pooled:
+            return "channels of the model"
+        return self.method.unit_name(self.tensor, self.dim)
+
+    @property
+    def pooled(self) -> bool:
+        """Return whether units of several layers are ranked together, so that one threshold divides them."""
+        return self.method.pooled or (self.reach is not None and self.reach.pooled)
+
+    @property
+    def alone(self) -> Preview:
+        """Return what it does to the layer shown; itself where it does nothing else."""
+        return self if self.reach is None else self.reach.alone
+
+    @property
+    def prunes(self) -> bool:
+        """Return whether anything goes, here or in another layer of the scope."""
+        return self.pruned_units > 0 or (self.reach is not None and self.reach.pruned_units > 0)
 
     @property
     def asked_units(self) -> int:
-        """Return how many units the amount asks for, before channels are kept or pruned by hand."""
-        return units_to_prune(self.spec.amount, self.units)
+        """Return the amount as a count, before anything is by hand: of units, or of each group's."""
+        return units_to_prune(self.spec.amount, self.most)
+
+    @property
+    def count_name(self) -> str:
+        """Return what that counts, in the plural: units, or ``"weights of each group"``."""
+        return self.method.count_name(self.tensor, self.dim)
 
     def state(self, channel: int, *, by_method: bool = False) -> str | None:
         """Return what becomes of ``channel``; see `prunescope.core.channels.state_of`.
 
         Args:
-            channel: Its index along ``spec.dim``.
+            channel: Its index along `dim`.
             by_method: Whether to ignore what is kept or pruned by hand.
         """
         mask = self.chosen if by_method else self.mask
-        return state_of(mask, self.tensor.default_mask, self.spec.dim, channel)
+        return state_of(mask, self.tensor.default_mask, self.dim, channel)
 
     def turned(self, channel: int) -> str | None:
         """Return the state a click would give ``channel``; None if earlier steps pruned all of it."""
@@ -137,7 +170,7 @@ class Preview:
             pruned: Whether weights pruned by earlier steps count as zero.
         """
         mask = self.tensor.default_mask if pruned else None
-        return channel_norms(self.tensor.weight, n=n, dim=self.spec.dim, mask=mask)
+        return channel_norms(self.tensor.weight, n=n, dim=self.dim, mask=mask)
 
     def kept_fractions(self) -> Tensor:
         """Return the fraction of each channel's remaining weights that is kept now.
@@ -146,11 +179,11 @@ class Preview:
             Tensor of shape ``(s_dim,)``, in [0, 1]; 0 for a channel that earlier steps pruned whole.
         """
         if self.method.structured and self.tensor.default_mask is None:
-            return self.mask.movedim(self.spec.dim, 0).flatten(1)[:, 0].cpu().double()
-        kept = kept_of_channels(self.mask, self.spec.dim)
+            return self.mask.movedim(self.dim, 0).flatten(1)[:, 0].cpu().double()
+        kept = kept_of_channels(self.mask, self.dim)
         if self.tensor.default_mask is None:
             return kept / (self.mask.numel() // len(kept))
-        return kept / kept_of_channels(self.tensor.default_mask, self.spec.dim).clamp(min=1)
+        return kept / kept_of_channels(self.tensor.default_mask, self.dim).clamp(min=1)
 
 
 def shortest_fraction(pruned: int, units: int) -> float:
@@ -170,7 +203,7 @@ def shortest_fraction(pruned: int, units: int) -> float:
 def make_preview(
     resolved: Resolved,
     tensor: PrunableTensor,
-    ranking: Ranking,
+    ranking: AnyRanking,
     norms: ChannelNorms,
     pool: Sequence[PrunableTensor] = (),
     importance: Mapping[str, Tensor] | None = None,
@@ -181,16 +214,16 @@ def make_preview(
         resolved: What `prunescope.core.spec.resolve` returned for ``tensor``.
         tensor: The tensor.
         ranking: Its units, in the order the method prunes them.
-        norms: Its channel norms along ``resolved.spec.dim``.
+        norms: Its channel norms along the channel axis.
         pool: The tensors that were ranked together, in order, by a method that ranks the whole model.
         importance: Importance scores that were ranked, by tensor; None if the weights were.
     """
-    spec = resolved.spec
+    spec, dim = resolved.spec, resolved.spec.channel_dim(tensor)
     method, scored = METHODS[spec.method], importance or {}
     selection = method.select(ranking, spec.amount)
     masks = _split(selection.mask, pool) if pool else {tensor.name: selection.mask}
     chosen = masks[tensor.name] if tensor.name in masks else mask_so_far(tensor)
-    mask = with_hand(chosen, spec.dim, spec.keep_channels, spec.prune_channels, tensor.default_mask)
+    mask = with_hand(chosen, dim, spec.keep_channels, spec.prune_channels, tensor.default_mask)
     if mask is not chosen:
         masks = {**masks, tensor.name: mask}
     return Preview(
@@ -199,22 +232,23 @@ def make_preview(
         mask=mask,
         norms=norms,
         units=ranking.units,
-        pruned_units=selection.pruned_units + _kept_units(spec, chosen) - _kept_units(spec, mask),
+        pruned_units=selection.pruned_units + _kept_units(spec, chosen, dim) - _kept_units(spec, mask, dim),
         threshold=selection.threshold,
         chosen=chosen,
         scores=None if method.scores is None else method.scores(tensor, Context(spec, norms, pool, scored)),
         importance=scored,
         masks=masks,
         pruned_before=sum(_pruned_so_far(each) for each in pool or (tensor,)),
+        most=resolved.units if method.groups else ranking.units,
     )
 
 
-def _kept_units(spec: PruneSpec, mask: Tensor) -> int:
+def _kept_units(spec: PruneSpec, mask: Tensor, dim: int) -> int:
     """Count the units that ``mask`` keeps in the channels kept or pruned by hand."""
     by_hand = [*spec.keep_channels, *spec.prune_channels]
     if not by_hand:
         return 0
-    kept = mask.movedim(spec.dim, 0)[by_hand].reshape(len(by_hand), -1)
+    kept = mask.movedim(dim, 0)[by_hand].reshape(len(by_hand), -1)
     return int((kept.any(1) if METHODS[spec.method].structured else kept).count_nonzero())
 
 
@@ -247,13 +281,13 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
 
 def rank(
     spec: PruneSpec, tensors: Sequence[PrunableTensor], importance: Mapping[str, Tensor] | None = None
-) -> Ranking:
+) -> AnyRanking:
     """Rank the units of ``tensors`` in the order the method prunes them; ``amount`` is ignored."""
     return METHODS[spec.method].rank(spec, tensors, importance)
 
 
 def tensor_norms(spec: PruneSpec, tensor: PrunableTensor, scores: Tensor | None = None) -> ChannelNorms:
-    """Return the Ln norm of each channel's weights or scores along ``spec.dim``, of shape ``(s_dim,)``.
+    """Return the Ln norm of each channel's weights or scores, of shape ``(s_dim,)``.
 
     Args:
         spec: Gives the method, criterion, ``n`` and ``dim``.
@@ -261,14 +295,15 @@ def tensor_norms(spec: PruneSpec, tensor: PrunableTensor, scores: Tensor | None 
         scores: Importance scores; None ranks the weights.
     """
     called, criterion = METHODS[spec.method].called(spec), CRITERIA[spec.criterion]
+    dim = spec.channel_dim(tensor)
     values, label = (tensor.weight, "") if scores is None else (scores, criterion.label)
     n = called.n if scores is not None else spec.n
     if not label:
         label = norm_name(n)
     elif called.n == spec.n:
         label = f"{norm_name(n)} of {label}"
-    unpruned = channel_norms(values, n=n, dim=spec.dim)
+    unpruned = channel_norms(values, n=n, dim=dim)
     if tensor.default_mask is None:
         return ChannelNorms(unpruned, unpruned, label)
-    now = channel_norms(values, n=n, dim=spec.dim, mask=tensor.default_mask)
+    now = channel_norms(values, n=n, dim=dim, mask=tensor.default_mask)
     return ChannelNorms(now, unpruned, label)

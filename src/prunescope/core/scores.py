@@ -56,6 +56,7 @@ class Scores:
         ranked: All tensors that are ranked together; the one shown alone unless a method pools.
         dim: Channel axis.
         channels: One score for each channel along ``dim``; None where every weight has its own.
+        others: Scores of the channels of other tensors that are ranked together with these; rising.
         source: Returns the tensor whose magnitudes are the scores, of the shape of the tensor it is given.
 
     Example:
@@ -72,6 +73,7 @@ class Scores:
     ranked: Sequence[PrunableTensor]
     dim: int = 0
     channels: Tensor | None = None
+    others: Sequence[NDArray[Any]] = field(default=(), repr=False)
     source: Callable[[PrunableTensor], Tensor] = field(default=weight_of, repr=False)
 
     @property
@@ -112,6 +114,7 @@ class Scores:
         if self.channels is not None:
             scores, mask = self.channels.float().cpu().numpy(), self.tensor.default_mask
             yield scores if mask is None else np.where(kept_of_channels(mask, self.dim) > 0, scores, -np.inf)
+            yield from self.others
             return
         for tensor in self.ranked:
             yield from self._weight_parts(tensor)
@@ -136,12 +139,27 @@ class Scores:
         """
         top = max((_highest(scores) for scores in self.parts()), default=0.0) or 1.0
         units = sum(tensor.units(self.dim if self.by_channel else None) for tensor in self.ranked)
+        units += sum(map(len, self.others))
         bins = min(most, max(8, round(2 * units**0.5)))
         counts = np.zeros(bins, np.int64)
         for scores in self.parts():
             places = np.clip(scores * (bins / top), -1, bins - 1).astype(np.int16)
             counts += np.bincount(places[(scores >= 0) & (scores <= top)], minlength=bins)
         return counts, np.linspace(0.0, top, bins + 1)
+
+    def bins(self, edges: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the bin of every score, in index order; 255 for what earlier steps pruned.
+
+        Args:
+            edges: What `counts` returned, of at most 255 bins.
+        """
+        bins, top = len(edges) - 1, float(edges[-1])
+        found = []
+        for scores in self.parts():
+            places = np.clip(scores * (bins / top), 0, bins - 1).astype(np.uint8)
+            places[(scores < 0) | (scores > top)] = 255
+            found.append(places)
+        return np.concatenate(found) if found else np.zeros(0, np.uint8)
 
     def _spread(self, channels: Tensor) -> Tensor:
         """Expand one number per channel to a view of the weight's shape."""

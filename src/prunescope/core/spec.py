@@ -12,14 +12,24 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from prunescope.core.channels import channels_text, parse_channels
+from prunescope.core.channels import channel_dim, channels_text, parse_channels
 from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
-from prunescope.core.knobs import parse_norm, parse_seed, plain_number, sentence
+from prunescope.core.knobs import (
+    Dim,
+    parse_dim,
+    parse_group,
+    parse_norm,
+    parse_seed,
+    plain_dim,
+    plain_number,
+    sentence,
+)
 from prunescope.core.methods import METHODS, Method
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import percent
 from prunescope.prune import Norm, units_to_prune, validate_dim, validate_norm
+from prunescope.prune.grouped import groups_of
 
 __all__ = ["BY_HAND", "FIELDS", "METHODS", "PruneSpec", "Resolved", "parse_norm", "resolve"]
 
@@ -59,11 +69,12 @@ class PruneSpec:
         method: A key of `METHODS`, torch's own function name.
         amount: A float in [0, 1] is a fraction of the remaining units, an int a count of them.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Channel axis.
+        dim: Channel axis; or the axes that groups run along, a tuple once resolved.
         seed: Seed of the random methods, ``0 <= seed < 2**53``.
         criterion: What counts as unimportant: a key of `prunescope.core.criteria.CRITERIA`.
         keep_channels: Channels along ``dim`` that are kept by hand, whatever the method selects.
         prune_channels: Channels along ``dim`` that are pruned whole by hand.
+        group: Elements of a group, consecutive along ``dim``; None: all of them.
 
     Example:
         >>> PruneSpec("fc.weight", amount=1) == PruneSpec("fc.weight", amount=1.0)
@@ -76,11 +87,12 @@ class PruneSpec:
     method: str = "l1_unstructured"
     amount: int | float = 0.3
     n: Norm = 2
-    dim: int = 0
+    dim: Dim = 0
     seed: int = 0
     criterion: str = WEIGHT
     keep_channels: tuple[int, ...] = ()
     prune_channels: tuple[int, ...] = ()
+    group: int | None = None
 
     def _key(self) -> tuple[object, ...]:
         return (type(self.amount), *(getattr(self, name) for name in FIELDS))
@@ -90,6 +102,15 @@ class PruneSpec:
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+    @property
+    def axis(self) -> int:
+        """Return `dim` where it is one axis, else 0: the axes of groups are for the layer they were of."""
+        return self.dim if isinstance(self.dim, int) else 0
+
+    def channel_dim(self, tensor: PrunableTensor) -> int:
+        """Return the axis that numbers the channels of ``tensor``: see `prunescope.core.channels`."""
+        return channel_dim(self.dim, len(tensor.shape))
 
     @property
     def by_hand(self) -> str:
@@ -111,7 +132,7 @@ class PruneSpec:
         row = METHODS[self.method]
         called = row.called(self)
         fields = ("amount", *(knob.name for knob in row.knobs))
-        values = ", ".join(f"{name}={getattr(called, name)!r}" for name in fields)
+        values = ", ".join(f"{name}={plain_dim(getattr(called, name))!r}" for name in fields)
         if row.takes_scores and self.criterion != WEIGHT:
             values += f", importance_scores={self.criterion}"
         method = f"{self.method}({values})"
@@ -147,6 +168,8 @@ class PruneSpec:
         found = {name: value for name, value in asdict(self).items() if name in uses}
         if isinstance(found.get("n"), float) and math.isinf(found["n"]):
             found["n"] = str(found["n"])
+        if "dim" in found:
+            found["dim"] = plain_dim(found["dim"])
         return found
 
     @property
@@ -159,13 +182,14 @@ class PruneSpec:
         return session.apply(session.preview(session.resolve(self, frozenset(FIELDS))))
 
     def parsed(self) -> PruneSpec:
-        """Return the spec with `n` and the channels parsed, however they were written.
+        """Return the spec with `n`, axes, group and channels parsed, however they were written.
 
         Raises:
             RequestError: One of them cannot be parsed.
         """
         keep, prune = (parse_channels(name, getattr(self, name)) for name in BY_HAND)
-        return replace(self, n=parse_norm(self.n), keep_channels=keep, prune_channels=prune)
+        n, dim, group = parse_norm(self.n), parse_dim(self.dim), parse_group(self.group)
+        return replace(self, n=n, dim=dim, group=group, keep_channels=keep, prune_channels=prune)
 
     def to_json(self) -> str:
         """Return the spec as a JSON object; infinite ``n`` is the string ``"inf"`` or ``"-inf"``."""
@@ -204,7 +228,8 @@ class Resolved:
 
     Attributes:
         spec: The spec to apply.
-        units: How many units the amount refers to: the remaining weights or channels.
+        units: How many units the amount refers to: the remaining weights or channels; where each group
+            loses the same, those of the smallest group.
         notes: For each corrected field, one sentence that says what was changed and why.
     """
 
@@ -230,8 +255,8 @@ def resolve(
             is corrected, with a note.
         previous_units: How many units the amount referred to until now. A count that no longer fits is scaled
             to the same fraction.
-        pool_units: How many weights remain in all tensors that a pooled method ranks together; None if this
-            tensor is the only one.
+        pool_units: How many units are left in all tensors that are ranked together; None: this tensor is the
+            only one.
 
     Returns:
         The spec to apply, its number of units, and the notes.
@@ -250,18 +275,22 @@ def resolve(
     """
     notes: dict[str, str] = {}
     method = _method(wanted, tensor, asked)
-    dim = _dim(wanted, tensor, asked, notes)
-    n = _norm(wanted, tensor, dim, asked, notes)
+    dim = _axes(wanted, tensor, asked) if method.groups else _dim(wanted, tensor, asked, notes)
+    channels = channel_dim(dim, len(tensor.shape))
+    group = _group(wanted, tensor, dim, asked, notes) if method.groups else parse_group(wanted.group)
+    n = _norm(wanted, tensor, channels, asked, notes)
     seed = parse_seed(wanted.seed)
     criterion = parse_criterion(wanted.criterion)
-    units = tensor.units(dim if method.structured else None)
-    if method.pooled and pool_units is not None:
+    units = tensor.units(channels if method.structured else None)
+    if method.groups:
+        units = _fewest_left(tensor, group, dim)
+    if pool_units is not None:
         units = pool_units
-    name = method.unit_name(tensor, dim)
+    name = method.count_name(tensor, channels)
     if "amount" not in asked:
         wanted = replace(wanted, amount=_fitting_count(wanted.amount, name, units, previous_units, notes))
     amount = _amount(wanted.amount, name, units)
-    spec = replace(wanted, amount=amount, n=n, dim=dim, seed=seed, criterion=criterion).parsed()
+    spec = replace(wanted, amount=amount, n=n, dim=dim, group=group, seed=seed, criterion=criterion).parsed()
     _check_channels(spec, tensor)
     return Resolved(spec, units, notes)
 
@@ -282,6 +311,8 @@ def _method(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str]) -
 
 
 def _dim(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str], notes: dict[str, str]) -> int:
+    if isinstance(wanted.dim, tuple) and "dim" not in asked:
+        return 0  # The axes that another method's groups ran along.
     try:
         return validate_dim(wanted.dim, tensor.shape)
     except (TypeError, IndexError) as error:
@@ -289,6 +320,50 @@ def _dim(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str], note
             raise RequestError("dim", sentence(error)) from error
     notes["dim"] = f"`dim` was reset to 0: {tensor.name} of shape {tensor.shape} has no axis {wanted.dim}."
     return 0
+
+
+def _axes(wanted: PruneSpec, tensor: PrunableTensor, asked: Collection[str]) -> tuple[int, ...]:
+    """Return the axes that groups run along: those asked for, or those that this layer opens with."""
+    kept = isinstance(wanted.dim, tuple) and "layer" not in asked
+    if "dim" not in asked and not kept:
+        return row_axes(tensor)
+    try:
+        return groups_of(tensor.shape, None, plain_dim(wanted.dim)).axes
+    except (TypeError, IndexError, ValueError) as error:
+        if "dim" in asked:
+            raise RequestError("dim", sentence(error)) from error
+    return row_axes(tensor)
+
+
+def row_axes(tensor: PrunableTensor) -> tuple[int, ...]:
+    """Return all axes but the first, along which the weights of one output lie; the only one of a vector.
+
+    Example:
+        >>> import torch
+        >>> row_axes(PrunableTensor("w", "Conv2d", torch.zeros(8, 4, 3, 3), ("a", "b", "c", "d")))
+        (1, 2, 3)
+    """
+    return tuple(range(1, len(tensor.shape))) or (0,)
+
+
+def _group(
+    wanted: PruneSpec, tensor: PrunableTensor, dim: Dim, asked: Collection[str], notes: dict[str, str]
+) -> int | None:
+    group = parse_group(wanted.group)
+    try:
+        groups_of(tensor.shape, group, plain_dim(dim))
+    except ValueError as error:
+        if "group" in asked:
+            raise RequestError("group", sentence(error)) from error
+        notes["group"] = f"`group` is all along `dim` again. {sentence(error)}"
+        return None
+    return group
+
+
+def _fewest_left(tensor: PrunableTensor, group: int | None, dim: Dim) -> int:
+    """Return how many elements earlier steps left of the group of which they left the fewest."""
+    groups, left = groups_of(tensor.shape, group, dim), tensor.default_mask
+    return groups.size if left is None or not left.numel() else int(groups.rows(left).sum(1).min())
 
 
 def _norm(
@@ -301,19 +376,20 @@ def _norm(
         if "n" in asked:
             raise RequestError("n", sentence(error)) from error
         notes["n"] = (
-            f"`n` was reset to 2: a channel of {tensor.name} along dim {dim} is not a matrix, which "
-            f"{n!r} needs."
+            f"`n` was reset to 2: a channel of {tensor.name} along dim {dim} is not a matrix, which {n!r} "
+            "needs."
         )
         return 2
     return n
 
 
 def _check_channels(spec: PruneSpec, tensor: PrunableTensor) -> None:
-    last = tensor.shape[spec.dim] - 1
+    dim = spec.channel_dim(tensor)
+    last = tensor.shape[dim] - 1
     for name in BY_HAND:
         channels = getattr(spec, name)
         if channels and channels[-1] > last:
-            what = tensor.axis(spec.dim)
+            what = tensor.axis(dim)
             raise RequestError(name, f"`{name}` must list {what} from 0 to {last:,}, got {channels[-1]:,}.")
     both = set(spec.keep_channels) & set(spec.prune_channels)
     if both:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prunescope.core.environment import MAX_UPLOAD_VARIABLE, UPLOADS_VARIABLE
+from prunescope.core.environment import MAX_UPLOAD_VARIABLE, TRAINING_VARIABLE, UPLOADS_VARIABLE
 from prunescope.core.errors import RequestError
 from prunescope.explorer.explorer import Explorer
 from prunescope.explorer.state.catalogue import Catalogue, Entry
@@ -43,7 +43,8 @@ def explore(
     method: str | None = None,
     amount: int | float | None = None,
     n: Norm | None = None,
-    dim: int | None = None,
+    dim: int | tuple[int, ...] | None = None,
+    group: int | None = None,
     seed: int | None = None,
     criterion: str | None = None,
     keep_channels: Iterable[int] | str | None = None,
@@ -81,7 +82,8 @@ def explore(
         method: Pruning method, by torch's function name, such as ``"ln_structured"``.
         amount: How much to prune: a float in [0, 1] is a fraction, an int a count.
         n: Order of the norm, for structured methods: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
-        dim: Channel axis.
+        dim: Channel axis; or the axis, or tuple of axes, that groups run along.
+        group: Elements of a group, for ``grouped_unstructured``; None: all along ``dim``.
         seed: Seed of the random methods.
         criterion: Importance criterion; see `prunescope.core.criteria`.
         keep_channels: Channels to keep by hand: whole numbers, or text like ``"3, 7-9"``.
@@ -106,7 +108,7 @@ def explore(
         "importance_scores": importance_scores,
     }  # fmt: skip
     start = {
-        "layer": layer, "method": method, "amount": amount, "n": n, "dim": dim, "seed": seed,
+        "layer": layer, "method": method, "amount": amount, "n": n, "dim": dim, "group": group, "seed": seed,
         "criterion": criterion, "keep_channels": keep_channels, "prune_channels": prune_channels,
     }  # fmt: skip
     measures = {name: value for name, value in asked.items() if value is not None}
@@ -170,6 +172,7 @@ def _served() -> Explorer:
         first = {name: Entry(name, partial(checkpoint_source, path))}
     models = {**first, **(_offered(Path(folder), besides=path) if folder else {})}
     explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)
+    explorer.state.training_limit = float(os.environ.get(TRAINING_VARIABLE, "0"))
     uploads, limit = os.environ.get(UPLOADS_VARIABLE), int(os.environ.get(MAX_UPLOAD_VARIABLE, "0"))
     if uploads and limit:
         explorer.screen.let_upload(Path(uploads), limit)

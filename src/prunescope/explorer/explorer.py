@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ipywidgets as widgets
 import traitlets
 from torch import nn
 
 from prunescope.core.errors import RequestError
+from prunescope.core.knobs import Dim, plain_dim
 from prunescope.core.preview import Preview
 from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
-from prunescope.explorer.live.compare import measured_now, numbers_now
-from prunescope.explorer.live.network import asked_of_layers
+from prunescope.explorer.live.compare import measured_now, worth_now
+from prunescope.explorer.outputs import do_not_keep, keep_while_shown
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions
@@ -30,12 +31,17 @@ from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save
 from prunescope.export.compact import Smaller, compact_model
 from prunescope.figures import View, sentence
-from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure import Accuracy, Comparison, Costs, Effect, Metric, Metrics
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
 from prunescope.measure.costs.measuring import measure
+from prunescope.measure.states import effect, metric_name
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
+from prunescope.network.asked import alone
 from prunescope.prune import Norm
+from prunescope.recover import Recipe, fine_tune, reestimate_batchnorm
 from prunescope.session.history import History
+
+Kind = TypeVar("Kind", Accuracy, Metrics)
 
 
 class Explorer(widgets.VBox):  # type: ignore[misc]
@@ -102,8 +108,15 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         sentence.
         """
         bundle: dict[str, Any] = super()._repr_mimebundle_()
+        keep_while_shown(self)
         with self.state.lock:
             return {**bundle, "text/plain": sentence(self.preview), "image/png": self.screen.canvas.still()}
+
+    @traitlets.observe("comm")
+    def _comm_changed(self, change: Any) -> None:
+        super()._comm_changed(change)
+        if self.comm is not None:
+            do_not_keep(self)
 
     def observe(
         self, handler: Callable[..., object], names: Any = traitlets.All, type: str = "change"
@@ -120,9 +133,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Request changes, all of them or none, as the controls and the attributes do.
 
         Args:
-            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
-                `prunescope.figures.View`; ``comparing``, a `prunescope.measure.compare.Comparing`; ``front``,
-                the name of the panel to bring to the front; ``exporting``, the file whose text is shown.
+            **changes: Fields of `PruneSpec`; ``scope``; ``model`` where there is a choice of models;
+                ``view``, a `prunescope.figures.View` of what the pictures show; ``comparing``, a
+                `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
+                the panel to bring to the front; ``exporting``, the file whose text is shown.
 
         Returns:
             None, or why the request was refused; nothing has changed then, and the sentence is shown.
@@ -156,7 +170,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     method = SpecField[str, str]("Pruning method, by torch's function name.")
     amount = SpecField[int | float, int | float]("How much to prune: a float is a fraction, an int a count.")
     n = SpecField[Norm, Norm]('Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.')
-    dim = SpecField[int, int]("The channel axis.")
+    group = SpecField[int | None, int | None]("Elements of a group; None: all along ``dim``.")
     seed = SpecField[int, int]("Seed of the random methods; set it for another draw.")
     criterion = SpecField[str, str](
         'Importance criterion: ``"weight"``, ``"taylor"`` …; setting it computes its scores first.'
@@ -177,6 +191,49 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
     )
     prune_channels = SpecField[tuple[int, ...], object]("Channels pruned whole by hand.")
+
+    @property
+    def scope(self) -> str:
+        """Which layers the method works on at once; set it to ``"layer"``, ``"group:NAME"``, ``"alike"`` or
+        ``"global"``.
+
+        A group is a module such as ``group:layer1``, a kind of layer such as ``group:Conv2d``, or full names
+        with commas between.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> net = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+            >>> explorer = explore(net, method="ln_structured", amount=0.5)
+            >>> explorer.scope = "alike"
+            >>> explorer.apply()
+            >>> explorer.history.done[0].title
+            'ln_structured(amount=0.5, n=2, dim=0) on 2 layers alike'
+            >>> explorer.close()
+        """
+        return self.snapshot.scope.text
+
+    @scope.setter
+    def scope(self, scope: str) -> None:
+        self.ask(scope=scope)
+
+    @property
+    def dim(self) -> Dim:
+        """The axis that numbers the channels, or the axis or axes that groups run along; set it for another.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(8, 3), method="grouped_unstructured", amount=0.5, group=4)
+            >>> explorer.dim, explorer.preview.mask.unflatten(1, (2, 4)).sum(2).tolist()
+            (1, [[2, 2], [2, 2], [2, 2]])
+            >>> explorer.close()
+        """
+        return plain_dim(self.spec.dim)
+
+    @dim.setter
+    def dim(self, dim: Dim) -> None:
+        self.ask(dim=dim)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -244,23 +301,14 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     # Metrics and costs.
 
     @property
-    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
-        """Held-out accuracy before and after the preview, measured now if needed; None without data.
+    def metric(self) -> Metric | None:
+        """What the model is judged by before and after the preview, measured now if need be; or None.
+
+        It is held-out accuracy where there is `data`, and what `evaluate` returns where there is that.
 
         Raises:
-            RequestError: The model cannot be run on the data.
-        """
-        with self.state.lock:
-            if not self.snapshot.has_data:
-                return None
-            return self.state.session.accuracy(), self.state.session.accuracy(self.preview)
-
-    @property
-    def numbers(self) -> tuple[Numbers, Numbers] | None:
-        """What `evaluate` returns before and after the preview, called now if needed; None without it.
-
-        Raises:
-            RequestError: `evaluate` raises, does not return in time, or returns something other than numbers.
+            RequestError: The model cannot be run on the data; or `evaluate` raises, does not answer, or not
+                with numbers.
 
         Example:
             >>> from torch import nn
@@ -268,17 +316,41 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             >>> def zeros(model):
             ...     return float((model.weight == 0).sum())
             >>> explorer = explore(nn.Linear(10, 10), method="l1_unstructured", amount=0.3, evaluate=zeros)
-            >>> before, after = explorer.numbers
-            >>> before.values, after.values
+            >>> explorer.metric.before.values, explorer.metric.after.values
             ({'zeros': 0.0}, {'zeros': 30.0})
             >>> explorer.close()
         """
         with self.state.lock:
             session = self.state.session
-            if session.source.evaluate is None:
+            name = metric_name(session.source)
+            if not name:
                 return None
-            before = numbers_now(session, None, self.state.calls)
-            return before, numbers_now(session, self.preview, self.state.calls)
+            before, after = (worth_now(session, what, self.state.calls) for what in (None, self.preview))
+            return Metric(name, before, after)
+
+    @property
+    def accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """Held-out accuracy before and after the preview, as `metric` measures it; None without data.
+
+        Raises:
+            RequestError: The model cannot be run on the data.
+        """
+        return self._metric_of(Accuracy)
+
+    @property
+    def numbers(self) -> tuple[Metrics, Metrics] | None:
+        """What `evaluate` says before and after the preview, as `metric` asks it; None without it.
+
+        Raises:
+            RequestError: It raises, or does not answer, or not with numbers.
+        """
+        return self._metric_of(Metrics)
+
+    def _metric_of(self, kind: type[Kind]) -> tuple[Kind, Kind] | None:
+        metric = self.metric
+        if metric is None or not isinstance(metric.before, kind) or not isinstance(metric.after, kind):
+            return None
+        return metric.before, metric.after
 
     @property
     def effect(self) -> Effect | None:
@@ -288,7 +360,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             RequestError: The model cannot be run on the data.
         """
         with self.state.lock:
-            return None if self.accuracy is None else self.state.session.effect(self.preview)
+            return None if self.accuracy is None else effect(self.state.session, self.preview)
 
     @property
     def costs(self) -> Costs:
@@ -312,23 +384,22 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """Measure how much of the metric each layer loses at each amount, with the steps applied.
 
         Args:
-            **how: As for `prunescope.sensitivity`, without model and data; method, norm, dim and seed default
-                to the current ones.
+            **how: As for `prunescope.sensitivity`, without model and data; how a layer is pruned is as
+                shown unless it is given.
 
         Raises:
             RequestError: There is nothing to measure on, or a value is not possible.
         """
-        asked = asked_of_layers(self.spec)
-        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         with self.state.lock:
-            return sensitivity(self.state.session, **{**shown, **how})
+            return sensitivity(self.state.session, **{**alone(self.spec), **how})
 
     def allocate(self, target: float | None = 0.5, **goal: Any) -> Allocation:
         """Find how much to prune of each layer to meet a goal; see `prunescope.allocate`.
 
         Args:
-            target: Fraction of the goal's ``unit`` to prune in all, in (0, 1).
-            **goal: As for `prunescope.allocate`; method, norm, dim and seed default to the current ones.
+            target: Share of the goal's ``unit`` that is to be pruned in all, in (0, 1).
+            **goal: As for `prunescope.allocate`; how a layer is pruned is as shown unless it is
+                given.
 
         Raises:
             RequestError: No allocation meets the goal, or a value is not possible.
@@ -342,10 +413,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             ('2 layers', 0.5)
             >>> explorer.close()
         """
-        asked = asked_of_layers(self.spec)
-        shown = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         with self.state.lock:
-            return allocate(self.state.session, target, **{**shown, **goal})
+            return allocate(self.state.session, target, **{**alone(self.spec), **goal})
 
     def apply(self, allocation: Allocation | None = None) -> None:
         """Apply the preview as a step; the amount returns to 0, and the next one refers to what remains.
@@ -413,6 +482,79 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             RequestError: There are fewer steps.
         """
         self._act(partial(actions.jump, position=position), "steps")
+
+    # Winning back what that cost.
+
+    def reestimate_batchnorm(self, train: Any = None, *, examples: int = 2048, progress: bool = True) -> None:
+        """Re-estimate the means and variances of the batch-norms, with the steps applied, as a step.
+
+        It takes a few forward passes and no labels. The model itself is not written.
+
+        Args:
+            train: What to run it on, as `explore` takes ``data``; None means what `explore` got as ``train``.
+            examples: How many are run at most.
+            progress: Whether a bar shows how far it is.
+
+        Raises:
+            RequestError: There is nothing to run it on, no batch-norm, or the model cannot be run.
+        """
+        how = {"train": train, "examples": examples, "progress": progress}
+        self._act(partial(actions.recover, work=partial(reestimate_batchnorm, **how)), "train")
+
+    def fine_tune(self, train: Any = None, *, progress: bool = True, **recipe: Any) -> None:
+        """Train a copy of the model with the steps applied, masks kept, as a step; returns at its end.
+
+        The new weights are the step: `undo` takes them back, `save` and `pruned_model` carry them. Nothing is
+        trained on ``data``, and the model itself is not written.
+
+        Args:
+            train: What to train on, as `explore` takes ``data``; None means what `explore` got as ``train``.
+            progress: Whether a bar shows how far it is.
+            **recipe: As for `prunescope.recover.Recipe`: ``optimizer``, ``learning_rate``, ``epochs`` or
+                ``seconds``, ``rates``, ``pruning``, ``batch``, ``seed``.
+
+        Raises:
+            RequestError: There is nothing to train on, or it fails; all is as it was.
+            TypeError: An unknown keyword.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> inputs = torch.randn(64, 4)
+            >>> explorer = explore(nn.Linear(4, 2), amount=0.5, train=(inputs, (inputs[:, 0] > 0).long()))
+            >>> explorer.apply()
+            >>> explorer.fine_tune(epochs=2, progress=False)
+            >>> [step.title for step in explorer.history.done][1]
+            "fine_tune(optimizer='AdamW', learning_rate=0.003, epochs=2)"
+            >>> int((explorer.pruned_model(permanent=True).weight == 0).sum())
+            4
+            >>> explorer.close()
+        """
+        Recipe(**recipe)  # What is no keyword of it is a slip of the pen, and raises as one.
+        work = partial(fine_tune, train=train, progress=progress, **recipe)
+        self._act(partial(actions.recover, work=work), "train")
+
+    def reload(self, model: nn.Module) -> None:
+        """Explore ``model``, retrained and of the same architecture, under the same steps, plans and view.
+
+        Raises:
+            RequestError: A shape or a name differs, or a step cannot be met; all is as it was.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.Linear(4, 3), amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.reload(nn.Linear(4, 3))
+            >>> explorer.preview.sparsity
+            0.5
+            >>> explorer.reload(nn.Linear(4, 2))
+            Traceback (most recent call last):
+            prunescope.core.errors.RequestError: `model` must be of the same architecture: weight has shape (2, 4), and had (3, 4); bias has shape (2,), and had (3,).
+            >>> explorer.close()
+        """  # noqa: E501
+        _raise(self.state.reload(model))
 
     @property
     def history(self) -> History:
@@ -497,7 +639,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         first, second = (None if each is None else Choice.of(each) for each in (a, b))
         comparing = Comparing(first or Choice(), second)
         with self.state.lock:
-            session, shown = self.state.session, self.preview
+            session, shown = self.state.session, self.preview.alone
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)

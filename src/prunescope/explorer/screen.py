@@ -33,6 +33,7 @@ from prunescope.explorer.state.link import CONTROLS
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import DARK, LIGHT
+from prunescope.network.scoped import units_up_to
 from prunescope.sources import FORMATS, checkpoint_source
 
 _HEAD = "<h1>Prunescope</h1><p>Prune a neural network and watch what it loses: drag <b>Amount</b>.</p>"
@@ -146,14 +147,14 @@ class Screen:
     # Requests of the pointer.
 
     def _units_up_to(self, preview: Preview, score: float) -> int:
-        return self.state.session.units_up_to(preview, score)
+        return units_up_to(self.state.session, preview, score)
 
     def _ask_for_units(self, pruned: int) -> None:
         """Request a number of units, in the kind of the current amount, unless that is locked."""
         if "amount" in self.state.snapshot.lock:
             return
         counted, preview = isinstance(self.state.spec.amount, int), self.state.preview
-        self.state.request(amount=pruned if counted else shortest_fraction(pruned, preview.units))
+        self.state.request(amount=pruned if counted else shortest_fraction(pruned, preview.most))
 
     def _turn(self, channel: int) -> None:
         """Prune ``channel`` by hand, keep it by hand, or leave it to the method again."""
@@ -198,9 +199,8 @@ class Screen:
     def _render_caption(self, snapshot: Snapshot) -> None:
         note, reasons = snapshot.note, {} if "layer" in snapshot.hide else snapshot.not_prunable
         self.caption.value = (f"<p>{note}</p>" if note else "") + not_prunable_list(reasons)
-        beside = (
-            {*CONTROLS, "view"} - {"amount", "steps"} - ({"model"} if len(snapshot.models) == 1 else set())
-        )
+        beside = {*CONTROLS, "view"} - {"amount", "scope", "steps", "group"}  # A group is hidden with `dim`.
+        beside -= {"model"} if len(snapshot.models) == 1 else set()
         hide(self.side, not note and snapshot.hide.issuperset(beside))
 
     def _restrict(self, snapshot: Snapshot) -> None:

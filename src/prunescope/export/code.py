@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
 
 from prunescope.core.knobs import Knob
 from prunescope.core.spec import METHODS, PruneSpec
@@ -93,10 +94,16 @@ def _checked_call(model: nn.Module, step: Step, number: int, engine: str) -> str
     """Return the call of one pruning, or its mask if the call gives another; ``model`` has it then."""
     call = _call(step, engine, number)
     if not _does(call, model, step, engine, scores_of(step, number)):
-        reason = "# torch's own call gives another mask here (ties, or an error), so this is the mask itself."
-        call = f"{reason}\n{_masks(step)}"
+        call = f"# {_why_a_mask(step)}, so this is the mask itself.\n{_masks(step)}"
         _put(model, step)
     return call
+
+
+def _why_a_mask(step: Step) -> str:
+    function = METHODS[step.spec.method].function if has_call(step.spec) else None
+    if function is not None and not _room(function) and not hasattr(torch_prune, function.__name__):
+        return f"{step.title}: torch has no such function"
+    return "torch's own call gives another mask here (ties, or an error)"
 
 
 def _call(step: Step, engine: str, number: int) -> str:
@@ -238,7 +245,7 @@ def _put(model: nn.Module, step: Step) -> None:
 
 def _masks(step: Step) -> str:
     """Return the calls that prune by the step's masks themselves."""
-    dim = step.spec.dim
+    dim = step.spec.dim if isinstance(step.spec.dim, int) else 0
     return "\n".join(_custom(name, mask, dim) for name, mask in step.masks.items())
 
 

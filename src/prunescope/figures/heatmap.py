@@ -143,9 +143,9 @@ class Heatmap:
         )  # fmt: skip
         if self._values is None or not _same(self._values[0], key):
             limits = preview.colour_limits(view.heatmap, view.colour_range, largest_weight).clamp(min=1e-30)
-            window, spec = self.window, preview.spec
+            window = self.window
             if len(limits) > 1:  # one for each channel
-                sizes = [-1 if axis == spec.dim else 1 for axis in range(len(layout.shape))]
+                sizes = [-1 if axis == preview.dim else 1 for axis in range(len(layout.shape))]
                 limits = limits.reshape(sizes).expand(layout.shape)
 
             def shares(first: int, last: int) -> NDArray[np.float32]:
@@ -207,7 +207,7 @@ class Heatmap:
             return
         layout = _layout(preview)
         rows, columns = layout.size
-        if layout.rows is None or preview.spec.dim != layout.rows:
+        if layout.rows is None or preview.dim != layout.rows:
             frame(self._band, self.axes, (channel - 0.5, channel + 0.5), (-0.5, rows - 0.5))
         else:
             across = columns / layout.column_width
@@ -274,7 +274,7 @@ def halo(theme: Theme) -> withStroke:
 
 
 def _layout(preview: Preview) -> MatrixLayout:
-    return MatrixLayout.of(preview.tensor.shape, preview.spec.dim)
+    return MatrixLayout.of(preview.tensor.shape, preview.dim)
 
 
 def _same(one: Any, other: Any) -> bool:

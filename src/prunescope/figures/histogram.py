@@ -35,6 +35,7 @@ class ScoreHistogram:
         self.theme = theme
         self._counts: NDArray[Any] = np.zeros(1)
         self._edges: NDArray[Any] = np.array([0.0, 1.0])
+        self._bins: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._columns = [Columns(axes, colour) for colour in (theme.kept, theme.pruned)]
         self._threshold = axes.axvline(0.0, color=theme.threshold, linewidth=1.2, linestyle=DASHES)
 
@@ -47,6 +48,8 @@ class ScoreHistogram:
         """Count the scores; set limits, ticks and labels."""
         if preview.scores is not None:
             self._counts, self._edges = preview.scores.counts(BINS)
+            groups = preview.method.groups
+            self._bins = preview.scores.bins(self._edges) if groups else np.zeros(0, np.uint8)
         self.axes.set_xlim(self._edges[0], self._edges[-1])
         self.axes.xaxis.set_major_locator(MaxNLocator(6))
         highest = float(self._counts.max(initial=1))
@@ -63,29 +66,40 @@ class ScoreHistogram:
         self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:
-        """Show ``preview``: the bin of the threshold is cut there, so that no bar is both."""
+        """Show ``preview``: the bin of the threshold is cut there, so that no bar is both.
+
+        Where each group has a threshold of its own, a bar is of both: what goes below, what stays above.
+        """
         threshold = preview.threshold
-        edges, counts, pruned = cut_at(threshold, self._edges, self._counts, preview.asked_units)
+        if preview.method.groups:
+            edges, counts, pruned = self._edges, self._counts, self._pruned(preview)
+        else:
+            edges, counts, pruned = cut_at(threshold, self._edges, self._counts, preview.asked_units)
         self._columns[0].set_bars(edges[:-1], edges[1:], pruned, counts)
         self._columns[1].set_bars(edges[:-1], edges[1:], np.zeros_like(counts), pruned)
         self._threshold.set_visible(threshold is not None)
         if threshold is not None:
             self._threshold.set_xdata([threshold, threshold])
 
+    def _pruned(self, preview: Preview) -> NDArray[Any]:
+        """Return how many scores of each bin the method prunes."""
+        gone = ~preview.chosen.reshape(-1).cpu().numpy()
+        return np.bincount(self._bins[gone], minlength=256)[: len(self._counts)]
+
     def channel_at(self, x: float) -> int | None:
         """Return None: a place in a histogram is no channel."""
         return None
 
     def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
-        """Return the score that a threshold at the data coordinates ``(x, y)`` stands for."""
-        return x
+        """Return the score that a threshold at ``(x, y)`` stands for; None where groups have their own."""
+        return None if preview.method.groups else x
 
     def light(self, channel: int | None) -> None:
         """Frame nothing: a channel has no place here."""
 
     def title(self, preview: Preview) -> str:
         """Return what the chart shows."""
-        where = "in the model" if preview.method.pooled else f"of the {preview.unit_name}"
+        where = "in the model" if preview.pooled else f"of the {preview.unit_name}"
         return f"{_label(preview)} {where}"
 
     def lines(self, preview: Preview) -> Sequence[str]:
@@ -94,6 +108,8 @@ class ScoreHistogram:
         First comes the threshold, which is told nowhere else.
         """
         texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
+        if preview.method.groups:
+            return [f"each group has its own threshold · {texts[0]}", *texts]
         if preview.threshold is None or preview.scores is None:
             return texts
         return [f"{preview.scores.symbol} ≤ {number(preview.threshold)} · {text}" for text in texts]

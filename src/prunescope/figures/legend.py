@@ -43,7 +43,8 @@ def legend_handles(
     if view.heatmap == "weights":
         handles.insert(3, Patch(color=theme.kept, label="kept"))
     charts = view.charts(preview)
-    if (preview.scores is not None and preview.scores.by_channel) or "histogram" in charts:
+    by_channel = preview.scores is not None and preview.scores.by_channel
+    if by_channel or ("histogram" in charts and not preview.method.groups):
         handles.append(Line2D([], [], color=theme.threshold, linestyle=DASHES, label="threshold"))
     if preview.spec.by_hand and "norms" in charts:
         handles.append(Line2D([], [], linestyle="none", label="by hand", **by_hand_mark(theme)))

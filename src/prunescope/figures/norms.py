@@ -95,12 +95,12 @@ class NormChart:
         self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
     def _label(self, preview: Preview, view: View) -> None:
-        tensor, spec = preview.tensor, preview.spec
+        tensor, dim = preview.tensor, preview.dim
         group = _group(len(self.order))
         each = "" if group == 1 else f" (a bar is the mean of {group})"
         order = ", smallest norm first" if view.order == "norm" else ""
         theme = self.theme
-        label_across(self.axes, f"{tensor.axis(spec.dim)}, dim {spec.dim}{order}{each}", theme)
+        label_across(self.axes, f"{tensor.axis(dim)}, dim {dim}{order}{each}", theme)
         divided = " / size" if view.norms == "per_weight" else ""
         self.axes.set_ylabel(preview.norms.label + divided, color=theme.faint, fontsize=theme.text_size)
 
@@ -195,7 +195,7 @@ class NormChart:
 
     def title(self, preview: Preview) -> str:
         """Return what the chart shows."""
-        return f"{preview.norms.label} of the {preview.tensor.axis(preview.spec.dim)}"
+        return f"{preview.norms.label} of the {preview.tensor.axis(preview.dim)}"
 
     def lines(self, preview: Preview, view: View) -> Sequence[str]:
         """Return what the step does in a line and in a shorter one; the threshold as the bars have it."""

@@ -216,7 +216,7 @@ class PruningFigure:
             channel = self._norms.channel_at(x)
             return None if channel is None else Place(channel, None)
         index = self._heat.index_at(preview, x, y)
-        return None if index is None else Place(index[preview.spec.dim], index)
+        return None if index is None else Place(index[preview.dim], index)
 
     def score_at(self, axes: Axes | None, x: float, y: float) -> float | None:
         """Return the score of a threshold drawn through ``(x, y)`` of ``axes``; None where there is none."""
@@ -336,11 +336,11 @@ def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[
     """Return all that the parts drawn once depend on; comparable while the preview lives."""
     spec, method = preview.spec, preview.method
     scores = None if preview.scores is None else (preview.scores.label, preview.scores.by_channel)
-    ranked = scores, method.structured, preview.unit_name
+    ranked = scores, method.structured, method.groups, preview.unit_name
     by_hand = bool(spec.by_hand)
     return (id(preview.tensor), id(preview.norms), spec.n, spec.dim, *ranked, by_hand, view, largest_weight)
 
 
 def _same_channels(one: tuple[Preview, View, object], other: tuple[Preview, View, object]) -> bool:
     (before, view, _), (after, other_view, _) = one, other
-    return (before.tensor, before.spec.dim, view) == (after.tensor, after.spec.dim, other_view)
+    return (before.tensor, before.dim, view) == (after.tensor, after.dim, other_view)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prunescope.core.channels import IN_PART, KEPT, PRUNED
 from prunescope.core.preview import Preview
+from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import number, percent
 
 
@@ -23,13 +24,14 @@ def sentence(preview: Preview) -> str:
         >>> sentence(preview_tensor(resolve(spec, tensor), tensor))
         '1 of 2 outputs pruned, L2 norms 1 to 5, threshold 1.'
     """
-    spec = preview.spec
     words = [f"{preview.pruned_units:,} of {preview.units:,} {preview.unit_name} pruned"]
     if preview.scores is None:
         words[0] += " at random"
+    if preview.method.groups:
+        words[0] += f" within {groups_text(preview)}"
     norms = preview.norms.now
     if len(norms):
-        of = "" if preview.method.structured else f" of the {preview.tensor.axis(spec.dim)}"
+        of = "" if preview.method.structured else f" of the {preview.tensor.axis(preview.dim)}"
         low, high = float(norms.min()), float(norms.max())
         words.append(f"{preview.norms.label}s{of} {number(low)} to {number(high)}")
     if preview.threshold is not None:
@@ -37,6 +39,33 @@ def sentence(preview: Preview) -> str:
     if preview.spec.by_hand:
         words.append(f"by hand {preview.spec.by_hand}")
     return ", ".join(words) + "."
+
+
+def groups_text(preview: Preview) -> str:
+    """Return what the method's groups are, such as ``"groups of 4 along input features"``.
+
+    Example:
+        >>> import torch
+        >>> from prunescope.core.preview import preview_tensor
+        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.tensor import PrunableTensor
+        >>> tensor = PrunableTensor("w", "Linear", torch.eye(8), ("outputs", "inputs"))
+        >>> spec = PruneSpec("w", "grouped_unstructured", amount=0.5, dim=1, group=4)
+        >>> groups_text(preview_tensor(resolve(spec, tensor), tensor))
+        'groups of 4 along inputs'
+    """
+    dim, size = preview.spec.dim, preview.spec.group
+    along = axes_text(preview.tensor, dim if isinstance(dim, tuple) else (dim,))
+    return f"groups along {along}" if size is None else f"groups of {size:,} along {along}"
+
+
+def axes_text(tensor: PrunableTensor, axes: Sequence[int]) -> str:
+    """Return what some axes of ``tensor`` count together, such as ``"input channels × kernel"``."""
+    names = [tensor.axis(axis) for axis in axes]
+    kernel = [name for name in tensor.axes if name.startswith("kernel")]
+    if len(kernel) > 1 and set(kernel) <= set(names):
+        names = [*(name for name in names if name not in kernel), "kernel"]
+    return " × ".join(names)
 
 
 def channel_reading(preview: Preview, channel: int) -> str:
@@ -62,15 +91,14 @@ def click_reading(preview: Preview, channel: int) -> str:
 
 def channel_state(preview: Preview, channel: int) -> str:
     """Return whether ``channel`` is kept, pruned, or in part."""
-    spec = preview.spec
-    mask = preview.mask.select(spec.dim, channel)
+    mask = preview.mask.select(preview.dim, channel)
     kept = int(mask.count_nonzero())
     if kept == mask.numel():
         return "kept"
     if kept:
         return f"{percent(kept / mask.numel())} kept"
     earlier = preview.tensor.default_mask
-    return "pruned" if earlier is None or earlier.select(spec.dim, channel).any() else "pruned earlier"
+    return "pruned" if earlier is None or earlier.select(preview.dim, channel).any() else "pruned earlier"
 
 
 def weight_reading(preview: Preview, index: Sequence[int]) -> str:

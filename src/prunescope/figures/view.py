@@ -68,10 +68,11 @@ class View:
     def charts(self, preview: Preview) -> tuple[str, ...]:
         """Return what stands below the heatmap: ``"norms"``, ``"histogram"`` or both.
 
-        Random scores are not worth a histogram; where channels are ranked, norms say it all.
+        Random scores are not worth a histogram; where the channels of one layer are ranked, norms say it all.
         """
         if preview.scores is None or self.chart == "norms":
             return ("norms",)
         if self.chart == "histogram":
             return ("histogram",)
-        return ("norms",) if preview.method.structured else ("norms", "histogram")
+        by_bars = preview.method.structured and not preview.pooled
+        return ("norms",) if by_bars else ("norms", "histogram")

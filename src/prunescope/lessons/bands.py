@@ -124,7 +124,7 @@ class Bands:
 
     def show_difference(self, complete: bool) -> None:
         """Mark what is right and wrong among the channels pressed; if ``complete``, also what was missed."""
-        dim = self._question.preview.spec.dim
+        dim = self._question.preview.dim
         right = {(dim, index) for index in self._question.channels}
         states = {channel: "right" if channel in right else "wrong" for channel in self._pressed()}
         if complete:
@@ -134,9 +134,10 @@ class Bands:
     def reveal(self) -> str:
         """Mark everything, and return the answer in words."""
         self.show_difference(complete=True)
-        spec, names = self._question.preview.spec, self._tensor.axis(self._question.preview.spec.dim)
+        dim = self._question.preview.dim
+        names = self._tensor.axis(dim)
         which = ", ".join(map(str, sorted(self._question.channels))) or "none"
-        return f"Along dim {spec.dim}, of the {names}: {which}."
+        return f"Along dim {dim}, of the {names}: {which}."
 
     def _draw(self, states: Mapping[tuple[int, int], str]) -> None:
         """Draw the table, each weight with the state of the last marked channel it lies in."""
@@ -177,7 +178,7 @@ class Bands:
 
 
 def _check_dims(dims: object, question: ChannelQuestion) -> None:
-    axes, dim = range(question.preview.mask.ndim), question.preview.spec.dim
+    axes, dim = range(question.preview.mask.ndim), question.preview.dim
     if not (isinstance(dims, tuple) and dim in dims and all(each in axes for each in dims)):
         said = f"`dims` must be a tuple of dims from {axes[0]} to {axes[-1]}, {dim} among them"
         raise RequestError("dims", f"{said}, got {shortened(dims)}.")

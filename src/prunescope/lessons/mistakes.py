@@ -53,17 +53,17 @@ def _mistaken_scores(preview: Preview) -> Iterator[Mistake]:
 
 def _mistaken_norms(preview: Preview) -> Iterator[Mistake]:
     weight, spec = preview.tensor.effective, preview.spec
-    axes = [axis for axis in range(weight.ndim) if axis != spec.dim]
+    axes = [axis for axis in range(weight.ndim) if axis != preview.dim]
     sums = weight.sum(dim=axes, keepdim=True)
     hint = "Those have the lowest sum; a norm adds up magnitudes, so minus and plus do not cancel."
     yield _reranked(preview, (sums - sums.min()).expand_as(weight), hint)
     hint = "You marked the channels of the largest norm; the smallest go."
     norms = preview.norms.now
-    shape = [-1 if axis == spec.dim else 1 for axis in range(weight.ndim)]
+    shape = [-1 if axis == preview.dim else 1 for axis in range(weight.ndim)]
     yield _reranked(preview, (norms.max() - norms).reshape(shape).expand_as(weight), hint)
     for n in _OTHER_NORMS:
         if n != spec.n:
-            method = prune.LnStructured(spec.amount, n, spec.dim)
+            method = prune.LnStructured(spec.amount, n, preview.dim)
             mask = method.rank(weight, preview.tensor.default_mask).mask(preview.pruned_units)
             which = "That one" if preview.pruned_units == 1 else "Those"
             yield Mistake(mask, f"{which} would go by the norm of order {n}; here n = {spec.n}.")
@@ -79,7 +79,7 @@ def _mistaken_counts(preview: Preview) -> Iterator[Mistake]:
             counts[rounded] = f"{exact}, and that is {near}."
         if spec.amount == 1.0:
             counts[1] = "`1.0` is a fraction: all of them. A count would be `1`."
-        total = preview.mask.numel() if not preview.method.structured else preview.mask.shape[spec.dim]
+        total = preview.mask.numel() if not preview.method.structured else preview.mask.shape[preview.dim]
         counts[min(units_to_prune(spec.amount, total), units)] = (
             f"`amount` is taken of what is left, {units}, not of all {total}."
         )
@@ -92,7 +92,7 @@ def _mistaken_counts(preview: Preview) -> Iterator[Mistake]:
 
 def _reranked(preview: Preview, scores: Tensor, hint: str) -> Mistake:
     """Return the mask of the engine's own method on other ``scores``, as many units as in ``preview``."""
-    dim, count = preview.spec.dim, preview.pruned_units
+    dim, count = preview.dim, preview.pruned_units
     method = prune.LnStructured(count, 1, dim) if preview.method.structured else prune.L1Unstructured(count)
     ranking = method.rank(preview.tensor.effective, preview.tensor.default_mask, scores)
     return Mistake(ranking.mask(count), hint)

@@ -154,7 +154,7 @@ class ChannelQuestion:
         self.preview = preview
         self._question = MaskQuestion(preview)
         pruned = self._question.candidates & ~preview.mask
-        gone = pruned.movedim(preview.spec.dim, 0).flatten(1).any(dim=1)
+        gone = pruned.movedim(preview.dim, 0).flatten(1).any(dim=1)
         self.channels = frozenset(gone.nonzero().flatten().tolist())
 
     def grade(self, chosen: object) -> Feedback:
@@ -168,7 +168,7 @@ class ChannelQuestion:
         """
         chosen = as_channels(chosen, self.preview.mask.shape)
         dims = [dim for dim, channels in chosen.items() if channels]
-        tensor, dim = self.preview.tensor, self.preview.spec.dim
+        tensor, dim = self.preview.tensor, self.preview.dim
         if not dims:
             nothing = "No channel is marked yet: mark what will be pruned, then check."
             return Feedback(False, nothing, counts=False)

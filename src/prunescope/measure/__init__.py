@@ -1,6 +1,5 @@
 """Metrics, costs, comparisons and importance scores of a model; computed, never drawn."""
 
-from prunescope.measure.cache import Known, Measure
 from prunescope.measure.comparison import SIDES, Comparison, Row, Side
 from prunescope.measure.costs.cutting import Cut, cut_out
 from prunescope.measure.costs.flops import Flops, count_flops
@@ -17,7 +16,7 @@ from prunescope.measure.costs.residual import Emission, measure_emissions
 from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file
 from prunescope.measure.effect import ClassEffect, Effect, Example
 from prunescope.measure.evaluation import Accuracy, Twin, pruned_copy
-from prunescope.measure.metric import Evaluate, Numbers, evaluated, name_of, number
+from prunescope.measure.metric import Evaluate, Measure, Metric, Metrics, evaluated, name_of, number
 from prunescope.measure.randomness import Randomness
 
 __all__ = [
@@ -33,9 +32,9 @@ __all__ = [
     "Example",
     "FileSizes",
     "Flops",
-    "Known",
     "Measure",
-    "Numbers",
+    "Metric",
+    "Metrics",
     "Randomness",
     "Row",
     "Side",

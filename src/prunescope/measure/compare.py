@@ -10,12 +10,14 @@ from torch import nn
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
+from prunescope.core.knobs import Dim, parse_dim
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm
 from prunescope.core.tensor import mask_so_far
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops
 from prunescope.measure.importance import scored_preview
+from prunescope.measure.states import evaluate, known, metric_name
 from prunescope.prune import Norm
 from prunescope.session import Session
 from prunescope.session.history import History, Variant
@@ -31,7 +33,8 @@ class Choice:
     Attributes:
         method: Method in place of the current one; None keeps it, likewise for the fields below.
         n: Order of the norm.
-        dim: Channel axis.
+        dim: Channel axis, or axes that groups run along.
+        group: Elements of a group.
         seed: Seed of a random method.
         criterion: What counts as unimportant.
         plan: Name of a kept plan; "" is the original model. The other fields are then ignored.
@@ -43,7 +46,8 @@ class Choice:
 
     method: str | None = None
     n: Norm | None = None
-    dim: int | None = None
+    dim: Dim | None = None
+    group: int | None = None
     seed: int | None = None
     criterion: str | None = None
     plan: str | None = None
@@ -65,7 +69,7 @@ class Choice:
 
         Example:
             >>> Choice.of("gentle"), Choice.of({"n": 1}).n
-            (Choice(method=None, n=None, dim=None, seed=None, criterion=None, plan='gentle'), 1)
+            (Choice(method=None, n=None, dim=None, group=None, seed=None, criterion=None, plan='gentle'), 1)
         """
         if isinstance(what, Choice):
             return what
@@ -79,6 +83,8 @@ class Choice:
         values = dict(what)
         if values.get("n") is not None:
             values["n"] = parse_norm(values["n"])
+        if values.get("dim") is not None:
+            values["dim"] = parse_dim(values["dim"])
         return cls(**values)
 
 
@@ -145,8 +151,9 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
     """Return the current amount; as a fraction where units differ or channels are by hand."""
     amount = shown.spec.amount
-    kind = METHODS[other.spec.method].unit_name(shown.tensor, other.spec.dim)
-    counts_others = isinstance(amount, int) and (shown.unit_name, shown.units) != (kind, other.units)
+    method, dim = METHODS[other.spec.method], other.spec.channel_dim(shown.tensor)
+    counted = method.count_name(shown.tensor, dim), other.units
+    counts_others = isinstance(amount, int) and (shown.count_name, shown.most) != counted
     if counts_others or shown.spec.by_hand:
         return shortest_fraction(shown.pruned_units, shown.units)
     return amount
@@ -193,11 +200,12 @@ def compare(
     return Comparison(
         tensor=shown.tensor,
         n=shown.spec.n,
-        dim=shown.spec.dim,
+        dim=shown.dim,
         norms=shown.norms.unpruned,
         a=sides[0],
         b=sides[1],
         measures=_measures(session),
+        metric=metric_name(session.source),
     )
 
 
@@ -205,8 +213,7 @@ def _measures(session: Session) -> frozenset[str]:
     source = session.source
     network = isinstance(source.model, nn.Module)
     there = {
-        "accuracy": source.data is not None,
-        "numbers": network and source.evaluate is not None,
+        "metric": network and bool(metric_name(source)),
         "file": network,
         "flops": source.has_inputs,
     }
@@ -216,7 +223,7 @@ def _measures(session: Session) -> frozenset[str]:
 def measured(session: Session, seen: Comparison, largest: int | None = None) -> Iterator[Comparison]:
     """Yield ``seen`` after each piece of work, with what is measured so far; the last is complete.
 
-    The user's metric is not called: it may take any time.
+    The user's ``evaluate`` is not called: nobody knows how long that takes.
 
     Args:
         session: The session that it was made of.
@@ -232,7 +239,7 @@ def measured(session: Session, seen: Comparison, largest: int | None = None) -> 
         >>> seen.a.file > seen.b.file
         True
     """
-    for name in ("accuracy", "flops", "file"):
+    for name in ("metric", "flops", "file"):
         for side in SIDES:
             if name not in seen.measures or name in seen.problems:
                 continue
@@ -245,10 +252,10 @@ def measured(session: Session, seen: Comparison, largest: int | None = None) -> 
                 yield seen
 
 
-def _accuracy(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
-    for _ in session.evaluate(variant):
+def _metric(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
+    for _ in evaluate(session, variant):
         yield {}
-    yield {"accuracy": session.known_accuracy(variant)}
+    yield {"measure": known(session, variant)}
 
 
 def _flops(session: Session, variant: Variant, _largest: int | None) -> Iterator[dict[str, Any]]:
@@ -263,7 +270,7 @@ def _file(session: Session, variant: Variant, largest: int | None) -> Iterator[d
 
 
 _MEASURE: Mapping[str, Callable[[Session, Variant, int | None], Iterator[dict[str, Any]]]] = {
-    "accuracy": _accuracy,
+    "metric": _metric,
     "flops": _flops,
     "file": _file,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.core.counting import count_true, kept_of_channels
+from prunescope.core.markup import Table
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import percent
 from prunescope.measure.costs.report import bytes_text
-from prunescope.measure.evaluation import Accuracy
-from prunescope.measure.metric import Numbers, number
+from prunescope.measure.metric import Measure
 from prunescope.prune import Norm
 
 SIDES = ("a", "b")
@@ -35,8 +34,7 @@ class Side:
         mask: Boolean mask of the layer, True where kept.
         model_sparsity: Fraction of all the model's parameters that is pruned, in [0, 1].
         variant: The `prunescope.session.history.Variant` that it is, to be measured.
-        accuracy: Held-out accuracy; None if it is not measured (yet).
-        numbers: What the user's metric returned; None likewise.
+        measure: What the metric says of it; None where it is not measured (yet).
         file: Bytes of the model's file, made permanent and compressed; None likewise.
         flops: FLOPs of one example, which masks do not change; None likewise.
         flops_cut: FLOPs saved at least if whole channels were cut out; None likewise.
@@ -47,8 +45,7 @@ class Side:
     mask: Tensor = field(repr=False)
     model_sparsity: float
     variant: Any = field(default=None, repr=False)
-    accuracy: Accuracy | None = None
-    numbers: Numbers | None = None
+    measure: Measure | None = None
     file: int | None = None
     flops: int | None = None
     flops_cut: int | None = None
@@ -83,9 +80,9 @@ class Comparison:
         norms: Ln norm of every channel, nothing pruned, of shape ``(s_dim,)``.
         a: The first state.
         b: The second.
-        measures: What can be measured of them: some of ``"accuracy"``, ``"numbers"``, ``"file"`` and
-            ``"flops"``.
+        measures: What can be measured of them: some of ``"metric"``, ``"file"`` and ``"flops"``.
         problems: Why one of these could not be measured, by its name.
+        metric: What the metric is called, such as ``"Held-out accuracy"``; "" for a model without one.
 
     Example:
         >>> tensor = PrunableTensor("w", "Linear", torch.ones(2, 2), ("outputs", "inputs"))
@@ -106,6 +103,7 @@ class Comparison:
     b: Side
     measures: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
+    metric: str = ""
 
     @property
     def weights(self) -> int:
@@ -186,21 +184,19 @@ class Comparison:
             Row(f"Whole {self.tensor.axis(self.dim)} pruned", *channels),
             Row("Model sparsity", *(percent(side.model_sparsity) for side in sides)),
         ]
-        if "numbers" in self.measures:
-            rows += self._numbers
+        if "metric" in self.measures:
+            rows += self._metric
         for key, name, say in _MEASURED:
             if key.partition("_")[0] in self.measures:
                 rows.append(Row(name, self._told(self.a, key, say), self._told(self.b, key, say)))
         return rows
 
     @property
-    def _numbers(self) -> list[Row]:
-        a, b = ({} if side.numbers is None else side.numbers.values for side in (self.a, self.b))
-        unknown = "not measured" if "numbers" in self.problems else "…"
-        told = [[number(side[name]) if name in side else unknown for side in (a, b)] for name in {**a, **b}]
-        return [Row(name, *pair) for name, pair in zip({**a, **b}, told, strict=True)] or [
-            Row("Metric", unknown, unknown)
-        ]
+    def _metric(self) -> list[Row]:
+        a, b = ({} if side.measure is None else side.measure.precise for side in (self.a, self.b))
+        unknown = "not measured" if "metric" in self.problems else "…"
+        rows = [Row(name, a.get(name, unknown), b.get(name, unknown)) for name in {**a, **b}]
+        return rows or [Row(self.metric, unknown, unknown)]
 
     def _told(self, side: Side, key: str, say: Callable[[Side], str]) -> str:
         if key.partition("_")[0] in self.problems:
@@ -218,25 +214,13 @@ class Comparison:
         )
 
     @property
-    def html(self) -> str:
-        """Return the numbers of both as an HTML table, with the sentence as its caption."""
-        titles = f"A · {self.a.title}", f"B · {self.b.title}"
-        heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-        lines = "".join(
-            f'<tr><th scope="row">{escape(name)}</th><td>{escape(a)}</td><td>{escape(b)}</td></tr>'
-            for name, a, b in self.rows
-        )
-        head = f"<thead><tr><td></td>{heads}</tr></thead>"
-        return f"<table><caption>{escape(self.sentence)}</caption>{head}<tbody>{lines}</tbody></table>"
+    def table(self) -> Table:
+        """Return the numbers of both as a table, with the sentence as its caption."""
+        heads = "", f"A · {self.a.title}", f"B · {self.b.title}"
+        return Table(heads, tuple(map(tuple, self.rows)), self.sentence)
 
     def _repr_html_(self) -> str:
-        return self.html
-
-
-def _accuracy(side: Side) -> str:
-    assert side.accuracy is not None
-    low, high = side.accuracy.interval
-    return f"{percent(side.accuracy.fraction)} ({100 * low:.1f} to {percent(high)})"
+        return self.table.html
 
 
 def _file(side: Side) -> str:
@@ -254,7 +238,6 @@ def _flops_cut(side: Side) -> str:
 
 
 _MEASURED: tuple[tuple[str, str, Callable[[Side], str]], ...] = (
-    ("accuracy", "Held-out accuracy (95 %)", _accuracy),
     ("file", "File, permanent and compressed", _file),
     ("flops", "FLOPs per example", _flops),
     ("flops_cut", "FLOPs with whole channels cut out", _flops_cut),

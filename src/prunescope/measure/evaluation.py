@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
+from prunescope.measure.metric import Measure
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.prune.masking import where_kept
 from prunescope.sources import Inputs, arguments, copy_of, parts_of, rows_of, scores_of
@@ -68,6 +69,31 @@ class Accuracy:
         low, high = self.interval
         counts = f"{self.right:,} of {self.total:,}"
         return f"{percent(self.fraction)} ({counts}; {100 * low:.1f} to {percent(high)})"
+
+    # As a `prunescope.measure.metric.Measure`.
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Return the accuracy in [0, 1], by its name."""
+        return {"accuracy": self.fraction}
+
+    @property
+    def short(self) -> dict[str, str]:
+        """Return the accuracy in percent, by the name it is shown under."""
+        return {"Held-out accuracy": percent(self.fraction)}
+
+    @property
+    def precise(self) -> dict[str, str]:
+        """Return the accuracy with its interval, by the name it is shown under."""
+        low, high = self.interval
+        return {"Held-out accuracy (95 %)": f"{percent(self.fraction)} ({100 * low:.1f} to {percent(high)})"}
+
+    def since(self, before: Measure | None) -> list[tuple[str, str]]:
+        """Return the accuracy before and now; its interval is in the name, for a line of one length."""
+        low, high = self.interval
+        name = f"Held-out accuracy (95 %: {percent(low)} to {percent(high)})"
+        first = "…" if before is None else next(iter(before.short.values()))
+        return [(name, f"{first} → {percent(self.fraction)} ({self.right:,} of {self.total:,})")]
 
 
 def pruned_copy(

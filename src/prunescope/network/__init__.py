@@ -1,6 +1,7 @@
 """The whole network: how sensitive its layers are, and how much of each a goal prunes. No widgets."""
 
 from prunescope.network.allocation import Allocation
+from prunescope.network.asked import AMOUNTS, SensitivitySpec
 from prunescope.network.bisecting import Bisection
 from prunescope.network.budget import Budget
 from prunescope.network.entry import allocate, sensitivity
@@ -8,7 +9,7 @@ from prunescope.network.goal import RULES, UNITS, GoalSpec
 from prunescope.network.joint import Measured
 from prunescope.network.network import Network
 from prunescope.network.scopes import Scope, groups, scope_specs
-from prunescope.network.survey import AMOUNTS, Survey
+from prunescope.network.survey import Survey
 from prunescope.network.table import Cell, SensitivityTable
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Measured",
     "Network",
     "Scope",
+    "SensitivitySpec",
     "SensitivityTable",
     "Survey",
     "allocate",

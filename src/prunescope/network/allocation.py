@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from prunescope.core.spec import PruneSpec
@@ -54,9 +54,7 @@ class Allocation:
         """Return one spec for each layer of which anything goes."""
         goal = self.goal
         return tuple(
-            PruneSpec(name, goal.method, count, goal.n, goal.dim, goal.seed)
-            for name, count in self.amounts.items()
-            if count
+            replace(goal.spec, layer=name, amount=count) for name, count in self.amounts.items() if count
         )
 
     @property

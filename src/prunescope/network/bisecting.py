@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import PruneSpec
 from prunescope.measure import evaluated, pruned_copy
+from prunescope.network.asked import SensitivitySpec, how
 from prunescope.network.layers import Layer, layers_of
-from prunescope.network.survey import AMOUNTS, checked_amounts
+from prunescope.network.survey import USUAL
 from prunescope.network.table import Cell, SensitivityTable
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
@@ -31,9 +31,7 @@ class Bisection:
 
     Args:
         session: The exploration; its steps count as applied. Its model is read, never written.
-        method, n, dim, seed: How each layer is pruned.
-        amounts: Fractions of each layer's units, in (0, 1].
-        layers: Full parameter names; None means all tensors of two axes and more.
+        asked: How each layer is pruned, by how much, and which layers.
         tolerance: The drop sought, in the metric's unit; None means one hundredth of the dense metric.
         higher_is_better: Whether a higher metric is better; None judges by its name: a loss is not.
 
@@ -44,13 +42,8 @@ class Bisection:
     def __init__(
         self,
         session: Session,
+        asked: SensitivitySpec = USUAL,
         *,
-        method: str = "l1_unstructured",
-        n: int | float | str = 2,
-        dim: int = 0,
-        seed: int = 0,
-        amounts: Sequence[float] = AMOUNTS,
-        layers: Sequence[str] | None = None,
         tolerance: float | None = None,
         higher_is_better: bool | None = None,
     ) -> None:
@@ -59,9 +52,9 @@ class Bisection:
         self._evaluate = session.source.evaluate
         self._session, self.tolerance = session, tolerance
         self._higher = higher_is_better
-        self.amounts = checked_amounts(amounts)
-        self._spec = PruneSpec("", method, 0, n, dim, seed)
-        self.layers = layers_of(session, self._spec, layers)
+        self.asked = asked.checked()
+        self.amounts = tuple(self.asked.amounts)
+        self.layers = layers_of(session, self.asked.spec, self.asked.layers)
         self._masks = dict(session.applied.masks)
         self._cells: dict[tuple[str, float], Cell] = {}
         self._metric, self._dense = "", math.nan
@@ -136,10 +129,7 @@ class Bisection:
             layers=tuple(layer.name for layer in self.layers),
             amounts=self.amounts,
             cells=dict(self._cells),
-            method=self._spec.method,
-            n=self._spec.n,
-            dim=self._spec.dim,
-            seed=self._spec.seed,
+            **how(self.asked),
             metric=self._metric,
             higher_is_better=self.higher_is_better,
             dense=self._dense,

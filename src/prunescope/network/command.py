@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         default="lamp",
         help="how it is spread over layers (default: %(default)s)",
     )
-    methods = [key for key, method in METHODS.items() if not method.pooled]
+    methods = [key for key, method in METHODS.items() if method.ranks_a_layer]
     parser.add_argument("--method", choices=methods, default="l1_unstructured", help="how a layer is pruned")
     parser.add_argument("--n", type=_norm, default=2, help="order of the norm of channels")
     parser.add_argument("--dim", type=int, default=0, help="axis that numbers the channels")

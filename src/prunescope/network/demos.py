@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from prunescope.network.asked import SensitivitySpec
 from prunescope.network.entry import sensitivity
 from prunescope.network.keep import SHIPPED, fingerprint, keep
 from prunescope.session import Session
@@ -28,7 +29,7 @@ def remake(folder: Path = SHIPPED, keys: Sequence[str] = tuple(DEMOS), progress:
     for key in keys:
         for method in SHIPPED_METHODS:
             session = Session(demo_source(key))
-            mark = fingerprint(session, method=method)
+            mark = fingerprint(session, SensitivitySpec(method))
             keep(mark, sensitivity(session, method=method, progress=progress), folder)
             marks.append(mark)
     return marks

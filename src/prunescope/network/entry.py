@@ -8,14 +8,16 @@ from typing import Any
 
 from torch import nn
 
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.network.allocation import Allocation
+from prunescope.network.asked import AMOUNTS, SensitivitySpec, how
 from prunescope.network.bisecting import Bisection
 from prunescope.network.goal import GoalSpec, limits_of
 from prunescope.network.keep import SHIPPED, find, fingerprint, keep, user_folder
 from prunescope.network.layers import layers_of
 from prunescope.network.network import Network
-from prunescope.network.survey import AMOUNTS, Survey
+from prunescope.network.survey import Survey
 from prunescope.network.table import SensitivityTable
 from prunescope.session import Session
 from prunescope.sources import checkpoint_source, module_source
@@ -33,6 +35,7 @@ def sensitivity(
     n: int | float | str = 2,
     dim: int = 0,
     seed: int = 0,
+    criterion: str = WEIGHT,
     amounts: Sequence[float] = AMOUNTS,
     layers: Sequence[str] | None = None,
     tolerance: float | None = None,
@@ -49,7 +52,7 @@ def sensitivity(
         model: A network, read and never written; or a session, whose steps count as applied.
         data: Held-out ``(inputs, targets)``, as `prunescope.explore` takes them.
         evaluate: Your own metric in place of ``data``: takes a model, returns a number.
-        method, n, dim, seed: How each layer is pruned; see `prunescope.prune`.
+        method, n, dim, seed, criterion: How each layer is pruned; see `prunescope.spec.PruneSpec`.
         amounts: Fractions of each layer's units, in (0, 1].
         layers: Full parameter names; None means all tensors of two axes and more.
         tolerance: With ``data``, stop cells whose 99 % interval is clear of this drop; None measures all to
@@ -70,16 +73,14 @@ def sensitivity(
         'measured'
     """
     session = session_of(model, data=data, evaluate=evaluate)
-    asked: dict[str, Any] = {
-        "method": method, "n": n, "dim": dim, "seed": seed, "amounts": amounts, "layers": layers,
-    }  # fmt: skip
+    asked = SensitivitySpec(method, n, dim, seed, criterion, amounts, layers)
     if session.source.data is None and session.source.evaluate is not None:
-        bisection = Bisection(session, tolerance=tolerance, higher_is_better=higher_is_better, **asked)
+        bisection = Bisection(session, asked, tolerance=tolerance, higher_is_better=higher_is_better)
         return last_table(bisection.tables(), progress, f"at most {bisection.most_calls} calls of evaluate")
-    survey = Survey(session, tolerance=tolerance, seconds=UNFELT, **asked)
+    survey = Survey(session, asked, tolerance=tolerance, seconds=UNFELT)
     if not kept or tolerance is not None:
         return last_table(survey.tables(), progress, "sensitivity")
-    folder, mark = user_folder() if kept is True else Path(kept), fingerprint(session, **asked)
+    folder, mark = user_folder() if kept is True else Path(kept), fingerprint(session, asked)
     found = find(mark, (SHIPPED, folder))
     if found is None:
         found = last_table(survey.tables(), progress, "sensitivity")
@@ -106,6 +107,7 @@ def allocate(
     n: int | float | str = 2,
     dim: int = 0,
     seed: int = 0,
+    criterion: str = WEIGHT,
     progress: bool = True,
 ) -> Allocation:
     """Return how much of each layer to prune so that a goal is met; nothing is pruned.
@@ -127,7 +129,7 @@ def allocate(
         min_keep: What every layer keeps at least: a fraction of its units, or a count.
         round_to: Channels that are kept come in multiples of this.
         pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
-        method, n, dim, seed: How each layer is pruned.
+        method, n, dim, seed, criterion: How each layer is pruned.
         progress: Whether to show a bar while it measures.
 
     Raises:
@@ -143,7 +145,7 @@ def allocate(
     usual = "sensitivity" if _can_measure(session) else "lamp"
     goal = GoalSpec(
         target, unit, rule or usual, at_most, tuple([exclude] if isinstance(exclude, str) else exclude),
-        min_keep, round_to, dict(pins or {}), method, n, dim, seed,
+        min_keep, round_to, dict(pins or {}), method, n, dim, seed, criterion,
     ).checked()  # fmt: skip
     if goal.rule == "sensitivity" and table is None:
         table = _measured_table(session, goal, progress)
@@ -170,7 +172,7 @@ def _measured_table(session: Session, goal: GoalSpec, progress: bool) -> Sensiti
     if not names:
         raise RequestError("exclude", "`exclude` and `pins` leave no layer for the rule to decide on.")
     return sensitivity(
-        session, method=goal.method, n=goal.n, dim=goal.dim, seed=goal.seed, layers=names,
+        session, **how(goal), layers=names,
         tolerance=goal.at_most if session.source.data is None else None, progress=progress,
     )  # fmt: skip
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
+from prunescope.core.criteria import WEIGHT, parse_criterion
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.network.asked import how
 from prunescope.network.layers import Layer
 from prunescope.prune import units_to_prune
 
@@ -45,7 +47,7 @@ class GoalSpec:
         min_keep: What every layer keeps at least: a fraction of its units, or a count of them.
         round_to: Channels that are kept come in multiples of this; structured methods only.
         pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
-        method, n, dim, seed: How each layer is pruned; see `prunescope.spec.PruneSpec`.
+        method, n, dim, seed, criterion: How each layer is pruned; see `prunescope.spec.PruneSpec`.
 
     Example:
         >>> GoalSpec(0.5, rule="lamp").checked().unit
@@ -67,6 +69,7 @@ class GoalSpec:
     n: int | float | str = 2
     dim: int = 0
     seed: int = 0
+    criterion: str = WEIGHT
 
     def __hash__(self) -> int:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -75,7 +78,7 @@ class GoalSpec:
     @property
     def spec(self) -> PruneSpec:
         """Return how each layer is pruned, without layer and amount."""
-        return PruneSpec("", self.method, 0, self.n, self.dim, self.seed)
+        return PruneSpec("", amount=0, **how(self))
 
     @property
     def structured(self) -> bool:
@@ -125,8 +128,9 @@ class GoalSpec:
             )
         _one_of("unit", self.unit, UNITS)
         _one_of("rule", self.rule, RULES)
-        pooled = {key: method for key, method in METHODS.items() if not method.pooled}
-        _one_of("method", self.method, pooled)
+        alone = {key: method for key, method in METHODS.items() if method.ranks_a_layer}
+        _one_of("method", self.method, alone)
+        parse_criterion(self.criterion)
         _check_at_most(self.at_most)
         return replace(self, **self._plain(), **self._checked_limits())
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.measure import evaluated, pruned_copy
+from prunescope.measure.states import known_accuracy, twin
 from prunescope.network.bisecting import is_higher_better
 from prunescope.network.intervals import paired_interval
 from prunescope.network.survey import choosing_order
@@ -100,11 +101,11 @@ def measuring(
 def _answers(session: Session, masks: Mapping[str, Tensor]) -> Generator[None, None, Tensor]:
     """Return the answers to all examples, batch by batch."""
     assert session.source.pair is not None
-    if not masks and (known := session.known_accuracy()) is not None and known.answers is not None:
+    if not masks and (known := known_accuracy(session)) is not None and known.answers is not None:
         return known.answers
     weights = {name: _masked(session, name, mask) for name, mask in masks.items()}
     answers = torch.empty(0)
-    for accuracy in session.twin().evaluate(*session.source.pair, weights):
+    for accuracy in twin(session).evaluate(*session.source.pair, weights):
         if accuracy.answers is not None:
             answers = accuracy.answers
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS
-from prunescope.network.layers import pool_names
-from prunescope.network.survey import AMOUNTS
+from prunescope.network.asked import SensitivitySpec, how
+from prunescope.network.layers import layers_of, pool_names
+from prunescope.network.survey import USUAL
 from prunescope.network.table import VERSION, SensitivityTable
 from prunescope.session import Session
 
@@ -27,16 +29,7 @@ def user_folder() -> Path:
     return Path(platformdirs.user_cache_dir("prunescope")) / "sensitivity"
 
 
-def fingerprint(
-    session: Session,
-    *,
-    method: str = "l1_unstructured",
-    n: int | float | str = 2,
-    dim: int = 0,
-    seed: int = 0,
-    amounts: Sequence[float] = AMOUNTS,
-    layers: Sequence[str] | None = None,
-) -> str:
+def fingerprint(session: Session, asked: SensitivitySpec = USUAL) -> str:
     """Return what tells a table of complete measurements from any other: 32 hexadecimal digits.
 
     It is of the network's text, its weights, buffers and masks, the data, and how each layer is pruned.
@@ -47,21 +40,19 @@ def fingerprint(
     Example:
         >>> from prunescope.sources import demo_source
         >>> session = Session(demo_source("mlp"))
-        >>> fingerprint(session) == fingerprint(session, method="ln_structured")
+        >>> fingerprint(session) == fingerprint(session, SensitivitySpec("ln_structured"))
         False
     """
     pair, inputs = session.source.pair, session.source.inputs
     if pair is None or inputs is None:
         raise RequestError("data", "`data` must be given: only tables measured on data are kept.")
     model = session.source.module
-    uses = METHODS[method].uses if method in METHODS else frozenset()
-    asked = {"n": n, "dim": dim, "seed": seed}
-    how = [f"{name}={value}" for name, value in asked.items() if name in uses]
-    names = list(layers or pool_names(session))
-    text = "\n".join([str(VERSION), str(model), method, *how, *map(repr, amounts), *names])
-    found = hashlib.sha256(text.encode())
-    masks = session.applied.masks
-    for name, tensor in sorted({**model.state_dict(), **{f"{n} mask": m for n, m in masks.items()}}.items()):
+    asked = asked.checked()
+    names = list(asked.layers or pool_names(session))
+    texts = [str(VERSION), str(model), asked.method, *_how(asked), *map(repr, asked.amounts), *names]
+    found = hashlib.sha256("\n".join(texts).encode())
+    masks = {f"{name} mask": mask for name, mask in session.applied.masks.items()}
+    for name, tensor in sorted({**model.state_dict(), **masks, **_scores(session, asked)}.items()):
         if isinstance(tensor, Tensor):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(_bytes(tensor))
@@ -69,6 +60,21 @@ def fingerprint(
         found.update(f"{part.dtype} {tuple(part.shape)}".encode())
         found.update(_bytes(part))
     return found.hexdigest()[:32]
+
+
+def _how(asked: SensitivitySpec) -> list[str]:
+    """Return what the method reads of what is asked; the weights as criterion go without saying."""
+    uses = METHODS[asked.method].uses if asked.method in METHODS else frozenset()
+    read = {name: value for name, value in how(asked).items() if name in uses}
+    return [f"{name}={value}" for name, value in read.items() if (name, value) != ("criterion", WEIGHT)]
+
+
+def _scores(session: Session, asked: SensitivitySpec) -> dict[str, Tensor]:
+    """Return the scores that are ranked, computed if need be; empty where the weights are."""
+    if asked.criterion == WEIGHT or not METHODS[asked.method].takes_scores:
+        return {}
+    layers = layers_of(session, asked.spec, asked.layers)
+    return {f"{each.name} scores": each.importance for each in layers if each.importance is not None}
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.core.counting import count_true
+from prunescope.core.criteria import parse_criterion
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import rank
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
 from prunescope.core.tensor import PrunableTensor, mask_so_far
+from prunescope.measure.importance import ensure_scores
 from prunescope.prune import Ranking
 from prunescope.prune.masking import where_kept
 from prunescope.session import Session
@@ -32,17 +34,24 @@ class Layer:
         spec: Method, norm, axis and seed; its amount plays no part.
         units: How many units there are to prune.
         problem: Why it cannot be pruned alone by this method, in one sentence; "" if it can.
+        importance: The scores that are ranked in place of the weights; None: the weights are.
     """
 
     tensor: PrunableTensor
     spec: PruneSpec
     units: int
     problem: str = ""
+    importance: Tensor | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         """Return the full name of the parameter."""
         return self.tensor.name
+
+    @property
+    def dim(self) -> int:
+        """Return the axis that numbers its channels."""
+        return self.spec.channel_dim(self.tensor)
 
     @property
     def structured(self) -> bool:
@@ -68,9 +77,12 @@ class Layer:
             RequestError: Its scores are not finite, or its file cannot be read.
         """
         try:
-            return rank(self.spec, [self.tensor])
+            scores = {} if self.importance is None else {self.name: self.importance}
+            ranking = rank(self.spec, [self.tensor], scores)
         except ValueError as error:
             raise RequestError("layer", _unranked(self.name, error)) from error
+        assert isinstance(ranking, Ranking)  # `layers_of` has refused methods that rank groups.
+        return ranking
 
     def mask(self, pruned: int) -> Tensor:
         """Return the boolean mask that is left when so many units go, True where kept."""
@@ -92,7 +104,7 @@ class Layer:
         if mask is None or not self.structured:
             each = self.weights // max(self.units, 1) if self.structured else 1
             return np.arange(self.units + 1, dtype=np.int64) * each
-        kept = mask.movedim(self.spec.dim, 0).flatten(1).sum(1)
+        kept = mask.movedim(self.dim, 0).flatten(1).sum(1)
         order = self.ranking.scores.argsort(stable=True)
         gone = kept[kept > 0][order.to(kept.device)].cumsum(0).cpu().numpy()
         return np.concatenate([np.zeros(1, np.int64), gone])
@@ -107,11 +119,12 @@ def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = N
 
     Args:
         session: The session.
-        spec: Method, norm, axis and seed for all of them.
+        spec: Method, norm, axis, seed and criterion for all of them; its scores are computed first.
         names: Which; None means all tensors of two axes and more, in the model's order.
 
     Raises:
-        RequestError: The method ranks tensors together, or a value of the spec is invalid.
+        RequestError: The method ranks tensors together, a value of the spec is none, or its criterion cannot
+            be computed.
 
     Example:
         >>> from torch import nn
@@ -121,18 +134,25 @@ def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = N
         [3, 2]
     """
     method = METHODS.get(spec.method)
-    if method is None or method.pooled:
-        allowed = ", ".join(key for key, each in METHODS.items() if not each.pooled)
+    if method is None or not method.ranks_a_layer:
+        allowed = ", ".join(key for key, each in METHODS.items() if each.ranks_a_layer)
         raise RequestError(
-            "method", f"`method` must be one that prunes a layer by itself: {allowed}; got {spec.method!r}."
+            "method", f"`method` must be one that ranks a layer as a whole: {allowed}; got {spec.method!r}."
         )
+    if method.takes_scores:
+        ensure_scores(session, parse_criterion(spec.criterion))
     return tuple(_layer(session, spec, name) for name in names or pool_names(session))
 
 
 def pool_names(session: Session) -> list[str]:
     """Return the full names of the tensors of two axes and more; of all if there are none."""
-    names = [name for name, tensor in session.tensors.items() if len(tensor.shape) > 1]
-    return names or list(session.tensors)
+    return pool_of(session.tensors)
+
+
+def pool_of(tensors: Mapping[str, PrunableTensor]) -> list[str]:
+    """Return the names of the tensors of two axes and more; of all if there are none."""
+    names = [name for name, tensor in tensors.items() if len(tensor.shape) > 1]
+    return names or list(tensors)
 
 
 def _layer(session: Session, spec: PruneSpec, name: str) -> Layer:
@@ -140,11 +160,15 @@ def _layer(session: Session, spec: PruneSpec, name: str) -> Layer:
     asked = replace(spec, layer=tensor.name, amount=0)
     try:
         resolved = resolve(asked, tensor, asked=FIELDS)
+        reason = session.unscored(resolved.spec)
+        if reason:
+            return Layer(tensor, asked, 0, reason)
+        scores = session.importance(resolved.spec, [tensor])
     except RequestError as error:
         if error.parameter in ("seed", "amount"):
             raise
         return Layer(tensor, asked, 0, str(error))
-    return Layer(tensor, resolved.spec, resolved.units)
+    return Layer(tensor, resolved.spec, resolved.units, importance=scores.get(tensor.name))
 
 
 def _unranked(name: str, error: ValueError) -> str:

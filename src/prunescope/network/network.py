@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.network.allocation import Allocation
+from prunescope.network.asked import how
 from prunescope.network.budget import Budget, Forecast
 from prunescope.network.files import by_file
 from prunescope.network.goal import GoalSpec, Limits, limits_of
@@ -211,12 +212,15 @@ class Network:
 
 
 def _check_table(table: SensitivityTable, goal: GoalSpec) -> None:
-    of_table, asked = (table.method, table.n, table.dim), (goal.method, goal.n, goal.dim)
-    if of_table != asked:
+    of_table, asked = how(table), how(goal)
+    if {**of_table, "seed": 0} != {**asked, "seed": 0}:
         raise RequestError(
-            "table",
-            f"`table` is of (method, n, dim) {of_table!r}, and the goal of {asked!r}: measure it anew.",
+            "table", f"`table` is of {_pairs(of_table)}, and the goal of {_pairs(asked)}: measure it anew."
         )
+
+
+def _pairs(how: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in how.items())
 
 
 def _lost(measured: Measured) -> float:

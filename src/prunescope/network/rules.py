@@ -94,7 +94,7 @@ def global_threshold(layers: Sequence[Layer]) -> Family:
     Channels are ranked together by their norm for a single weight: of order ``n``, divided by the n-th root
     of how many weights a channel has, so that wide channels do not outrank narrow ones.
     """
-    return threshold([_scores(layer) for layer in layers])
+    return threshold([comparable(layer) for layer in layers])
 
 
 def lamp(layers: Sequence[Layer]) -> Family:
@@ -184,7 +184,7 @@ def _check_ranked(rule: str, layers: Sequence[Layer]) -> None:
 
 
 def _all_units(layer: Layer) -> int:
-    return layer.tensor.shape[layer.spec.dim] if layer.structured else layer.weights
+    return layer.tensor.shape[layer.dim] if layer.structured else layer.weights
 
 
 def _sorted(layer: Layer) -> NDArray[Any]:
@@ -192,10 +192,15 @@ def _sorted(layer: Layer) -> NDArray[Any]:
     return np.sort(found)
 
 
-def _scores(layer: Layer) -> NDArray[Any]:
-    scores, n = _sorted(layer), layer.spec.n
-    if not layer.structured:
-        return scores
+def comparable(layer: Layer) -> NDArray[Any]:
+    """Return the scores of a layer's units, rising, as they are compared with those of other layers."""
+    return np.asarray(_sorted(layer) / for_one_weight(layer))
+
+
+def for_one_weight(layer: Layer) -> float:
+    """Return what a channel's norm is divided by to be that of a single weight; 1 for single weights."""
+    n = METHODS[layer.spec.method].called(layer.spec).n
     order = 2.0 if isinstance(n, str) else float(n)
-    each = layer.weights / max(_all_units(layer), 1)
-    return scores if order <= 0 or math.isinf(order) else np.asarray(scores / each ** (1 / order))
+    if not layer.structured or order <= 0 or math.isinf(order):
+        return 1.0
+    return float((layer.weights / max(_all_units(layer), 1)) ** (1 / order))

@@ -8,7 +8,7 @@ counts what went from right to wrong, and back.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import PruneSpec
 from prunescope.measure import Twin
+from prunescope.network.asked import SensitivitySpec, how
 from prunescope.network.estimates import Estimates
 from prunescope.network.intervals import is_clear, paired_interval
 from prunescope.network.layers import Layer, layers_of
@@ -26,9 +26,6 @@ from prunescope.network.table import Cell, SensitivityTable, State
 from prunescope.prune import units_to_prune
 from prunescope.session import Session
 from prunescope.sources.inputs import rows_of
-
-AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Amounts of a table unless others are asked for."""
 
 LEAST_EXAMPLES = 64
 """Examples that a cell is run on before it may stop."""
@@ -50,6 +47,10 @@ RUN = 0.04
 
 MOST_KEPT = 32_000_000
 """Masked weights that are kept from one chunk to the next; beyond it they are made again."""
+
+
+USUAL = SensitivitySpec()
+"""What is asked unless something else is."""
 
 
 def choosing_order(examples: int) -> tuple[Tensor, int]:
@@ -91,9 +92,7 @@ class Survey:
 
     Args:
         session: The exploration; its steps count as applied. Its model is read, never written.
-        method, n, dim, seed: How each layer is pruned; the method is one that prunes a layer by itself.
-        amounts: Fractions of each layer's units, in (0, 1].
-        layers: Full parameter names; None means all tensors of two axes and more.
+        asked: How each layer is pruned, by how much, and which layers.
         tolerance: Stop a cell as soon as the 99 % interval of its drop is clear of this; None measures all.
         first: The layer to begin with; may be set anew at any time.
         seconds: How long one run of a chunk may take: short where a person would feel it, long where nobody
@@ -105,7 +104,7 @@ class Survey:
 
     Example:
         >>> from prunescope.sources import demo_source
-        >>> for table in Survey(Session(demo_source("mlp")), amounts=(0.5,)).tables():
+        >>> for table in Survey(Session(demo_source("mlp")), SensitivitySpec(amounts=(0.5,))).tables():
         ...     pass  # let others in; stop here to pause
         >>> table.in_words
         '3 of 3 cells measured'
@@ -114,24 +113,19 @@ class Survey:
     def __init__(
         self,
         session: Session,
+        asked: SensitivitySpec = USUAL,
         *,
-        method: str = "l1_unstructured",
-        n: int | float | str = 2,
-        dim: int = 0,
-        seed: int = 0,
-        amounts: Sequence[float] = AMOUNTS,
-        layers: Sequence[str] | None = None,
         tolerance: float | None = None,
         first: str = "",
         seconds: float = RUN,
     ) -> None:
         self.first, self.tolerance, self._run_seconds = first, tolerance, seconds
-        self.amounts = checked_amounts(amounts)
+        self.asked = asked.checked()
+        self.amounts = tuple(self.asked.amounts)
         inputs, self._targets = _checked_data(session)
         self._order, self._front = choosing_order(len(self._targets))
         self._inputs = inputs
-        self._spec = PruneSpec("", method, 0, n, dim, seed)
-        self.layers = layers_of(session, self._spec, layers)
+        self.layers = layers_of(session, self.asked.spec, self.asked.layers)
         twin, base = Twin(session.source.module), session.weights(session.applied)
         # Also says in one sentence if the model cannot be run on the data or answers in another form.
         next(twin.evaluate(rows_of(inputs, slice(2)), self._targets[:2], base))
@@ -167,10 +161,7 @@ class Survey:
             layers=tuple(layer.name for layer in self.layers),
             amounts=self.amounts,
             cells=cells,
-            method=self._spec.method,
-            n=self._spec.n,
-            dim=self._spec.dim,
-            seed=self._spec.seed,
+            **how(self.asked),
             dense=self._right / self._seen if self._seen else math.nan,
             examples=len(self._targets),
             weights=tuple(layer.weights for layer in self.layers),
@@ -291,25 +282,6 @@ def _next(todo: list[_Count], first: str) -> _Count:
 def _spread_order(place: int) -> int:
     """Return where the ``place``-th amount comes when halves come before quarters: bits turned around."""
     return int(f"{place + 1:016b}"[::-1], 2)
-
-
-def checked_amounts(amounts: Sequence[float]) -> tuple[float, ...]:
-    """Return ``amounts`` as rising floats.
-
-    Raises:
-        RequestError: There is none, or one is not in (0, 1].
-
-    Example:
-        >>> checked_amounts([0.5, 0.25])
-        (0.25, 0.5)
-    """
-    try:
-        found = sorted({float(amount) for amount in amounts})
-    except (TypeError, ValueError):
-        found = []
-    if not found or not all(0 < amount <= 1 for amount in found):
-        raise RequestError("amounts", f"`amounts` must be fractions above 0 and up to 1, got {amounts!r}.")
-    return tuple(found)
 
 
 def _checked_data(session: Session) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class SensitivityTable:
         layers: Full parameter names, in the model's order.
         amounts: Fractions of each layer's units, rising.
         cells: The cells by full parameter name and amount.
-        method, n, dim, seed: How each layer is pruned.
+        method, n, dim, seed, criterion: How each layer is pruned.
         metric: What is measured, such as ``"accuracy"``.
         higher_is_better: Whether a higher metric is better.
         dense: The metric of the network as it is.
@@ -76,6 +77,7 @@ class SensitivityTable:
     n: int | float | str = 2
     dim: int = 0
     seed: int = 0
+    criterion: str = WEIGHT
     metric: str = "accuracy"
     higher_is_better: bool = True
     dense: float = 1.0

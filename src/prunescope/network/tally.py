@@ -14,6 +14,7 @@ from torch import nn
 from prunescope.core.errors import RequestError
 from prunescope.measure.costs.cutting import cut_out
 from prunescope.measure.costs.flops import count_flops
+from prunescope.measure.states import twin
 from prunescope.network.layers import Layer, pool_names
 from prunescope.session import Session
 
@@ -79,7 +80,7 @@ def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
         raise RequestError(
             "unit", "`unit` flops are counted by running the model: give `data` or an `example` to run it on."
         )
-    flops = count_flops(session.twin(), inputs)
+    flops = count_flops(twin(session), inputs)
     model = session.source.module
     before = cut_out(model, session.masks(session.applied), flops).flops or 0
     curves = tuple(_flops_curve(model, layer, flops.layers) for layer in layers)
@@ -89,7 +90,7 @@ def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
 def _flops_curve(model: nn.Module, layer: Layer, flops: Any) -> NDArray[np.float64]:
     """Return the operations that go with each number of channels of a layer, as `cut_out` counts."""
     path, _, own = layer.name.rpartition(".")
-    dim = layer.spec.dim % max(len(layer.tensor.shape), 1)
+    dim = layer.dim % max(len(layer.tensor.shape), 1)
     nothing = np.zeros(layer.units + 1)
     if layer.problem or own != "weight" or dim > 1 or not cut_out_counts(model, layer):
         return nothing

@@ -60,6 +60,11 @@ class Reestimation:
             raise RequestError("train", "`train`: this model has no batch-norm that keeps statistics.")
         self._most, self._batch, self._seen = examples, batch, 0
 
+    @property
+    def is_current(self) -> bool:
+        """Return whether the session has the steps that this began with, so that it can be kept."""
+        return self._session.history is self._history
+
     def run(self) -> Iterator[Progress]:
         """Yield how far it is after each batch.
 

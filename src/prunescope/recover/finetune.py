@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.measure import Accuracy
+from prunescope.measure import Accuracy, Twin
 from prunescope.recover.progress import Progress, check_trainable, check_unchanged, unrun
 from prunescope.recover.recipe import RAMP, Recipe, gradual_share
 from prunescope.recover.trainee import Trainee
@@ -23,6 +23,9 @@ from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.recovered import Recovered
 from prunescope.sources import Training, parts_of
+from prunescope.sources.batches import Batches
+from prunescope.sources.scoring import Scoring
+from prunescope.sources.state import memory_of
 
 POINTS = 20
 """How often held-out accuracy is measured during a training, besides at its end."""
@@ -87,10 +90,16 @@ class FineTuning:
         self._gradual = self.recipe.pruning == "gradual"
         self._history = session.history
         self._trainee = Trainee(session, masked=not self._gradual, seed=self.recipe.seed)
+        self._twin = Twin(source.module)  # Its own: it may train in another thread than the session's.
         self._start = 0.0
         self.curve: list[Point] = []
         self.step = 0
         self.loss: float | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the session has the steps that this began with, so that it can be kept."""
+        return self._session.history is self._history
 
     @property
     def revived(self) -> int:
@@ -185,7 +194,7 @@ class FineTuning:
         pair = source.pair
         assert pair is not None
         found: Accuracy | None = None
-        for accuracy in self._session.twin().evaluate(*pair, self._trainee.current()):
+        for accuracy in self._twin.evaluate(*pair, self._trainee.current()):
             found = accuracy
             yield self._progress(done)
         if found is not None:
@@ -234,10 +243,31 @@ def _refuse_held_out(session: Session, training: Training) -> None:
     """Refuse to train on what is held out.
 
     Raises:
-        RequestError: Both share their memory.
+        RequestError: Both are the same loader, or have memory in common.
     """
-    train, data = training.given(), session.source.data
-    if not isinstance(train, tuple) or not isinstance(data, tuple):
-        return
-    if parts_of(train[0])[0].data_ptr() == parts_of(data[0])[0].data_ptr():
+    evaluate = session.source.evaluate
+    train, data = training.given(), evaluate.data if isinstance(evaluate, Scoring) else session.source.data
+    if isinstance(train, Batches) and isinstance(data, Batches):
+        same = train.given is data.given
+    elif isinstance(train, tuple) and isinstance(data, tuple):
+        same = _overlap(parts_of(train[0])[0], parts_of(data[0])[0])
+    else:
+        same = False
+    if same:
         raise RequestError("train", "`train` must not be `data`: what is held out is never trained on.")
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors share some of their numbers, as two slices of one do that cross."""
+    if not one.numel() or not other.numel() or memory_of(one) is None or memory_of(other) is None:
+        return False
+    (start, end), (first, last) = _range(one), _range(other)
+    same = one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+    return same and start < last and first < end
+
+
+def _range(tensor: Tensor) -> tuple[int, int]:
+    """Return the first place of a tensor in its memory, and the one behind its last."""
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    first = int(tensor.storage_offset())
+    return first, first + int(reach) + 1

@@ -8,6 +8,8 @@ from typing import Self
 
 from tornado.netutil import bind_sockets
 
+from prunescope.serving.accepting import Accepting
+
 PORTS_TRIED = 50
 EVERY_INTERFACE = ("", "*", "0.0.0.0", "::")
 
@@ -45,7 +47,7 @@ class Listener:
                 if getattr(problem, "errno", None) != errno.EADDRINUSE:
                     raise CannotListen(_sentence(problem, ip, candidate)) from problem
             else:
-                return cls(ip, tuple(sockets))
+                return cls(ip, tuple(map(Accepting.of, sockets)))
         raise CannotListen(f"the ports {port} to {last} of {ip} are all taken: name another with --port.")
 
     @property

@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import uuid
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ from prunescope.serving.door import door
 from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
-from prunescope.serving.logs import WithoutKeys, log_to_stderr
+from prunescope.serving.logs import WithoutKeys, log_to_stderr, worth_saying
 from prunescope.serving.options import Options
 from prunescope.serving.sessions import End, Sessions
 
@@ -58,6 +59,9 @@ PING_MS = 10_000
 STOP_S = 10.0
 """What a stop may take; kernels have been killed by then, whatever they were at."""
 
+MOST_OF_A_SOCKET = 103
+"""Bytes of a socket's path, on macOS; Linux has four more."""
+
 A_KERNEL = r"([\w-]+)"
 
 
@@ -78,6 +82,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def initialize(self, argv: list[str] | None = None) -> None:
         """Set the server up, and stop on every signal that asks for it."""
         super().initialize(argv)
+        self.log.addFilter(worth_saying)
         self.log.addFilter(WithoutKeys())
         for number in STOPS:
             signal.signal(number, self._on_stop)
@@ -147,7 +152,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def listen(self) -> None:
         """Answer on the listener's sockets until a signal arrives, then end every kernel."""
         named = bool(self.options.token or self.options.hub)
-        server = HTTPServer(self.app if named else door(self.app, self.listener))
+        server = HTTPServer(door(self.app, None if named else self.listener))
         server.add_sockets(self.listener.sockets)
         print(f"Prunescope is at {self._link(self.listener.url)} (press Ctrl+C to stop)", flush=True)
         if self.listener.public:
@@ -215,7 +220,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
         server = DashboardServer.instance(
             listener=listener,
             options=options,
-            config=_settings(options),
+            config=_settings(options, folder),
             notebook_path=str(page),
             connection_dir_root=folder,
             config_file_paths=[],
@@ -241,8 +246,21 @@ def _forking(options: Options, folder: str) -> Iterator[None]:
         warm.end()
 
 
-def _settings(options: Options) -> Config:
+def sockets_fit(folder: str) -> bool:
+    """Return whether kernels' channels can be sockets that lie in ``folder``, as Voilà and Jupyter name them.
+
+    Example:
+        >>> os.name != "posix" or sockets_fit("/tmp/prunescope-01234567"), sockets_fit(100 * "x")
+        (True, False)
+    """
+    longest = Path(folder, "voila_01234567", f"kernel-{uuid.UUID(int=0)}-ipc-5")
+    return os.name == "posix" and len(os.fsencode(longest)) <= MOST_OF_A_SOCKET
+
+
+def _settings(options: Options, folder: str) -> Config:
     settings = Config()
+    if sockets_fit(folder):
+        settings.KernelManager.transport = "ipc"  # A free TCP port may be taken before the kernel has it.
     if options.hub:
         let_the_hub_decide(settings)
     settings.VoilaConfiguration.multi_kernel_manager_class = Kernels

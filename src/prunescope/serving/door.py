@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from tornado import web
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
@@ -57,10 +58,64 @@ class Foreign(web.RequestHandler):
         )
 
 
-def door(app: web.Application, listener: Listener) -> RuleRouter:
-    """Return what leads to ``app`` whoever asks by a name of the ``listener``'s own, and nobody else."""
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+LONGEST, LONGEST_NAME = 2000, 255
+"""Bytes of a path, and of each name in it, as file systems have it."""
+
+
+class Malformed(Matcher):
+    """Matches what no browser asks: Jupyter's own answers to it are tracebacks in the log."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """Return None for a request that may be answered."""
+        return None if is_well_formed(request.method or "", request.uri or "") else {}
+
+
+def is_well_formed(method: str, uri: str) -> bool:
+    """Return whether a request has a method that HTTP knows, and an address that stands for text.
+
+    Example:
+        >>> is_well_formed("GET", "/?token=open%20sesame")
+        True
+        >>> is_well_formed("PURGE", "/"), is_well_formed("GET", "/%ff"), is_well_formed("GET", "/%00")
+        (False, False, False)
+    """
+    try:
+        text = unquote_to_bytes(uri).decode()
+    except UnicodeError:
+        return False
+    path = text.partition("?")[0].encode()
+    fits = len(path) <= LONGEST and max(map(len, path.split(b"/"))) <= LONGEST_NAME
+    return method in METHODS and text.isprintable() and fits
+
+
+class Refused(web.RequestHandler):
+    """The answer to what is malformed."""
+
+    def prepare(self) -> None:
+        """Refuse; of a method that it does not know tornado has done so before."""
+        raise web.HTTPError(400)
+
+
+def _say(handler: web.RequestHandler) -> None:
+    request = handler.request
+    log.warning(
+        "refused: %d %.20s %.200s (%s)", handler.get_status(), request.method, request.uri, request.remote_ip
+    )
+
+
+def door(app: web.Application, listener: Listener | None) -> RuleRouter:
+    """Return what leads to ``app`` whoever asks as a browser does, and by a name of this server's own.
+
+    Args:
+        app: Where it leads.
+        listener: Has the names; None to let any name be used.
+    """
+    refused = web.Application([(".*", Refused)], log_function=_say)
     foreign = web.Application([(".*", Foreign)], log_function=lambda handler: None)
-    return RuleRouter([Rule(OwnNames(listener), app), Rule(AnyMatches(), foreign)])
+    names = AnyMatches() if listener is None else OwnNames(listener)
+    return RuleRouter([Rule(Malformed(), refused), Rule(names, app), Rule(AnyMatches(), foreign)])
 
 
 def is_visit(headers: HTTPHeaders) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -18,6 +19,7 @@ from voila.tornado.handler import TornadoVoilaHandler
 
 from prunescope.serving.door import is_visit
 from prunescope.serving.messages import PROTOCOL, check
+from prunescope.serving.rates import MOST_UNSENT
 from prunescope.serving.sessions import End, Sessions, log
 
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
@@ -153,6 +155,9 @@ class Line(ZMQChannelsWebsocketConnection):
 class Channels(_Ours, KernelWebsocketHandler):
     """The line between a page and its kernel."""
 
+    _is_cut = False
+    _unsent = 0
+
     async def pre_get(self) -> None:
         """Refuse a page whose session has ended, and forget one that has left before its line was up."""
         if self.kernel_id not in self.sessions:
@@ -194,9 +199,20 @@ class Channels(_Ours, KernelWebsocketHandler):
         await super().open(kernel_id)  # type: ignore[no-untyped-call]
 
     def on_message(self, ws_message: str | bytes) -> None:
-        """Hear the page, as long as there is a line to its kernel."""
-        if self.connection is not None:
-            super().on_message(ws_message)  # type: ignore[no-untyped-call]
+        """Hear the page, as long as there is a line to its kernel and it does not say too much."""
+        if self.connection is None or self._is_cut:
+            return
+        if (too_much := self.sessions.exceeds(self.kernel_id, len(ws_message))) is not None:
+            self._cut(f"its page says {too_much}")
+            return
+        super().on_message(ws_message)  # type: ignore[no-untyped-call]
+
+    def _cut(self, why: str) -> None:
+        """Close the line, and hear and say nothing on it any more; the session waits for another."""
+        if not self._is_cut:
+            self._is_cut = True
+            log.warning("session %s: a line was closed: %s", self.kernel_id[:8], why)
+            self.close(1008, why)
 
     def on_close(self) -> None:
         """Notice that the page is gone."""
@@ -205,14 +221,24 @@ class Channels(_Ours, KernelWebsocketHandler):
             super().on_close()  # type: ignore[no-untyped-call]
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
-        """Send to the page; that one has left meanwhile is no error."""
+        """Send to the page, if it listens; that one has left meanwhile is no error."""
+        if self._unsent > MOST_UNSENT:
+            self._cut(f"its page has not taken {self._unsent >> 20} MB")
+        if self._is_cut:
+            return None
         try:
             sent = super().write_message(message, binary)
         except WebSocketClosedError:
             return None
         if sent is not None:
-            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._unsent += len(message)
+            sent.add_done_callback(partial(self._on_sent, len(message)))
         return sent
+
+    def _on_sent(self, size: int, done: asyncio.Future[None]) -> None:
+        self._unsent -= size
+        if not done.cancelled():
+            done.exception()
 
 
 class _Fetched(JupyterHandler):

@@ -3,6 +3,8 @@
 import logging
 import re
 
+from prunescope.serving.repeats import Repeats
+
 KEYS = (
     (re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), r"\1"),
     (re.compile(r"\btoken=[^&\s]*"), "token=…"),
@@ -50,17 +52,21 @@ class OneLine(logging.Formatter):
 
 
 def worth_saying(record: logging.LogRecord) -> bool:
-    """Return False for what pyzmq notices where a session has just ended.
+    """Return False for what pyzmq notices where a session has just ended, and what is said twice.
 
-    It warns of each message that a kernel had still sent, and that nobody waits for any more.
+    It warns of each message that a kernel had still sent, and that nobody waits for any more. Of a refused
+    request tornado and Jupyter tell the reason, and then that it was refused.
     """
-    return record.module != "zmqstream" or record.levelno > logging.WARNING
+    if record.module == "zmqstream":
+        return record.levelno > logging.WARNING
+    return record.funcName not in ("log_exception", "write_error") or record.levelno > logging.WARNING
 
 
 def log_to_stderr() -> None:
     """Write what the server has to say of its sessions, and what was refused, to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s %(message)s"))
+    handler.addFilter(Repeats())
     for name in ("prunescope.serving", "tornado.access", "tornado.general", "tornado.application"):
         log = logging.getLogger(name)
         log.addHandler(handler)

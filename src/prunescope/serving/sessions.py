@@ -11,6 +11,8 @@ from enum import StrEnum
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.websocket import WebSocketHandler
 
+from prunescope.serving.rates import Allowances
+
 LINGER_S = 60.0
 """How long a session outlives its last connection, for a page whose network comes back."""
 
@@ -35,6 +37,7 @@ class _Session:
     pages: set[WebSocketHandler] = field(default_factory=set)
     alone_since: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    allowances: Allowances = field(default_factory=Allowances)
 
 
 class Sessions:
@@ -97,6 +100,11 @@ class Sessions:
         if session is not None:
             session.pages.discard(page)
             session.alone_since = time.monotonic()
+
+    def exceeds(self, kernel_id: str, size: int) -> str | None:
+        """Return None for a message of ``size`` bytes that a page may say, else of what it says too much."""
+        session = self._open.get(kernel_id)
+        return session.allowances.take(size) if session else None
 
     async def until_end(self, kernel_id: str) -> None:
         """Wait until the session has ended."""

@@ -1,16 +1,15 @@
-"""One exploration of one model: its tensors, previews with cached rankings, steps, and held-out accuracy.
+"""One exploration of one model: its tensors, previews with cached rankings, and steps.
 
-The user's model is read, never written: steps are masks beside it, accuracy is measured on a copy with the
-pruned tensors passed in.
+The user's model is read, never written: steps are masks beside it. What its states are worth is measured by
+`prunescope.measure`, and kept here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -18,13 +17,14 @@ from torch import Tensor, nn
 from prunescope.core.counting import count_true
 from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
 from prunescope.core.errors import RequestError
+from prunescope.core.methods import AnyRanking
 from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
 from prunescope.core.scores import ChannelNorms
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
-from prunescope.measure import Accuracy, Effect, Known, Measure, Numbers, Twin, evaluated, pruned_copy
 from prunescope.prune import Ranking, channel_norms
 from prunescope.prune.masking import where_kept
+from prunescope.session.findings import Findings
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
 from prunescope.session.recovered import Recovered
@@ -67,10 +67,9 @@ class Session:
         self._weights = source.weights()
         self.parameters = self._weights.parameters
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
-        self._rankings: dict[int, tuple[object, Ranking]] = {}
+        self._rankings: dict[int, tuple[object, AnyRanking]] = {}
         self._norms: dict[int, tuple[object, ChannelNorms]] = {}
-        self._findings: tuple[object, dict[Hashable, Any]] = (None, {})
-        self._known = Known(lambda: source.module, self._weights.state_of_all)
+        self._findings = Findings(self._weights.state_of_all)
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
@@ -117,15 +116,26 @@ class Session:
         Raises:
             RequestError: They are not in memory, and too many to be read.
         """
+        return [self.tensor(name) for name in self.check_in_memory("method")]
+
+    def check_in_memory(self, blame: str) -> list[str]:
+        """Check that all tensors of two axes and more can be ranked, and return their names.
+
+        Args:
+            blame: The field of the request that asks for it.
+
+        Raises:
+            RequestError: They are not in memory, and too many to be read.
+        """
         names = [name for name, tensor in self.tensors.items() if len(tensor.shape) > 1] or list(self.tensors)
         too_many = self._too_many(names)
         if too_many:
             raise RequestError(
-                "method",
-                f"`method` that ranks all weights together needs them in memory: {too_many}. Choose one that "
-                "prunes a layer at a time.",
+                blame,
+                f"`{blame}` that ranks all weights together needs them in memory: {too_many}. Choose one "
+                "that prunes a layer at a time.",
             )
-        return [self.tensor(name) for name in names]
+        return names
 
     def largest_weight(self) -> float:
         """Return the largest magnitude in the model; computed once until the model changes.
@@ -151,14 +161,18 @@ class Session:
         return f"at most {most:,}, and this checkpoint has {weights:,}"
 
     def resolve(
-        self, wanted: PruneSpec, asked: frozenset[str] = frozenset(), previous_units: int | None = None
+        self,
+        wanted: PruneSpec,
+        asked: frozenset[str] = frozenset(),
+        previous_units: int | None = None,
+        pool_units: int | None = None,
     ) -> Resolved:
         """Return what the model allows of ``wanted``; see `prunescope.core.spec.resolve`."""
         tensor = self.tensor(wanted.layer)
         wanted = replace(wanted, layer=tensor.name)
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
         pooled = method is not None and method.pooled
-        units = sum(each.units(None) for each in self.pool()) if pooled else None
+        units = sum(each.units(None) for each in self.pool()) if pooled else pool_units
         resolved = resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
         reason = self.unscored(resolved.spec)
         if not reason:
@@ -238,7 +252,7 @@ class Session:
         spec = resolved.spec
         tensor = self.tensor(spec.layer)
         pool = self.pool() if METHODS[spec.method].pooled else []
-        importance = self._importance(spec, pool or [tensor])
+        importance = self.importance(spec, pool or [tensor])
         try:
             ranking = self._cached_ranking(spec, tensor, pool, place)
             norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
@@ -250,10 +264,11 @@ class Session:
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
 
     def units_up_to(self, preview: Preview, score: float) -> int:
-        """Return how many units score at most ``score``: what a threshold there would prune."""
+        """Return how many units score at most ``score``: what a threshold there prunes, if there is one."""
         spec = preview.spec
         pool = self.pool() if preview.method.pooled else []
-        return self._cached_ranking(spec, self.tensor(spec.layer), pool).units_up_to(score)
+        ranking = self._cached_ranking(spec, self.tensor(spec.layer), pool)
+        return ranking.units_up_to(score) if isinstance(ranking, Ranking) else 0
 
     def forget_rankings(self, place: int) -> None:
         """Free what `preview` caches for a slot that is no longer shown."""
@@ -262,7 +277,7 @@ class Session:
 
     def _cached_ranking(
         self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor], place: int = 0
-    ) -> Ranking:
+    ) -> AnyRanking:
         used, scores = METHODS[spec.method].uses - {"amount"}, self._scores(spec, pool or [tensor])
         ranked = tuple(self._key(each.name) for each in pool or [tensor])
         key = (ranked, tuple(scores.values()), spec.method, *(getattr(spec, name) for name in sorted(used)))
@@ -270,7 +285,7 @@ class Session:
             self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
             self._rankings[place] = (
                 key,
-                rank(spec, pool or [tensor], self._importance(spec, pool or [tensor])),
+                rank(spec, pool or [tensor], self.importance(spec, pool or [tensor])),
             )
         return self._rankings[place][1]
 
@@ -280,18 +295,19 @@ class Session:
         scored = (
             () if scores is None else (spec.criterion, spec.method, *self._scores(spec, [tensor]).values())
         )
-        key = (self._key(tensor.name), spec.n, spec.dim, *scored)
+        key = (self._key(tensor.name), spec.n, spec.channel_dim(tensor), *scored)
         if place not in self._norms or self._norms[place][0] != key:
             known = (norms for other, norms in self._norms.values() if other == key)
             self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
         return self._norms[place][1]
 
-    def _importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
+    def importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
         """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
         scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
         found = {}
         for each in tensors if scores else ():
-            values = scores[each.name].scores(each.shape, spec.dim, structured=structured)
+            dim = spec.channel_dim(each)
+            values = scores[each.name].scores(each.shape, dim, structured=structured)
             # torch gives a structured mask the dtype of the scores, and the weight with it.
             found[each.name] = values.to(each.weight.dtype) if structured else values
         return found
@@ -314,22 +330,27 @@ class Session:
         Raises:
             RequestError: The model or the history has changed since ``preview`` was made.
         """
-        if self.tensor(preview.tensor.name) is not preview.tensor:
+        if self.is_old(preview):
             raise RequestError("steps", "`steps`: the model has changed since this preview. Move a control.")
         step = Step.of(preview)
-        measured = self.known_accuracy(preview) or self.known_numbers(preview)
+        worth = self.worth(preview)
         self.history = self.history.then(step)
-        if measured is not None:
-            self._known.remember(self.applied.key, self._known.state(), measured)
+        if worth is not None:
+            self.keep_worth(self.applied, worth)
         return step
 
-    def apply_together(self, asked: Together) -> Step:
+    def apply_together(self, asked: Together, shown: Preview | None = None) -> Step:
         """Apply a spec to each of several layers as one step. Steps that were undone are gone.
+
+        Args:
+            asked: What is asked of the layers.
+            shown: The preview of it, if there was one: what was measured of that is known of the step.
 
         Raises:
             RequestError: One of them cannot be met, or nothing is pruned; the session is as it was.
         """
         before, parts = self.history, []
+        worth = None if shown is None else self.worth(shown)
         with self.all_or_nothing():
             for spec in asked.specs:
                 preview = self.preview(self.resolve(spec, frozenset(FIELDS)), _IN_PASSING)
@@ -340,6 +361,8 @@ class Session:
             raise RequestError("steps", "`steps`: nothing is pruned by this allocation.")
         step = Step.together(asked, parts, before)
         self.history = before.then(step)
+        if worth is not None:
+            self.keep_worth(self.applied, worth)
         return step
 
     def silence(self, asked: Silence) -> Step:
@@ -423,7 +446,7 @@ class Session:
 
     def with_preview(self, preview: Preview) -> Variant:
         """Return the model with the steps, and ``preview`` applied on top of them."""
-        if preview.pruned_units == 0:
+        if not preview.prunes:
             return self.applied
         masks = {**self.history.masks(), **preview.masks}
         return Variant(masks, (*self.history.done, preview), self.history.values())
@@ -468,139 +491,34 @@ class Session:
         """
         return self.pruned_weights(what) / self.parameters
 
-    def accuracy(self, what: Preview | Variant | None = None) -> Accuracy:
-        """Return the held-out accuracy; measured once until the model or its state changes.
-
-        Args:
-            what: A preview, measured as if it were applied after the steps; a variant; None measures
-                the original model.
-
-        Raises:
-            RequestError: There is no data, or the model cannot be run on it.
-        """
-        known = self.known_accuracy(what)
-        if known is not None:
-            return known
-        for _ in self.evaluate(what):
-            pass
-        known = self.known_accuracy(what)
-        if known is None:
-            raise RequestError("data", "`data` must be given to measure accuracy.")
-        return known
-
-    def known_accuracy(self, what: Preview | Variant | None = None) -> Accuracy | None:
-        """Return the accuracy of a state of the model if it has been measured, else None."""
-        return self._known.get(self.variant(what).key, Accuracy)
-
-    def step_accuracies(self) -> dict[Step, Accuracy]:
-        """Return, for each step that was measured, the accuracy with it and all before it applied."""
-        return self._of_steps(Accuracy)
-
-    def _of_steps(self, kind: type[Measure]) -> dict[Step, Measure]:
-        steps = self.history.steps
-        known = self._known.current
-        found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
-        return {step: measure for step, measure in found if isinstance(measure, kind)}
+    # What was found out: kept here, and measured by `prunescope.measure`, which stands above.
 
     @property
     def findings(self) -> dict[Hashable, Any]:
         """Return a cache of findings about the model, emptied once the model changes."""
-        state = self._known.state()
-        if self._findings[0] != state:
-            self._findings = (state, {})
-        return self._findings[1]
+        return self._findings.of_model
 
-    def twin(self) -> Twin:
-        """Return a copy of the network as it is now, to run in its place.
+    def worth(self, what: Preview | Variant | None = None) -> Any | None:
+        """Return what was found out about a state of the model as it is now, or None."""
+        return self._findings.of_states.get(self.variant(what).key)
 
-        Raises:
-            RequestError: The model is a checkpoint, or cannot be copied.
-        """
-        return self._known.twin()
+    def worth_of_steps(self) -> dict[Step, Any]:
+        """Return what was found out about the state after each step, with all before it applied."""
+        steps, known = self.history.steps, self._findings.of_states
+        found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
+        return {step: worth for step, worth in found if worth is not None}
 
-    def evaluate(self, what: Preview | Variant | None = None) -> Iterator[Accuracy | None]:
-        """Yield the held-out accuracy counted so far, batch by batch; the last one is the whole.
+    def keep_worth(self, what: Preview | Variant | None, worth: Any) -> None:
+        """Keep what was found out about a state of the model, until the model changes."""
+        self._findings.keep(self.variant(what).key, worth)
 
-        None comes while examples are read, once.
+    def model_state(self) -> object:
+        """Return what changes whenever anything does that the model's answers depend on."""
+        return self._findings.state()
 
-        Args:
-            what: A preview, a variant, or None, as for `accuracy`.
-
-        Raises:
-            RequestError: The model cannot be run on the data, answers in another form, or changed meanwhile.
-        """
-        if self.source.data is None or self.known_accuracy(what) is not None:
-            return
-        self._refuse_old(what)
-        variant, start = self.variant(what), self._known.state()
-        for _ in self.source.read():
-            yield None
-        data = self.source.pair
-        assert data is not None
-        for counted in self.twin().evaluate(*data, self.weights(variant)):
-            if self._known.state() != start:
-                raise _changed("data")
-            if counted.total == len(data[1]):
-                self._known.remember(variant.key, start, counted)
-            yield counted
-
-    def _refuse_old(self, what: Preview | Variant | None) -> None:
-        if isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor:
-            raise _changed("data" if self.source.evaluate is None else "evaluate")
-
-    def effect(self, what: Preview | Variant | None = None) -> Effect | None:
-        """Return what a state of the model changes in its answers to the data, if both were measured."""
-        before, after = self.known_accuracy(), self.known_accuracy(what)
-        if self.source.pair is None or before is None or after is None:
-            return None
-        return Effect(*self.source.pair, before, after, self.source.classes)
-
-    # The user's metric.
-
-    def known_numbers(self, what: Preview | Variant | None = None) -> Numbers | None:
-        """Return what `Source.evaluate` returned for a state of the model; None if it was not called."""
-        return self._known.get(self.variant(what).key, Numbers)
-
-    def step_numbers(self) -> dict[Step, Numbers]:
-        """Return what `Source.evaluate` returned for each measured step, with all steps before it."""
-        return self._of_steps(Numbers)
-
-    def question(self, what: Preview | Variant | None = None) -> Question:
-        """Prepare a call of `Source.evaluate` on a copy of the model in one of its states.
-
-        Raises:
-            RequestError: There is no such function, the model cannot be copied, or has changed.
-        """
-        evaluate = self.source.evaluate
-        if evaluate is None:
-            raise RequestError("evaluate", "`evaluate` must be given to be called.")
-        self._refuse_old(what)
-        variant, start = self.variant(what), self._known.state()
-        try:
-            model = pruned_copy(self.source.module, variant.masks, variant.values)
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RequestError("evaluate", f"`evaluate` cannot be called: {reason}") from error
-
-        def keep(numbers: Numbers) -> None:
-            if self._known.state() != start:
-                raise _changed("evaluate")
-            self._known.remember(variant.key, start, numbers)
-
-        return Question(partial(evaluated, evaluate, model), keep)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One call of the user's function.
-
-    Attributes:
-        ask: Calls it and returns its answer, or raises a `RequestError`; may be run in any thread.
-        keep: Takes the answer down, in the thread of the session; raises if the model has changed since.
-    """
-
-    ask: Callable[[], Numbers]
-    keep: Callable[[Numbers], None]
+    def is_old(self, what: Preview | Variant | None) -> bool:
+        """Return whether ``what`` is a preview of a tensor that has changed since."""
+        return isinstance(what, Preview) and self.tensor(what.tensor.name) is not what.tensor
 
 
 def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
@@ -617,7 +535,3 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
 def _largest(tensor: PrunableTensor) -> float:
     """Return the largest magnitude in ``tensor``, which is read once and not copied."""
     return float(channel_norms(tensor.weight, n=math.inf, dim=0).max())
-
-
-def _changed(blame: str) -> RequestError:
-    return RequestError(blame, f"`{blame}` was not evaluated: the model has changed since. Move a control.")

@@ -21,10 +21,14 @@ class Together:
     Attributes:
         title: Its title, such as ``"50.0 % of weights by lamp, 21 layers"``.
         specs: A spec for each layer, in the order they are applied; at least one.
+        scope: Of a step that one amount asked of a scope, that scope, such as ``"alike"``; "" of any other.
+        shown: What was then asked of the layer shown, so that undoing the step asks it again.
     """
 
     title: str
     specs: tuple[PruneSpec, ...]
+    scope: str = ""
+    shown: PruneSpec | None = None
 
     has_call = False
     dim = 0
@@ -51,8 +55,8 @@ class Together:
 
     @property
     def again(self) -> Mapping[str, Any]:
-        """Spec fields that show it again: none, the current layer stays."""
-        return {}
+        """What to ask so that it is looked at again; nothing of an allocation: the layer shown stays."""
+        return {} if self.shown is None else {**vars(self.shown), "scope": self.scope}
 
     def carry_out(self, session: Any) -> Any:
         """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
@@ -60,7 +64,9 @@ class Together:
 
     def values(self) -> dict[str, Any]:
         """Return it as a JSON object's values."""
-        return {"method": METHOD, "title": self.title, "steps": [spec.values() for spec in self.specs]}
+        values = {"method": METHOD, "title": self.title, "steps": [spec.values() for spec in self.specs]}
+        asked = {} if self.shown is None else {"scope": self.scope, "shown": self.shown.values()}
+        return {**values, **asked}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Together:
@@ -75,10 +81,13 @@ class Together:
             True
         """
         steps, title = values.get("steps"), values.get("title")
-        if not isinstance(steps, list) or not steps or not isinstance(title, str):
+        scope, shown = values.get("scope", ""), values.get("shown")
+        known = isinstance(title, str) and isinstance(scope, str) and isinstance(shown, dict | None)
+        if not isinstance(steps, list) or not steps or not known:
             raise RequestError("plan", f"`plan` contains an invalid step: {values!r}.")
         try:
             specs = tuple(PruneSpec(**each).parsed() for each in steps)
+            again = None if shown is None else PruneSpec(**shown).parsed()
         except TypeError as error:
             raise RequestError("plan", f"`plan` contains an invalid step: {values!r}.") from error
-        return cls(title, specs)
+        return cls(str(title), specs, scope, again)

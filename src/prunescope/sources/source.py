@@ -48,6 +48,7 @@ class Source:
             function of ``(module, name)``; or None.
         loss: Takes what the model answers and the targets: what training makes small and criteria take the
             gradients of; None is the cross-entropy.
+        rate: The highest learning rate it was trained with, if that is known: rewinding goes back to it.
     """
 
     model: nn.Module | Checkpoint
@@ -61,6 +62,7 @@ class Source:
     train: Training | None = None
     importance_scores: object = None
     loss: Callable[[Any, Tensor], Tensor] | None = None
+    rate: float | None = None
 
     @property
     def scored_pair(self) -> tuple[Inputs, Tensor] | None:

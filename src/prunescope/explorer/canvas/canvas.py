@@ -8,6 +8,7 @@ resize, another screen) ends in matplotlib's draw event, where a new background 
 from __future__ import annotations
 
 import json
+import warnings
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -44,7 +45,7 @@ class WholeFrames(Canvas):  # type: ignore[misc]
         lock: Held while a message of the page is handled: JupyterLab's arrive in another thread.
 
     Attributes:
-        screen_ratio: Device pixels per CSS pixel of the screen; the picture may be coarser for a moment.
+        screen_ratio: Device pixels per CSS pixel of the screen; the picture may be coarser for a while.
     """
 
     def __init__(self, figure: Figure, lock: AbstractContextManager[object]) -> None:
@@ -142,7 +143,7 @@ class PictureCanvas(Generic[Shown]):
         self.widget.header_visible = self.widget.footer_visible = False
         self.widget.add_class("ps-canvas")
         self.widget.toolbar_position = "bottom"
-        self._manager = FigureManager(self.widget, 0)
+        self._manager = _manager(self.widget)
         self._manager.set_window_title("prunescope")  # The name of a picture that is saved.
         # Matplotlib's key bindings (q closes, k makes the axis logarithmic) would react to a stray key.
         self.widget.mpl_disconnect(self._manager.key_press_handler_id)
@@ -286,6 +287,15 @@ class LiveCanvas(PictureCanvas[PruningFigure]):
         self._draw_step(self.widget.device_pixel_ratio)
 
 
+def _manager(canvas: Canvas) -> FigureManager:
+    """Return ipympl's manager of ``canvas``, and keep from the user a warning about its toolbar."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Passing unrecognized arguments to super.Toolbar", DeprecationWarning
+        )
+        return FigureManager(canvas, 0)
+
+
 def _pixel_ratio(told: object) -> float:
-    """Return the page's device pixels per CSS pixel, within limits: a page may claim anything."""
+    """Return the page's device pixels per CSS pixel, within what a picture may cost."""
     return min(MAX_PIXEL_RATIO, max(1.0, float(told))) if isinstance(told, int | float) else 1.0

@@ -147,12 +147,12 @@ class Pointing:
         elif key == " ":
             self._click()
         else:
-            self._step(shown[0], _STEPS.get(key, 0) + _LEAPS.get(key, 0) * max(1, shown[0].units // 20))
+            self._step(shown[0], _STEPS.get(key, 0) + _LEAPS.get(key, 0) * max(1, shown[0].most // 20))
 
     def _step(self, preview: Preview, step: int) -> None:
         """Request ``step`` more units, as far as there are any."""
         if step:
-            self._ask(min(max(preview.asked_units + step, 0), preview.units))
+            self._ask(min(max(preview.asked_units + step, 0), preview.most))
 
     def _walk(self, preview: Preview, step: int) -> None:
         """Point at the next bar, and read it out."""

@@ -17,8 +17,8 @@ from threading import Thread
 from IPython import get_ipython
 
 from prunescope.core.errors import RequestError
-from prunescope.measure import Numbers, Randomness
-from prunescope.session.session import Question
+from prunescope.measure import Metrics, Randomness
+from prunescope.measure.states import Question
 
 _log = logging.getLogger("prunescope")
 
@@ -30,7 +30,7 @@ class Calls:
     """The calls of one function, of which no two run at the same time."""
 
     def __init__(self) -> None:
-        self._answer: Future[Numbers] | None = None
+        self._answer: Future[Metrics] | None = None
         self._ended: asyncio.Future[RequestError | None] | None = None
         self._started = 0.0
 
@@ -44,7 +44,7 @@ class Calls:
         Raises:
             RequestError: The function raised, answered in another form, or the model has changed meanwhile.
         """
-        put_back = _randomness()
+        put_back = put_back_later()
         answer = asyncio.wrap_future(self._start(question))
         self._ended = asyncio.ensure_future(_see_through(answer, question.keep, put_back))
         await self.end(late)
@@ -70,7 +70,7 @@ class Calls:
             wait([self._answer], self._patience())
             if not self._answer.done():
                 raise _late()
-        asked, put_back = question(), _randomness()
+        asked, put_back = question(), put_back_later()
         answer = self._start(asked)
         wait([answer], PATIENCE_SECONDS)
         if not answer.done():
@@ -78,8 +78,8 @@ class Calls:
         put_back()
         asked.keep(answer.result())
 
-    def _start(self, question: Question) -> Future[Numbers]:
-        answer: Future[Numbers] = Future()
+    def _start(self, question: Question) -> Future[Metrics]:
+        answer: Future[Metrics] = Future()
         answer.set_running_or_notify_cancel()  # From here on it cannot be cancelled.
 
         def run() -> None:
@@ -102,7 +102,7 @@ class Calls:
 
 
 async def _see_through(
-    answer: asyncio.Future[Numbers], keep: Callable[[Numbers], None], put_back: Callable[[], None]
+    answer: asyncio.Future[Metrics], keep: Callable[[Metrics], None], put_back: Callable[[], None]
 ) -> RequestError | None:
     try:
         keep(await answer)
@@ -113,7 +113,7 @@ async def _see_through(
     return None
 
 
-def _randomness() -> Callable[[], None]:
+def put_back_later() -> Callable[[], None]:
     """Return what puts the global random states back as they are now, unless a cell runs meanwhile."""
     found, cells = Randomness.now(), _cells_run()
 

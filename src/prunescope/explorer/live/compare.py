@@ -12,8 +12,9 @@ from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.costs import LARGEST
 from prunescope.explorer.live.metric import REST_SECONDS
 from prunescope.explorer.live.task import Latest
-from prunescope.measure import SIDES, Comparison, Numbers
+from prunescope.measure import SIDES, Comparison, Measure
 from prunescope.measure.compare import measured
+from prunescope.measure.states import accuracy, known, question
 from prunescope.session import Session
 from prunescope.session.history import Variant
 
@@ -51,20 +52,20 @@ class LiveSides(Latest):
                 self._publish(seen, found)
                 told = found
             await asyncio.sleep(0)
-        if "numbers" in seen.measures:
+        if asks(session, seen):
             await self._ask(session, seen, told)
 
     async def _ask(self, session: Session, seen: Comparison, told: Comparison) -> None:
         def late(problem: RequestError) -> None:
-            self._publish(seen, told.failing("numbers", problem))
+            self._publish(seen, told.failing("metric", problem))
 
         try:
             for side in SIDES:
                 variant = getattr(told, side).variant
                 await self._calls.end(late)
-                if session.known_numbers(variant) is None:
-                    await self._calls.ask(session.question(variant), late)
-                told = told.knowing(side, numbers=session.known_numbers(variant))
+                if known(session, variant) is None:
+                    await self._calls.ask(question(session, variant), late)
+                told = told.knowing(side, measure=known(session, variant))
                 self._publish(seen, told)
         except RequestError as problem:
             late(problem)
@@ -84,25 +85,32 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
     """
     for found in measured(session, seen, largest):
         seen = found
-    if "numbers" not in seen.measures:
+    if not asks(session, seen):
         return seen
     try:
         for side in SIDES:
-            seen = seen.knowing(side, numbers=numbers_now(session, getattr(seen, side).variant, calls))
+            seen = seen.knowing(side, measure=worth_now(session, getattr(seen, side).variant, calls))
     except RequestError as problem:
-        seen = seen.failing("numbers", problem)
+        seen = seen.failing("metric", problem)
     return seen
 
 
-def numbers_now(session: Session, what: Preview | Variant | None, calls: Calls) -> Numbers:
-    """Return what the user's metric says of a state of the model, asked now if it is not known.
+def worth_now(session: Session, what: Preview | Variant | None, calls: Calls) -> Measure:
+    """Return what a state of the model is worth, measured or asked now if it is not known.
 
     Raises:
-        RequestError: It raises, or does not answer, or not with numbers.
+        RequestError: The model cannot be run on the data; or the user's function raises, does not answer, or
+            not with numbers.
     """
-    numbers = session.known_numbers(what)
-    if numbers is None:
-        calls.ask_now(partial(session.question, what))
-        numbers = session.known_numbers(what)
-        assert numbers is not None
-    return numbers
+    if session.source.data is not None:
+        return accuracy(session, what)
+    if known(session, what) is None:
+        calls.ask_now(partial(question, session, what))
+    answer = known(session, what)
+    assert answer is not None
+    return answer
+
+
+def asks(session: Session, seen: Comparison) -> bool:
+    """Return whether the metric is a function of the user's, which `measured` leaves to be asked."""
+    return "metric" in seen.measures and session.source.evaluate is not None

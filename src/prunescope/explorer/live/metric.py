@@ -17,7 +17,8 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.task import Latest
-from prunescope.measure import Accuracy, Effect, Numbers
+from prunescope.measure import Effect, Metric
+from prunescope.measure.states import effect, evaluate, known, known_metric, question
 from prunescope.session import Session
 
 REST_SECONDS = 0.05
@@ -30,34 +31,19 @@ class Measured:
 
     Attributes:
         preview: What was measured.
-        before: Accuracy of the original model; None if it is not known.
-        after: Accuracy with the steps and the preview; None likewise.
-        effect: What changes in the answers; None likewise.
-        numbers_before: What the user's metric says of the original model; None likewise.
-        numbers_after: The same with the steps and the preview; None likewise.
-        problem: Why something could not be measured, or "".
+        metric: What the model is worth before and after.
+        effect: What changes in the answers; None where it is not known.
     """
 
     preview: Preview
-    before: Accuracy | None = None
-    after: Accuracy | None = None
+    metric: Metric | None = None
     effect: Effect | None = None
-    numbers_before: Numbers | None = None
-    numbers_after: Numbers | None = None
-    problem: str = ""
 
     @classmethod
     def known(cls, session: Session, preview: Preview, problem: RequestError | None = None) -> Measured:
-        """Return what ``session`` knows of ``preview``."""
-        return cls(
-            preview,
-            session.known_accuracy(),
-            session.known_accuracy(preview),
-            session.effect(preview),
-            session.known_numbers(),
-            session.known_numbers(preview),
-            "" if problem is None else str(problem),
-        )
+        """Return what is known of ``preview``."""
+        told = "" if problem is None else str(problem)
+        return cls(preview, known_metric(session, preview, told), effect(session, preview))
 
 
 class LiveMeasure(Latest):
@@ -84,7 +70,7 @@ class LiveMeasure(Latest):
         await asyncio.sleep(REST_SECONDS)
         try:
             for part in (None, preview):
-                for _ in session.evaluate(part):
+                for _ in evaluate(session, part):
                     await asyncio.sleep(0)
                 if session.source.evaluate is not None:
                     await self._ask(session, part, publish)
@@ -97,18 +83,18 @@ class LiveMeasure(Latest):
         self, session: Session, part: Preview | None, publish: Callable[[RequestError | None], object]
     ) -> None:
         await self._calls.end(publish)
-        if session.known_numbers(part) is None:
+        if known(session, part) is None:
             publish(None)
-            await self._calls.ask(session.question(part), publish)
+            await self._calls.ask(question(session, part), publish)
 
     def _now(self, session: Session, preview: Preview) -> None:
         problem = None
         try:
             for part in (None, preview):
-                for _ in session.evaluate(part):
+                for _ in evaluate(session, part):
                     pass
-                if session.source.evaluate is not None and session.known_numbers(part) is None:
-                    self._calls.ask_now(partial(session.question, part))
+                if session.source.evaluate is not None and known(session, part) is None:
+                    self._calls.ask_now(partial(question, session, part))
         except RequestError as error:
             problem = error
         self._publish(Measured.known(session, preview, problem))

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
 
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import METHODS, PruneSpec
+from prunescope.core.spec import PruneSpec
 from prunescope.explorer.live.task import Latest
-from prunescope.network import Allocation, GoalSpec, Network, SensitivityTable, Survey
+from prunescope.network import Allocation, GoalSpec, Network, SensitivitySpec, SensitivityTable, Survey
+from prunescope.network.asked import alone, how
 from prunescope.network.keep import find, fingerprint
 from prunescope.session import Session
 
@@ -53,17 +53,6 @@ class NetworkShown:
     goal_problem: str = ""
 
 
-def asked_of_layers(spec: PruneSpec) -> PruneSpec:
-    """Return how each layer is pruned alone where ``spec`` is shown: by its method, or by its magnitudes.
-
-    Example:
-        >>> asked_of_layers(PruneSpec("fc.weight", "global_unstructured")).method
-        'l1_unstructured'
-    """
-    alone = not METHODS[spec.method].pooled
-    return PruneSpec("", spec.method if alone else "l1_unstructured", 0, spec.n, max(spec.dim, 0), spec.seed)
-
-
 class LiveNetwork(Latest):
     """Measures the sensitivity table of what is shown, and finds what meets the goal.
 
@@ -88,8 +77,8 @@ class LiveNetwork(Latest):
             goal: What the network is asked to lose; its method is taken from ``spec``.
         """
         self._moved = perf_counter()
-        asked = asked_of_layers(spec)
-        goal = replace(goal, method=asked.method, n=asked.n, dim=asked.dim, seed=asked.seed)
+        asked = SensitivitySpec(**alone(spec))
+        goal = replace(goal, **how(asked))
         if goal.rule == "sensitivity" and session.source.data is None:
             goal = replace(goal, rule="lamp")  # There is nothing to measure on, and LAMP needs no data.
         key = (session, session.history.done, asked)
@@ -111,7 +100,7 @@ class LiveNetwork(Latest):
         known = bool(shown.problem) or (shown.table is not None and shown.table.complete)
         return known and not shown.finding
 
-    async def _in_steps(self, session: Session, asked: PruneSpec, goal: GoalSpec) -> None:
+    async def _in_steps(self, session: Session, asked: SensitivitySpec, goal: GoalSpec) -> None:
         self._put()
         try:
             await self._measure(session, asked)
@@ -122,7 +111,7 @@ class LiveNetwork(Latest):
         except RequestError as problem:
             self._put(finding=False, allocation=None, goal_problem=str(problem))
 
-    async def _measure(self, session: Session, asked: PruneSpec) -> None:
+    async def _measure(self, session: Session, asked: SensitivitySpec) -> None:
         if self._shown.table is not None and self._shown.table.complete:
             return
         if session.source.data is None:
@@ -130,14 +119,13 @@ class LiveNetwork(Latest):
                 "data", "`data` must be given to measure what each layer loses: held-out (inputs, targets)."
             )
         await self._rest()
-        how: dict[str, Any] = {name: getattr(asked, name) for name in ("method", "n", "dim", "seed")}
         if self._tables is None and session.parameters <= MOST_HASHED:
-            shipped = find(fingerprint(session, **how))
+            shipped = find(fingerprint(session, asked))
             if shipped is not None:
                 self._put(table=shipped, running=False, problem="")
                 return
         if self._tables is None:
-            self._tables = Survey(session, **how).tables()
+            self._tables = Survey(session, asked).tables()
         told = 0.0
         for table in self._tables:
             if perf_counter() - told > PUBLISH_SECONDS or table.complete:
@@ -167,5 +155,5 @@ class LiveNetwork(Latest):
         self._shown = replace(self._shown, **found)  # type: ignore[arg-type]
         self._publish(self._shown)
 
-    def _now(self, session: Session, asked: PruneSpec, goal: GoalSpec) -> None:
+    def _now(self, session: Session, asked: SensitivitySpec, goal: GoalSpec) -> None:
         """Nothing: without an event loop nobody sees it fill; `Explorer.sensitivity` measures in code."""

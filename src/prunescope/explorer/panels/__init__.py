@@ -6,11 +6,13 @@ from prunescope.explorer.panels.effect import EffectPanel
 from prunescope.explorer.panels.export import ExportPanel
 from prunescope.explorer.panels.network import NetworkPanel
 from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.recover import RecoverPanel
 from prunescope.explorer.panels.steps import StepsPanel
 
 PANELS: list[type[Panel]] = [
     StepsPanel,
     NetworkPanel,
+    RecoverPanel,
     ComparePanel,
     EffectPanel,
     CostsPanel,

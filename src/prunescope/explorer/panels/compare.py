@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from prunescope.core.glossary import GLOSSARY
+from prunescope.core.knobs import KNOBS
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas.canvas import DPI, PictureCanvas
 from prunescope.explorer.html import message, say, show
@@ -94,7 +95,7 @@ class ComparePanel(Panel):
     def _say(self, snapshot: Snapshot) -> None:
         seen = snapshot.comparison
         text = snapshot.message("compare") or snapshot.comparing_problem
-        told = (seen.problems.get(name, "") for name in ("accuracy", "numbers")) if seen else ()
+        told = (seen.problems.get("metric", ""),) if seen else ()
         say(self.message, text or next(filter(None, told), ""))
 
     def _show(self, seen: Comparison | None) -> None:
@@ -106,7 +107,7 @@ class ComparePanel(Panel):
         if not _same(drawn, self._drawn):
             self._drawn = drawn
             self._picture().draw(seen)
-        self.table.value = seen.html
+        self.table.value = seen.table.html
 
     def _picture(self) -> PictureCanvas[ComparisonFigure]:
         if self.canvas is None:
@@ -132,7 +133,7 @@ class ComparePanel(Panel):
 def held(snapshot: Snapshot) -> Choice:
     """Return the choice that keeps the settings of ``snapshot``, all but the amount."""
     spec, uses = snapshot.preview.spec, snapshot.preview.method.uses
-    kept = {name: getattr(spec, name) for name in ("n", "dim", "seed") if name in uses}
+    kept = {name: getattr(spec, name) for name in KNOBS if name in uses}
     return Choice(method=spec.method, **kept)
 
 

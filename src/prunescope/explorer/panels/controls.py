@@ -15,14 +15,20 @@ import ipywidgets as widgets
 from prunescope.core.channels import channels_text
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.glossary import GLOSSARY
-from prunescope.core.knobs import KNOBS
-from prunescope.core.spec import BY_HAND, METHODS
+from prunescope.core.knobs import KNOBS, Dim
+from prunescope.core.patterns import Pattern
+from prunescope.core.preview import Preview
+from prunescope.core.spec import BY_HAND, METHODS, row_axes
+from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
+from prunescope.explorer.panels.groups import GroupChoice
 from prunescope.explorer.panels.layers import LayerChoice
 from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.reaching import scope_choices
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
+from prunescope.figures.reading import axes_text
 
 NORMS: Sequence[tuple[str, object]] = (
     ("1 · sum of |w|", 1),
@@ -36,6 +42,9 @@ NORMS: Sequence[tuple[str, object]] = (
 
 _KNOBS = frozenset({"criterion", *KNOBS})
 """What a method may use besides the amount."""
+
+_PATTERN = frozenset({"method", "amount", "group"})
+"""What a click on an N:M pattern sets."""
 
 OTHER_NORM = "other"
 _FIRST_OTHER_NORM = 0.5
@@ -56,17 +65,20 @@ class Controls(Panel):
         super().__init__(state)
         self._make_widgets()
         self.messages = {
-            name: message() for name in ("model", "layer", "method", "amount", *sorted(_KNOBS), *BY_HAND)
+            name: message()
+            for name in ("model", "layer", "method", "amount", "scope", *sorted(_KNOBS), *BY_HAND)
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
             "model": [self.model],
             "layer": [self.layers.search, self.layers.found, self.layers.group, self.layer],
             "method": [self.method],
+            "scope": [self.scope],
             "amount": [self.amount_kind, self.amount, self.percent_slider, self.count_slider],
             "criterion": [self.criterion],
             "n": [self.n, self.other_n],
             "dim": [self.dim],
+            "group": [self.group],
             "seed": [self.seed],
             **{name: [text] for name, text in self.by_hand.items()},
         }
@@ -79,6 +91,7 @@ class Controls(Panel):
         self.layers = LayerChoice()
         self.layer = self.layers.layer
         self.method = _dropdown("Method", [(each.title, key) for key, each in METHODS.items()], "method")
+        self.scope = _dropdown("Prune", [("this layer", "layer")], "scope")
         self.amount_kind = _dropdown(
             "Amount as", [("a fraction", "fraction"), ("a count", "count")], "amount as"
         )
@@ -93,7 +106,9 @@ class Controls(Panel):
             description="n =", tooltip=GLOSSARY["other norm"], continuous_update=False, layout=_full()
         )
         self.criterion = _dropdown("Criterion", [])  # Its tooltip is what the chosen one is.
-        self.dim = _dropdown("Dim", [], "dim")
+        self.dim = _dropdown("Dim", [])  # Its tooltip is what it means for the method chosen.
+        self.groups = GroupChoice()
+        self.group = self.groups.size
         self.seed = widgets.IntText(description="Seed", tooltip=GLOSSARY["seed"], layout=_full())
         self.by_hand = {
             name: widgets.Text(
@@ -120,6 +135,7 @@ class Controls(Panel):
             ("method", [self.method]),
             ("criterion", [self.criterion]),
             ("n", [self.n, self.other_n]),
+            ("group", [self.groups.patterns, self.groups.fits, self.group]),
             ("dim", [self.dim]),
             ("seed", [self.seed]),
         ]
@@ -129,15 +145,16 @@ class Controls(Panel):
         return [*rows, self.by_hand_fold, self._by_hand_rows]
 
     def _amount_row(self) -> widgets.VBox:
-        amounts = [self.amount_kind, self.amount, self.percent_slider, self.count_slider]
+        amounts = [self.scope, self.amount_kind, self.amount, self.percent_slider, self.count_slider]
         row = widgets.Box(amounts).add_class("ps-amount-row")
-        return widgets.VBox([row, self.messages["amount"]]).add_class("ps-amount")
+        return widgets.VBox([row, self.messages["scope"], self.messages["amount"]]).add_class("ps-amount")
 
     def _watch(self) -> None:
         asks: list[tuple[widgets.Widget, str]] = [
             (self.model, "model"),
             (self.layer, "layer"),
             (self.method, "method"),
+            (self.scope, "scope"),
             (self.other_n, "n"),
             (self.dim, "dim"),
             (self.seed, "seed"),
@@ -152,10 +169,16 @@ class Controls(Panel):
         self.hear(self.count_slider, partial(self._ask, "amount"))
         self.hear(self.amount_kind, self._switch_amount)
         self.hear(self.criterion, self.state.choose_criterion)
+        self.hear(self.group, lambda size: self._ask("group", size or None))
+        self.hear(self.groups.patterns, self._ask_for_pattern)
         self.hear(self.n, lambda n: self._ask("n", _FIRST_OTHER_NORM if n == OTHER_NORM else n))
 
     def _ask(self, name: str, value: Any) -> None:
         self.state.request(**{name: value})
+
+    def _ask_for_pattern(self, pattern: Pattern | None) -> None:
+        if pattern is not None:
+            self.state.request(**pattern.asks)
 
     def _switch_amount(self, kind: str) -> None:
         snapshot = self.state.snapshot
@@ -179,13 +202,17 @@ class Controls(Panel):
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
         """Hide some controls and lock others, by the names of `PruneSpec`'s fields and ``"model"``.
 
-        What was hidden is shown again with the next call that does not name it; `render` follows.
+        What was hidden is shown again with the next call that does not name it; `render` follows. The size of
+        a group is hidden with ``dim``, which its groups run along.
         """
         self._locked = lock
+        hide |= {"group"} if "dim" in hide else set()
         for name, controls in self._named.items():
             for holder in [self.amount_widget] if name == "amount" else controls:
                 html.hide(holder, name in hide)
         html.hide(self.by_hand_fold, hide.issuperset(BY_HAND))
+        for each in (self.groups.patterns, self.groups.fits):
+            html.hide(each, bool(hide & _PATTERN))
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
@@ -199,13 +226,19 @@ class Controls(Panel):
             say(beside, snapshot.message(name), problem=snapshot.problem is not None)
 
     def _render_choices(self, snapshot: Snapshot) -> None:
-        spec, tensor = snapshot.preview.spec, snapshot.preview.tensor
+        spec = snapshot.preview.spec
         self._set_options(self.model, [(title, key) for key, title in snapshot.models.items()])
         show(self.model, len(snapshot.models) > 1)
         self.layers.render(spec.layer, snapshot.layers)
-        self._set_options(self.dim, [(tensor.dim_label(dim), dim) for dim in range(len(tensor.shape))])
+        self._set_options(self.dim, _dims(snapshot.preview))
+        self.dim.tooltip = GLOSSARY["group dim" if snapshot.preview.method.groups else "dim"]
+        self.groups.render(snapshot.preview)
         self.model.value = snapshot.model
         self.method.value = spec.method
+        scope = snapshot.scope.text
+        self._set_options(self.scope, scope_choices(snapshot.layers, snapshot.preview.tensor.name, scope))
+        self.scope.value = scope
+        show(self.scope, len(self.scope.options) > 1)
         self.dim.value = spec.dim
         self.seed.value = spec.seed
         self._set_options(self.criterion, _criteria(snapshot))
@@ -229,7 +262,7 @@ class Controls(Panel):
         self.amount.step = 1 if counted else 0.01
         self.amount.value = amount
         if isinstance(amount, int):
-            _move_slider(self.count_slider, max(preview.units, 1), amount)
+            _move_slider(self.count_slider, max(preview.most, 1), amount)
         else:
             _move_slider(self.percent_slider, 100, round(100 * amount))
         show(self.count_slider, counted)
@@ -250,6 +283,7 @@ class Controls(Panel):
                     control.disabled = name in _KNOBS - uses or name in self._locked
         for name in _KNOBS:
             show(getattr(self, name), name in uses)
+        self.groups.patterns.disabled = bool(self._locked & _PATTERN)
         show(self.other_n, "n" in uses and self.n.value == OTHER_NORM)
 
 
@@ -274,6 +308,26 @@ def _dropdown(description: str, options: Sequence[tuple[str, Any]], term: str = 
     )
 
 
+def _dims(preview: Preview) -> list[tuple[str, Dim]]:
+    """Return the axes to choose from; where groups run along them, all of a row's as well."""
+    tensor = preview.tensor
+    axes = range(len(tensor.shape))
+    if not preview.method.groups:
+        return [(tensor.dim_label(dim), dim) for dim in axes]
+    options: list[tuple[str, Dim]] = [(tensor.dim_label(dim), (dim,)) for dim in axes]
+    rows, chosen = row_axes(tensor), preview.spec.dim
+    if len(rows) > 1:
+        options.insert(0, (_axes_label(tensor, rows), rows))
+    if isinstance(chosen, tuple) and chosen not in [dim for _, dim in options]:
+        options.append((_axes_label(tensor, chosen), chosen))
+    return options
+
+
+def _axes_label(tensor: PrunableTensor, axes: tuple[int, ...]) -> str:
+    length = math.prod(tensor.shape[axis] for axis in axes)
+    return f"{', '.join(map(str, axes))} · {axes_text(tensor, axes)} ({length:,})"
+
+
 def _criteria(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Return the criteria to choose from; one that cannot be chosen is marked, and says why when it is."""
     reasons = snapshot.criteria
@@ -284,4 +338,4 @@ def _criteria(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _count_label(snapshot: Snapshot) -> str:
-    return f"a count of {snapshot.preview.unit_name}"
+    return f"a count of {snapshot.preview.count_name}"

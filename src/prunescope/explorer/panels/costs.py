@@ -7,6 +7,7 @@ from html import escape
 
 import ipywidgets as widgets
 
+from prunescope.core.markup import html_of
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.panel import Panel
@@ -27,8 +28,8 @@ class CostsPanel(Panel):
 
     Attributes:
         line: A summary of the costs, and the sentence on what a mask does not save.
-        files, emissions: Files and FLOPs; the residual output of pruned channels.
-        compress, silence: The buttons that measure a large file, and that mask the residual output.
+        files, emissions: The accounts of the files and FLOPs, and of the residual output of pruned channels.
+        compress, silence: The buttons that measure a large file, and that mask residual outputs.
         message: The sentence under the buttons.
     """
 
@@ -71,8 +72,8 @@ class CostsPanel(Panel):
             for name, value in cost_facts(costs)
         )
         self.line.value = f'<div class="ps-costfacts">{facts}</div><p class="ps-honest">{HONEST}</p>'
-        self.files.value = files_account(costs) + operations_account(costs)
-        self.emissions.value = emissions_account(costs)
+        self.files.value = html_of(files_account(costs) + operations_account(costs))
+        self.emissions.value = html_of(emissions_account(costs))
         html.show(self.compress, "compressed" in costs.problems and costs.files is not None)
         can = any(each.silenced_by for each in costs.emissions or ())
         html.show(self.silence, can)

@@ -1,4 +1,4 @@
-"""The effect of pruning on the metric: by class, by example, or in the user's own numbers.
+"""The effect of pruning on what the model is for: by class, by example, or in a metric of the user's own.
 
 Two pictures, or on request tables of the same. They are made when visible, and only when their content has
 changed.
@@ -7,7 +7,6 @@ changed.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
 from html import escape
 from io import BytesIO
 
@@ -17,7 +16,6 @@ from matplotlib.figure import Figure
 from prunescope.core.glossary import GLOSSARY
 from prunescope.explorer.html import show, table
 from prunescope.explorer.panels.panel import Panel
-from prunescope.explorer.panels.readout import number_changes
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures import (
@@ -29,7 +27,7 @@ from prunescope.figures import (
     shown_classes,
     strip_height,
 )
-from prunescope.measure import Effect, Example
+from prunescope.measure import Effect, Example, Metric
 
 DPI = 200
 """Dots per inch: two per CSS pixel, so that the pictures are sharp on any screen."""
@@ -42,7 +40,7 @@ HINT = "<p>A checkpoint only has weights and cannot be run, so the effect cannot
 
 
 class EffectPanel(Panel):
-    """The effect of pruning on the answers of a model, or on the user's metric.
+    """What pruning does to the answers of a model, or to a metric of the user's own.
 
     Attributes:
         as_text: Whether tables replace the pictures.
@@ -69,7 +67,7 @@ class EffectPanel(Panel):
 
     def offered(self, snapshot: Snapshot) -> bool:
         """Return whether the effect can be measured for any model, as far as is known."""
-        return len(snapshot.models) > 1 or snapshot.has_data or bool(snapshot.evaluates)
+        return len(snapshot.models) > 1 or snapshot.metric is not None
 
     def look(self, in_front: bool) -> None:
         """Note whether the panel is visible; pictures are made only then."""
@@ -98,12 +96,12 @@ class EffectPanel(Panel):
             self._show_effect(snapshot)
         else:
             self.summary.value = ""
-            self.body.value = _numbers(number_changes(snapshot)) if snapshot.evaluates else HINT
+            self.body.value = HINT if snapshot.metric is None else _metric(snapshot.metric)
 
     def _show_effect(self, snapshot: Snapshot) -> None:
         effect = snapshot.effect
         if effect is None:
-            measuring = "Not measured." if snapshot.evaluation_problem else "Measuring …"
+            measuring = "Not measured." if snapshot.metric and snapshot.metric.problem else "Measuring …"
             self.summary.value = f"<p>{measuring}</p>"
             if self._drawn is None:
                 self.body.value = ""
@@ -179,9 +177,8 @@ def _tables(effect: Effect) -> str:
     )
 
 
-def _numbers(changes: Iterable[tuple[str, str]]) -> str:
-    rows = [(name, *values.split(" → ")) for name, values in changes]
+def _metric(metric: Metric) -> str:
     return _section(
         "Your metric, on the original model and with the steps and the preview",
-        table(("Metric", "Before", "After"), rows),
+        table(("Metric", "Before", "After"), metric.rows),
     )

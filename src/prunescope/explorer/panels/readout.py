@@ -11,63 +11,27 @@ from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
-from prunescope.measure import number
 
 
 def number_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Return the numbers of ``snapshot`` as pairs of name and value, in reading order."""
     preview = snapshot.preview
-    amount, units = preview.spec.amount, preview.units
-    requested = (
-        f"{amount:,} of {units:,}" if isinstance(amount, int) else f"{100 * amount:.4g} % of {units:,}"
-    )
+    amount, units, most = preview.spec.amount, preview.units, preview.most
+    requested = f"{amount:,} of {most:,}" if isinstance(amount, int) else f"{100 * amount:.4g} % of {most:,}"
     achieved = percent(preview.pruned_units / units) if units else percent(0.0)
     facts = [
-        ("Requested", f"{requested} {preview.unit_name}"),
+        ("Requested", f"{requested} {preview.count_name}"),
         ("Pruned", f"{preview.pruned_units:,} ({achieved})"),
         ("Layer sparsity", percent(preview.sparsity)),
         ("Model sparsity", percent(snapshot.model_sparsity)),
     ]
+    reach = preview.reach
+    if reach is not None and not reach.pooled:
+        share = percent(reach.pruned_units / reach.units) if reach.units else percent(0.0)
+        facts.insert(2, ("In all", f"{reach.pruned_units:,} of {reach.units:,} ({share}) · {reach.where}"))
     if preview.spec.by_hand:
         facts.append(("Custom mask", f"by hand {preview.spec.by_hand}"))
-    if snapshot.has_data:
-        # In the name, so that the line keeps its length once it is known.
-        name = "Held-out accuracy"
-        if snapshot.after is not None and not snapshot.evaluation_problem:
-            low, high = snapshot.after.interval
-            name += f" (95 %: {percent(low)} to {percent(high)})"
-        facts.append((name, _accuracy(snapshot)))
-    return facts + number_changes(snapshot)
-
-
-def _accuracy(snapshot: Snapshot) -> str:
-    if snapshot.evaluation_problem:
-        return "not measured"
-    before, after = snapshot.before, snapshot.after
-    start = "…" if before is None else percent(before.fraction)
-    if after is None:
-        return f"{start} → …"
-    return f"{start} → {percent(after.fraction)} ({after.right:,} of {after.total:,})"
-
-
-def number_changes(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """Return what the user's metric says before and after, as pairs of name and value."""
-    if not snapshot.evaluates:
-        return []
-    before, after = (
-        {} if numbers is None else numbers.values
-        for numbers in (snapshot.numbers_before, snapshot.numbers_after)
-    )
-    unknown = "not measured" if snapshot.evaluation_problem else "…"
-    names = {**before, **after} or {snapshot.evaluates: 0.0}
-    return [
-        (name, f"{_number(before.get(name), unknown)} → {_number(after.get(name), unknown)}")
-        for name in names
-    ]
-
-
-def _number(value: float | None, unknown: str) -> str:
-    return unknown if value is None else number(value)
+    return facts + ([] if snapshot.metric is None else snapshot.metric.facts)
 
 
 class Readout(Panel):
@@ -98,4 +62,4 @@ class Readout(Panel):
         )
         self.numbers.value = f'<div role="status" aria-live="polite" aria-atomic="true">{facts}</div>'
         told = (snapshot.message(name) for name in ("data", "link", "view"))
-        say(self.problem, snapshot.evaluation_problem or next(filter(None, told), ""))
+        say(self.problem, (snapshot.metric and snapshot.metric.problem) or next(filter(None, told), ""))

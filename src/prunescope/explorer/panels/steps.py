@@ -8,14 +8,13 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.core.glossary import GLOSSARY
-from prunescope.core.text import percent
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
-from prunescope.measure import Accuracy, Numbers
+from prunescope.measure import Measure
 
 BUTTONS = {
     "apply": ("Apply", "Apply the preview as a step; the next amount refers to what remains"),
@@ -83,7 +82,7 @@ class StepsPanel(Panel):
             self.place.max = max(steps, 1)
         html.show(self.place, bool(steps))
         nothing = {
-            "apply": snapshot.preview.pruned_units == 0,
+            "apply": not snapshot.preview.prunes,
             "undo": position == 0,
             "redo": position == steps,
             "reset": position == 0,
@@ -102,28 +101,22 @@ _EMPTY = (
 
 def _table(snapshot: Snapshot) -> str:
     history = snapshot.history
-    rows = [_row(snapshot, 0, "The original model.", "", snapshot.before or snapshot.numbers_before)]
+    dense = None if snapshot.metric is None else snapshot.metric.before
+    rows = [_row(snapshot, 0, "The original model.", "", dense)]
     for number, step in enumerate(history.steps, start=1):
         what = f"<span>{escape(step.where)}</span> <code>{escape(step.title)}</code>"
-        measure = snapshot.step_accuracies.get(step) or snapshot.step_numbers.get(step)
-        rows.append(_row(snapshot, number, what, step.effect, measure))
+        rows.append(_row(snapshot, number, what, step.effect, snapshot.step_measures.get(step)))
     return f"<ol>{''.join(rows)}</ol>"
 
 
-def _row(snapshot: Snapshot, number: int, what: str, effect: str, measure: Accuracy | Numbers | None) -> str:
+def _row(snapshot: Snapshot, number: int, what: str, effect: str, measure: Measure | None) -> str:
     place = snapshot.history.position
     state = ' class="ps-here" aria-current="step"' if number == place else ""
     if number > place:
         state = ' class="ps-undone"'
         what = f"undone: {what}"
-    measured = ""
-    if snapshot.has_data:
-        measured = "accuracy not measured"
-    if snapshot.evaluates:
-        measured = f"{snapshot.evaluates} not measured"
-    if isinstance(measure, Accuracy):
-        measured = f"accuracy {percent(measure.fraction)}"
-    if isinstance(measure, Numbers):
-        measured = measure.in_words
+    measured = "" if snapshot.metric is None else f"{snapshot.metric.name} not measured"
+    if measure is not None:
+        measured = ", ".join(f"{name} {value}" for name, value in measure.short.items())
     says = "; ".join(part for part in (effect, measured) if part)
     return f'<li{state}><span class="ps-count">{number}</span><div>{what}<div>{escape(says)}</div></div></li>'

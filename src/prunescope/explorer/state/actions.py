@@ -8,11 +8,12 @@ from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.core.spec import PruneSpec
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.export import load_plan
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure.costs.measuring import silencing
 from prunescope.network import Allocation
+from prunescope.recover import silence_what_can_be
 from prunescope.session import Session
 from prunescope.session.history import Asked
 from prunescope.session.plans import Plans
@@ -24,9 +25,13 @@ Act = Callable[[Session, Preview], Mapping[str, Any]]
 
 def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Make the preview a step."""
-    if preview.pruned_units == 0:
+    if not preview.prunes:
         raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
-    session.apply(preview)
+    reach = preview.reach
+    if reach is None:
+        session.apply(preview)
+    else:
+        session.apply_together(Together(reach.title, reach.specs, reach.scope, preview.spec), preview)
     return _nothing(preview.spec)
 
 
@@ -44,10 +49,38 @@ def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
     return {}
 
 
+def recover(session: Session, preview: Preview, work: Callable[[Session], object]) -> Mapping[str, Any]:
+    """Let ``work`` win back what pruning has cost, as the next step; what is shown stays asked for."""
+    work(session)
+    return {}
+
+
+def make_ready(session: Session, preview: Preview, notes: list[str], quiet: bool) -> Mapping[str, Any]:
+    """Make what is shown a step if it prunes, and then mask the residual output of pruned channels.
+
+    Training would move what they still put out, and rely on it: they could not be cut out any more.
+
+    Args:
+        session: The session.
+        preview: What is shown.
+        notes: Takes in why a channel cannot be silenced, in a sentence.
+        quiet: Whether pruned channels are silenced.
+    """
+    changes: Mapping[str, Any] = {}
+    if preview.pruned_units:
+        session.apply(preview)
+        changes = _nothing(preview.spec)
+    if not session.history.done:
+        raise RequestError("recover", "`recover` wins back what pruning has cost, and nothing is pruned yet.")
+    if quiet:
+        notes.append(silence_what_can_be(session, preview.spec.layer))
+    return changes
+
+
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
     """Undo the last step, and request its settings again."""
     session.undo()
-    return {**_nothing(preview.spec), **session.history.steps[session.history.position].spec.again}
+    return {**_nothing(preview.spec), **_again(session.history.steps[session.history.position].spec)}
 
 
 def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
@@ -114,7 +147,17 @@ def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 def _after(spec: Asked, preview: Preview) -> Mapping[str, Any]:
     """Return what to ask so that the step of ``spec`` is looked at and nothing more is pruned."""
-    return {**spec.again, **_nothing(replace(preview.spec, **spec.again))}
+    again = _again(spec)
+    fields = {name: value for name, value in again.items() if name in FIELDS}
+    return {**again, **_nothing(replace(preview.spec, **fields))}
+
+
+def _again(spec: Asked) -> Mapping[str, Any]:
+    """Return what to ask so that what ``spec`` asked is looked at again, in the scope it was asked of."""
+    again = spec.again
+    if not again or "scope" in again:
+        return again
+    return {**again, "scope": "global" if METHODS[again["method"]].pooled else "layer"}
 
 
 def _nothing(spec: PruneSpec) -> Mapping[str, Any]:

@@ -8,16 +8,20 @@ from typing import Any
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import PruneSpec, Resolved
+from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.live.recovery import USUAL, RecoveryShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
 from prunescope.figures import View
-from prunescope.measure import Costs, name_of
+from prunescope.measure import Costs
 from prunescope.measure.compare import Comparing, chosen, compare
-from prunescope.measure.importance import scored_preview
-from prunescope.network import GoalSpec
+from prunescope.measure.states import known_of_steps, metric_before
+from prunescope.network import GoalSpec, Scope
+from prunescope.network.scoped import pool_units, scoped_preview
+from prunescope.network.scopes import members
+from prunescope.recover import Recipe, outcomes, reasons
 from prunescope.session import Session
 from prunescope.sources import Source
 
@@ -67,6 +71,10 @@ class Catalogue:
             self._sessions[model] = Session(self.entries[model].open())
         return self._sessions[model]
 
+    def put(self, model: str, session: Session) -> None:
+        """Explore ``model`` by ``session`` from now on."""
+        self._sessions[model] = session
+
     def first(self, changes: Mapping[str, Any]) -> Snapshot:
         """Return what is shown first: the first model, opened as it suggests, with ``changes``.
 
@@ -82,7 +90,10 @@ class Catalogue:
         for layer in (session.first_spec.layer, *others):
             wanted = replace(session.first_spec, **{"layer": layer, **changes})
             try:
-                return self._snapshot(model, session.resolve(wanted, frozenset(changes)))
+                found = self._snapshot(
+                    model, session.resolve(wanted, frozenset(changes)), _first_scope(wanted)
+                )
+                return replace(found, recovery=RecoveryShown(self._usual(session)))
             except RequestError as problem:
                 problems.append(problem)
         raise problems[0]
@@ -92,7 +103,8 @@ class Catalogue:
 
         Args:
             shown: What is shown now.
-            changes: Fields of the spec; ``model``; a `View` as ``view``; a `Comparing` as ``comparing``.
+            changes: Fields of the spec; ``scope``; ``model``; a `View` as ``view``; a `Comparing` as
+                ``comparing``.
 
         Raises:
             RequestError: A change cannot be met.
@@ -108,6 +120,7 @@ class Catalogue:
         if model != shown.model:
             goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
             looked_at["network"] = NetworkShown(goal=goal)
+            looked_at["recovery"] = RecoveryShown(self._usual(self.session(model)))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
         elif comparing.shown != shown.comparing.shown:
@@ -121,16 +134,70 @@ class Catalogue:
         if not wanted and model == shown.model and same_steps:
             same = replace(shown, problem=None, **looked_at)
             return same if comparing == shown.comparing else self._compared(same, comparing, shown)
-        start = shown.preview.spec
+        start, asked = shown.preview.spec, frozenset(wanted)
         if model != shown.model:
             start = replace(start, layer=session.first_spec.layer)
-        asked = frozenset(wanted)
+        scope, note = self._scoped(session, start, shown, wanted)
         if model != shown.model or _other_channels(shown.preview.spec, wanted):
             wanted = {"keep_channels": (), "prune_channels": (), **wanted}
-        resolved = session.resolve(replace(start, **wanted), asked, shown.preview.units)
+        spec = replace(start, **wanted)
+        try:
+            pool = pool_units(session, spec, scope)
+        except RequestError as problem:
+            if problem.parameter != "scope" or "scope" in asked:
+                raise
+            scope, pool, note = Scope(), None, f"`scope` is this layer again. {problem}"
+        resolved = session.resolve(spec, asked, shown.preview.most, pool)
+        if note:
+            resolved = replace(resolved, notes={**resolved.notes, "scope": note})
         if model != shown.model and "comparing" not in changes:
             comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
-        return self._compared(replace(self._snapshot(model, resolved), **looked_at), comparing, shown)
+        return self._compared(replace(self._snapshot(model, resolved, scope), **looked_at), comparing, shown)
+
+    def _scoped(
+        self, session: Session, start: PruneSpec, shown: Snapshot, wanted: dict[str, Any]
+    ) -> tuple[Scope, str]:
+        """Take the scope out of ``wanted``, have method and layer fit it, and return it and a note.
+
+        A method that ranks all layers together has one threshold, and one threshold for single weights is
+        that method.
+
+        Raises:
+            RequestError: It is none, or its group none of the model's.
+        """
+        asked = "scope" in wanted
+        scope = Scope.of(wanted.pop("scope", shown.scope))
+        method = wanted.get("method", start.method)
+        row = METHODS.get(method) if isinstance(method, str) else None
+        if row is None:
+            return scope, ""
+        if row.pooled != (scope.kind == "global"):
+            if asked and row.pooled:
+                wanted["method"] = row.alone
+            elif row.pooled:
+                scope = Scope("global")
+            elif asked or not METHODS[start.method].pooled:
+                wanted["method"] = _pooling(method)
+            else:
+                scope = Scope()
+        if session is not self._sessions.get(shown.model) and scope.kind == "group" and not asked:
+            return Scope(), ""
+        return self._with_layer_inside(session, scope, start, wanted, asked=asked)
+
+    def _with_layer_inside(
+        self, session: Session, scope: Scope, start: PruneSpec, wanted: dict[str, Any], *, asked: bool
+    ) -> tuple[Scope, str]:
+        """Have the layer that is shown be one of the scope's: move there if the scope was asked for."""
+        if scope.kind == "layer" or METHODS[wanted.get("method", start.method)].pooled:
+            return scope, ""
+        layer = session.tensor(wanted.get("layer", start.layer)).name
+        names = members(session, scope, layer)
+        if layer in names:
+            return scope, ""
+        if asked and "layer" not in wanted:
+            wanted["layer"] = names[0]
+            return scope, ""
+        return Scope(), f"`scope` is this layer again: {layer} is not of {scope.text}."
 
     def _looked_at(self, shown: Snapshot, wanted: dict[str, Any]) -> dict[str, Any]:
         """Take out of ``wanted`` what is looked at rather than pruned, and return all that stays as it is.
@@ -139,7 +206,9 @@ class Catalogue:
             RequestError: There is no such panel or file.
         """
         front, what = wanted.pop("front", shown.front), wanted.pop("exporting", shown.exporting)
-        goal = wanted.pop("goal", shown.network.goal)
+        goal, recipe = wanted.pop("goal", shown.network.goal), wanted.pop("recipe", shown.recovery.recipe)
+        if not isinstance(recipe, Recipe):
+            raise RequestError("recipe", f"`recipe` must be a Recipe, got {recipe!r}.")
         if not isinstance(goal, GoalSpec):
             raise RequestError("goal", f"`goal` must be a GoalSpec, got {goal!r}.")
         network = shown.network if goal == shown.network.goal else replace(shown.network, goal=goal.checked())
@@ -148,7 +217,13 @@ class Catalogue:
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
         kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
-        return {**kept, "front": front, "exporting": what, "network": network}
+        recovery = replace(shown.recovery, recipe=recipe)
+        return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
+
+    def _usual(self, session: Session) -> Recipe:
+        """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
+        rate = session.source.rate
+        return USUAL if rate is None else replace(USUAL, learning_rate=rate)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -171,7 +246,7 @@ class Catalogue:
         Raises:
             RequestError: A side that is not as it was ``before`` cannot be; any other is a sentence.
         """
-        session, preview = self.session(answer.model), answer.preview
+        session, preview = self.session(answer.model), answer.preview.alone
         comparison, sentence = None, ""
         if comparing.shown:
             try:
@@ -187,9 +262,9 @@ class Catalogue:
                 session.forget_rankings(place)
         return replace(answer, comparing=comparing, comparison=comparison, comparing_problem=sentence)
 
-    def _snapshot(self, model: str, resolved: Resolved) -> Snapshot:
+    def _snapshot(self, model: str, resolved: Resolved, scope: Scope) -> Snapshot:
         session = self.session(model)
-        preview = scored_preview(session, resolved)
+        preview = scoped_preview(session, resolved, scope)
         pruned = session.pruned_by_tensor(preview)
         return Snapshot(
             model=model,
@@ -198,23 +273,37 @@ class Catalogue:
             sparsities={name: gone / session.tensors[name].size for name, gone in pruned.items()},
             history=session.history,
             plans=session.plans,
-            step_accuracies=session.step_accuracies(),
+            step_measures=known_of_steps(session),
             notes=resolved.notes,
+            scope=scope,
             has_data=session.source.data is not None,
-            before=session.known_accuracy(),
-            evaluates="" if session.source.evaluate is None else name_of(session.source.evaluate),
-            numbers_before=session.known_numbers(),
-            step_numbers=session.step_numbers(),
+            metric=metric_before(session),
             costs=Costs(session.parameters, flops=session.findings.get("flops")),
             models=self.titles,
             layers=session.tensors,
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            runs=session.source.can_run,
+            recovers=reasons(session),
+            outcomes=outcomes(session),
             criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
         )
 
 
+def _first_scope(spec: PruneSpec) -> Scope:
+    method = METHODS.get(spec.method) if isinstance(spec.method, str) else None
+    return Scope("global") if method is not None and method.pooled else Scope()
+
+
+def _pooling(method: str) -> str:
+    """Return the method that ranks all layers together as ``method`` ranks one; itself if there is none."""
+    return next((key for key, row in METHODS.items() if row.alone == method), method)
+
+
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
     """Return whether ``wanted`` changes which channels those kept or pruned by hand belong to."""
+    other = METHODS.get(wanted.get("method", shown.method)) if shown.by_hand else None
+    if other is not None and other.groups != METHODS[shown.method].groups:
+        return True  # `dim` is then another one.
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))

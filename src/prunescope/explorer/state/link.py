@@ -22,10 +22,11 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import spec_of
 from prunescope.figures import VIEW_CHOICES, View
 from prunescope.measure.compare import Choice, Comparing
-from prunescope.network import GoalSpec
+from prunescope.network import GoalSpec, Scope
+from prunescope.network.asked import HOW
 from prunescope.session.history import Asked, History
 
-CONTROLS = ("model", *FIELDS, "steps")
+CONTROLS = ("model", *FIELDS, "scope", "steps")
 """What a link may set, hide or lock."""
 
 HIDEABLE = (*CONTROLS, "view")
@@ -34,7 +35,7 @@ HIDEABLE = (*CONTROLS, "view")
 _RENAMED = {"takeaway": "export"}
 """What `HIDEABLE` names were called before; old links go on opening."""
 
-_SHOWN = ("method", "n", "dim", "seed")
+_SHOWN = HOW
 """Fields of a goal that a link does not carry with it: they are those of what is shown."""
 
 LIMIT = 100_000
@@ -70,7 +71,11 @@ def to_query(snapshot: Snapshot) -> str:
     values |= {name: _text(name, getattr(spec, name)) for name in FIELDS if name not in BY_HAND}
     if spec.criterion == WEIGHT:
         del values["criterion"]
+    if spec.group is None:
+        del values["group"]
     values |= {name: channels_text(these) for name in BY_HAND if (these := getattr(spec, name))}
+    if snapshot.scope.kind != "layer" and not snapshot.preview.method.pooled:
+        values["scope"] = snapshot.scope.text
     if snapshot.history.done:
         values["steps"] = _json(_step_values(snapshot.history))
     if snapshot.plans:
@@ -205,6 +210,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(KNOBS, _knob),
     "criterion": lambda _name, text: parse_criterion(text),
     **dict.fromkeys(BY_HAND, parse_channels),
+    "scope": lambda _name, text: Scope.of(text),
     "view": _view,
     "compare": _comparing,
     "goal": _goal,

@@ -10,9 +10,11 @@ from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.live.recovery import RecoveryShown
 from prunescope.figures import View
-from prunescope.measure import Accuracy, Comparison, Costs, Effect, Numbers
+from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
 from prunescope.measure.compare import Comparing
+from prunescope.network import Scope
 from prunescope.session.history import History, Step
 from prunescope.session.plans import Plans
 
@@ -26,18 +28,12 @@ class Snapshot:
         preview: The last good preview.
         model_sparsity: Fraction of all the model's parameters that is pruned if the preview is applied.
         history: The steps, and how many of them are applied.
-        step_accuracies: For each step that was measured, the accuracy with it and all before.
+        step_measures: For each step that was measured, what the model was worth with it and all before.
         notes: Sentences about corrected values, by the field they belong to.
         problem: Why the last request was refused, or None.
         has_data: Whether the model has held-out data.
-        before: Accuracy of the original model; None while it is being measured or has no data.
-        after: Accuracy with the steps and the preview applied; None likewise.
+        metric: What the model is judged by, before and after, as far as it is measured; None if by nothing.
         effect: What changes in the answers to the held-out data; None likewise.
-        evaluates: Display name of the user's metric, or "".
-        numbers_before: What it returned for the original model; None until it has.
-        numbers_after: The same with the steps and the preview applied.
-        step_numbers: What it returned for each measured step, with it and all before applied.
-        evaluation_problem: Why something could not be measured, or "".
         costs: What the model costs with the steps and the preview, as far as it is measured.
         view: What the pictures show of the preview.
         plans: Histories kept under names.
@@ -56,7 +52,12 @@ class Snapshot:
         scoring: Progress of the scores of the chosen criterion, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         sparsities: Fraction of each layer that is pruned if the preview is applied, by full name.
+        scope: Which layers the method works on at once.
         network: What is known of the whole network, and what is asked of it.
+        runs: Whether there is a network that can be run: a checkpoint has weights alone.
+        recovery: What is known of a recovery, and how a person wants it trained.
+        recovers: For each kind of recovery why it cannot be done, or "".
+        outcomes: Accuracy, or the user's metric, of the pruned model before and after each recovery.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -65,18 +66,12 @@ class Snapshot:
     preview: Preview
     model_sparsity: float
     history: History = field(default_factory=History)
-    step_accuracies: Mapping[Step, Accuracy] = field(default_factory=dict)
+    step_measures: Mapping[Step, Measure] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     problem: RequestError | None = None
     has_data: bool = False
-    before: Accuracy | None = None
-    after: Accuracy | None = None
+    metric: Metric | None = None
     effect: Effect | None = None
-    evaluates: str = ""
-    numbers_before: Numbers | None = None
-    numbers_after: Numbers | None = None
-    step_numbers: Mapping[Step, Numbers] = field(default_factory=dict)
-    evaluation_problem: str = ""
     costs: Costs = field(default_factory=Costs)
     view: View = field(default_factory=View)
     plans: Plans = field(default_factory=Plans)
@@ -95,7 +90,12 @@ class Snapshot:
     scoring: str = ""
     criteria: Mapping[str, str] = field(default_factory=dict)
     sparsities: Mapping[str, float] = field(default_factory=dict)
+    scope: Scope = field(default_factory=Scope)
     network: NetworkShown = field(default_factory=NetworkShown)
+    runs: bool = True
+    recovery: RecoveryShown = field(default_factory=RecoveryShown)
+    recovers: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Measure] = field(default_factory=dict)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 
@@ -109,10 +109,10 @@ class Snapshot:
 
     @property
     def amount_as_count(self) -> int:
-        """Return the amount as a count of units."""
+        """Return the amount as a count, of units or of each group's."""
         return self.preview.asked_units
 
     @property
     def amount_as_fraction(self) -> float:
         """Return the amount as the shortest fraction that asks for as many units."""
-        return shortest_fraction(self.preview.asked_units, self.preview.units)
+        return shortest_fraction(self.preview.asked_units, self.preview.most)

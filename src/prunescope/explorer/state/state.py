@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any
 
 import traitlets
+from torch import nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
@@ -25,19 +26,28 @@ from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
-from prunescope.explorer.live.network import LiveNetwork
+from prunescope.explorer.live.network import LiveNetwork, NetworkShown
+from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
+from prunescope.explorer.state.reloading import reloaded
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
+from prunescope.measure.states import known_of_steps
+from prunescope.recover import kept, outcomes
 from prunescope.session import Session
 
 _log = logging.getLogger("prunescope")
 
-REQUESTS = (*FIELDS, "model", "view", "comparing", "front", "exporting", "goal")
+TRAINING_OFF = (
+    "Training is off on this server. Whoever serves it lets it be done with: prunescope --allow-training"
+)
+"""What is said where a visitor may not train."""
+
+REQUESTS = (*FIELDS, "scope", "model", "view", "comparing", "front", "exporting", "goal", "recipe")
 """What `ExplorerState.request` takes."""
 
 
@@ -60,6 +70,7 @@ class ExplorerState(traitlets.HasTraits):
         catalogue: What can be explored.
         lock: Held by whatever changes or reads the state.
         calls: Where the user's metric is called.
+        training_limit: Seconds that a person may train at most; 0: not at all, None: as long as they ask.
     """
 
     snapshot = traitlets.Instance(Snapshot)
@@ -81,6 +92,7 @@ class ExplorerState(traitlets.HasTraits):
         self._panels = tuple(panels)
         self.lock = RLock()
         self.calls = Calls()
+        self.training_limit: float | None = None
         self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
@@ -90,6 +102,7 @@ class ExplorerState(traitlets.HasTraits):
             self.refuse,
         )
         self._live_network = LiveNetwork(lambda known: self._publish(network=known))
+        self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
         self._put(self._with_front(first))
@@ -144,11 +157,13 @@ class ExplorerState(traitlets.HasTraits):
         """Ask for changes, all of them or none; what the controls do, and the attributes.
 
         Args:
-            **changes: Fields of `PruneSpec`; ``model`` where there is a choice of models; ``view``, a
-                `prunescope.figures.View` of what the pictures show; ``comparing``, a
+            **changes: Fields of `PruneSpec`; ``scope``, a `prunescope.network.Scope` or its text; ``model``
+                where there is a choice of models; ``view``, a `prunescope.figures.View` of what the pictures
+                show; ``comparing``, a
                 `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
                 the panel to bring to the front; ``exporting``, the file whose text is shown; ``goal``, a
-                `prunescope.network.GoalSpec` of what the whole network is to lose.
+                `prunescope.network.GoalSpec` of what the whole network is to lose; ``recipe``, a
+                `prunescope.recover.Recipe` of how to fine-tune.
 
         Returns:
             None, or why the request was refused; then all is as it was, and the sentence is shown.
@@ -190,6 +205,44 @@ class ExplorerState(traitlets.HasTraits):
 
         return self._enter(parameter, ask)
 
+    # Recovery, in the background.
+
+    def recover(self, doing: str, *, quiet: bool = True) -> None:
+        """Begin to win back what pruning has cost; what is shown becomes a step first, if it prunes.
+
+        Args:
+            doing: `FINE_TUNE` or `REESTIMATE`.
+            quiet: Whether pruned channels are silenced before: training would rely on what they put out.
+        """
+        with self.lock:
+            reason = self.snapshot.recovers.get(doing, "") or self._not_served(doing)
+            if reason:
+                self.refuse(RequestError("recover", reason))
+                return
+            notes: list[str] = []
+            if self.act(partial(actions.make_ready, notes=notes, quiet=quiet), "recover") is not None:
+                return
+            try:
+                self._live_recovery.start(
+                    self.session, doing, self.snapshot.recovery.recipe, self.training_limit, "".join(notes)
+                )
+            except RequestError as problem:
+                self.refuse(problem)
+
+    def _not_served(self, doing: str) -> str:
+        return TRAINING_OFF if doing == FINE_TUNE and self.training_limit == 0 else ""
+
+    def stop_recovery(self) -> None:
+        """Stop after the batch that is being trained on; what is trained by then waits to be kept."""
+        self._live_recovery.stop()
+
+    def end_recovery(self, *, keep: bool) -> None:
+        """Keep what was trained until it was stopped, as a step, or give it up."""
+        self._live_recovery.end(keep)
+
+    def _keep_recovered(self, work: Work) -> None:
+        self.act(partial(actions.recover, work=partial(kept, work=work)), "recover")
+
     def rename_plan(self, old: str, new: str) -> RequestError | None:
         """Rename the plan ``old`` to ``new``, also where it is compared."""
         comparing = self.snapshot.comparing.renamed(old, str(new).strip())
@@ -199,6 +252,33 @@ class ExplorerState(traitlets.HasTraits):
         """Remove the plan ``name``; nothing is compared with it any more."""
         comparing = self.snapshot.comparing.renamed(name, None)
         return self.act(partial(actions.remove, name=name), "plans", comparing=comparing)
+
+    def reload(self, model: nn.Module) -> RequestError | None:
+        """Explore ``model`` in the place of the one that is shown, under the same steps, plans and view.
+
+        Args:
+            model: The same architecture with other weights, such as one that was trained on.
+
+        Returns:
+            None, or why it was refused; then all is as it was, and the sentence is shown.
+        """
+
+        def ask() -> Snapshot:
+            before, key = self.session, self.snapshot.model
+            after, note = reloaded(before, model)
+            self.catalogue.put(key, after)
+            try:
+                spec = {name: getattr(self.spec, name) for name in FIELDS}
+                with after.all_or_nothing():
+                    answer = self.catalogue.answer(self.snapshot, spec)
+            except BaseException:
+                self.catalogue.put(key, before)
+                raise
+            notes = {**answer.notes, "steps": note} if note else answer.notes
+            network = NetworkShown(goal=answer.network.goal)  # What was measured was the other model.
+            return replace(answer, notes=notes, network=network, exported=None)
+
+        return self._enter("model", ask)
 
     def open_link(self, query: str) -> RequestError | None:
         """Show the state that a link carries, all of it or nothing.
@@ -265,6 +345,7 @@ class ExplorerState(traitlets.HasTraits):
         else:
             self._sides.go()
         self._export()
+        self._live_recovery.follow(self.session, answer.recovery.recipe)
         if answer.front == "network":
             self._live_network.follow(self.session, answer.preview.spec, answer.network.goal)
         else:
@@ -282,7 +363,7 @@ class ExplorerState(traitlets.HasTraits):
         """
         snapshot = self.snapshot
         if not large:
-            if snapshot.has_data or snapshot.evaluates:
+            if snapshot.metric is not None:
                 self._live.start(self.session, snapshot.preview)
             else:
                 self._live.close()
@@ -309,17 +390,14 @@ class ExplorerState(traitlets.HasTraits):
         with self.lock:
             if measured.preview is not self.snapshot.preview:
                 return
+            metric = measured.metric
             self._publish(
-                step_accuracies=self.session.step_accuracies(),
-                before=measured.before,
-                after=measured.after,
+                metric=metric,
                 effect=measured.effect,
-                numbers_before=measured.numbers_before,
-                numbers_after=measured.numbers_after,
-                step_numbers=self.session.step_numbers(),
-                evaluation_problem=measured.problem,
+                step_measures=known_of_steps(self.session),
+                outcomes=outcomes(self.session),
             )
-            if measured.after or measured.numbers_after or measured.problem:
+            if metric is not None and (metric.after is not None or metric.problem):
                 self._sides.go()
 
     def _publish_sides(self, compared: Comparison, measured: Comparison) -> None:
@@ -335,6 +413,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_export,
             self._live_scores,
             self._live_network,
+            self._live_recovery,
             self._sides,
         ):
             live.close()

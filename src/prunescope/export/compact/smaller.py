@@ -18,9 +18,10 @@ from prunescope.export.compact.graph import Graph
 from prunescope.export.compact.rebuild import rebuild_code, smaller_bytes, state_shapes
 from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
 from prunescope.export.model import pruned_model
-from prunescope.measure import Accuracy, Numbers, Twin, count_flops, evaluated
+from prunescope.measure import Accuracy, Twin, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
 from prunescope.measure.randomness import untouched_randomness
+from prunescope.measure.states import accuracy, evaluate, known, question, twin
 from prunescope.session import Session
 from prunescope.sources import arguments, rows_of, scores_of, target_of, unwritten, write_file
 
@@ -183,7 +184,7 @@ def compacting(
     yield None
     model, reference, cuts = _cut_out(masked, cuts, refused, compared)
     yield None
-    dense = session.twin().model
+    dense = twin(session).model
     found = Smaller(
         model,
         tuple(cuts),
@@ -191,7 +192,7 @@ def compacting(
         _difference(model, reference, compared),
         len(compared[0]),
         Pair(session.parameters, sum(parameter.numel() for parameter in model.parameters())),
-        Pair(count_flops(session.twin(), inputs).total, count_flops(Twin(model), inputs).total),
+        Pair(count_flops(twin(session), inputs).total, count_flops(Twin(model), inputs).total),
         Pair(_size(masked), _size(model)),
         _original=masked,
     )
@@ -232,24 +233,22 @@ def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
     """Yield None after each bit of work, then the metric of both, where there is one."""
     source = session.source
     if source.evaluate is not None:
-        before: Numbers | None = session.known_numbers()
-        if before is None:
-            question = session.question()
-            before = question.ask()
-            question.keep(before)
-        yield Pair(before, evaluated(source.evaluate, copy.deepcopy(model)))
+        if known(session) is None:
+            asked = question(session)
+            asked.keep(asked.ask())
+        yield Pair(known(session), evaluated(source.evaluate, copy.deepcopy(model)))
         return
     if source.data is None:
         return
-    for _ in session.evaluate():
+    for _ in evaluate(session):
         yield None
     pair = source.pair
     assert pair is not None
     counted: list[Accuracy] = []
-    for accuracy in Twin(model).evaluate(*pair):
-        counted.append(accuracy)
+    for found in Twin(model).evaluate(*pair):
+        counted.append(found)
         yield None
-    yield Pair(session.accuracy(), counted[-1])
+    yield Pair(accuracy(session), counted[-1])
 
 
 def _cut_out(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 
+from prunescope.core.markup import Block, Sentence, Table, html_of
 from prunescope.core.text import percent
 from prunescope.measure.costs.cutting import Cut
 from prunescope.measure.costs.flops import Flops
 from prunescope.measure.costs.residual import Emission
 
 _HELPS = (
-    "What does help: compressing the file after <code>remove</code>; kernels made for sparse matrices; and "
+    "What does help: compressing the file after `remove`; kernels made for sparse matrices; and "
     "cutting whole channels out, which makes the layers smaller."
 )
 
@@ -71,7 +71,7 @@ class Costs:
 
     def _repr_html_(self) -> str:
         """Return all costs as HTML, for a notebook."""
-        return files_account(self) + operations_account(self) + emissions_account(self)
+        return html_of(files_account(self) + operations_account(self) + emissions_account(self))
 
 
 def bytes_text(count: int) -> str:
@@ -119,8 +119,8 @@ def _put_out(value: float | None) -> str:
     return f"up to {value:.3g}" if value else "none"
 
 
-def files_account(costs: Costs) -> str:
-    """Return a table of the three files, as HTML."""
+def files_account(costs: Costs) -> list[Block]:
+    """Return a table of the three files."""
     if costs.files is None:
         return _problem(costs, "files")
     packed = costs.compressed
@@ -135,41 +135,43 @@ def files_account(costs: Costs) -> str:
         sizes = [None] * 3 if packed is None else [packed.dense, packed.masked, packed.permanent]
         for row, size in zip(rows, sizes, strict=True):
             row.append("…" if size is None else f"{size:,}")
-    return _table(heads, rows) + _problem(costs, "nonzero", "compressed") + f"<p>{_HELPS}</p>"
+    return [_table(heads, rows), *_problem(costs, "nonzero", "compressed"), Sentence(_HELPS)]
 
 
-def operations_account(costs: Costs) -> str:
-    """Return the FLOPs per example, and what cutting channels out would save, as HTML."""
+def operations_account(costs: Costs) -> list[Block]:
+    """Return what one example takes, and what cutting channels out would save."""
     if costs.flops is None:
         return _problem(costs, "flops", "emissions")
-    return (
-        f"<p><b>{costs.flops.total:,}</b> FLOPs per example by torch's counter, with masks and "
-        f"without: a zero is multiplied like any other number.{_saved(costs.flops, costs.cut)}</p>"
+    counted = (
+        f"**{costs.flops.total:,}** FLOPs for one example by torch's counter, with masks and without: a zero "
+        "is multiplied like any other number."
     )
+    saved, names = _saved(costs.flops, costs.cut)
+    return [Sentence(counted + saved, names)]
 
 
-def _saved(flops: Flops, cut: Cut | None) -> str:
+def _saved(flops: Flops, cut: Cut | None) -> tuple[str, tuple[str, ...]]:
     if cut is None:
-        return ""
+        return "", ()
     if not cut.layers:
-        return " No whole channel that could be cut out is pruned."
-    where = cut.layers[0] if len(cut.layers) == 1 else f"{len(cut.layers)} layers"
+        return " No whole channel that could be cut out is pruned.", ()
+    where = cut.layers if len(cut.layers) == 1 else (f"{len(cut.layers)} layers",)
     operations = ""
     if cut.flops is not None and flops.total:
         operations = f" and {cut.flops:,} FLOPs ({percent(cut.flops / flops.total)})"
     return (
-        f" With its pruned channels cut out instead of masked, <code>{escape(where)}</code> alone would save "
-        f"<b>{cut.parameters:,}</b> parameters{operations}; layers that read them would shrink too. Where "
+        " With its pruned channels cut out rather than masked, {} alone would save "
+        f"**{cut.parameters:,}** parameters{operations}; layers that read them would shrink too. Where "
         "outputs are added to others, as in a residual block, the same channels must go there: Torch-Pruning "
         "follows that through a network."
-    )
+    ), where
 
 
-def emissions_account(costs: Costs) -> str:
-    """Return a table of the residual output of pruned channels, as HTML; "" if no channel is pruned."""
+def emissions_account(costs: Costs) -> list[Block]:
+    """Return a table of the residual output of pruned channels; empty where no channel is pruned."""
     if costs.emissions is None:
-        return _problem(costs, "emissions") if costs.flops else ""
-    heads = ["Pruned channels of", "Residual output", "After the batch-norm", "Other channels, up to"]
+        return _problem(costs, "emissions") if costs.flops else []
+    heads = ["Pruned channels of", "Residual output", "Behind the batch-norm", "The others, up to"]
     rows = [
         [
             _named(each),
@@ -180,13 +182,16 @@ def emissions_account(costs: Costs) -> str:
         for each in costs.emissions
         if each.value is not None
     ]
-    reasons = "".join(
-        f"<p><code>{escape(each.layer or 'the model itself')}</code>: {escape(each.why_not)}.</p>"
+    reasons = [
+        Sentence(f"{{}}: {each.why_not}.", (each.layer or "the model itself",))
         for each in costs.emissions
         if each.why_not
+    ]
+    note = Sentence(
+        "Largest magnitudes, over held-out examples: a pruned channel puts out the same for each."
     )
-    note = "<p>Largest magnitudes over held-out examples; a pruned channel's output is the same for each.</p>"
-    return (_table(heads, rows) + note if rows else "") + reasons
+    table: list[Block] = [_table(heads, rows), note] if rows else []
+    return [*table, *reasons]
 
 
 def _named(seen: Emission) -> str:
@@ -199,21 +204,10 @@ def _largest(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3g}"
 
 
-def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    lines = "".join(
-        f'<tr><th scope="row">{_two_lines(first)}</th>'
-        f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
-        for first, *rest in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    return Table(tuple(heads), tuple(map(tuple, rows)))
 
 
-def _two_lines(text: str) -> str:
-    first, _, second = text.partition("\n")
-    return escape(first) + (f"<br><small>{escape(second)}</small>" if second else "")
-
-
-def _problem(costs: Costs, *names: str) -> str:
+def _problem(costs: Costs, *names: str) -> list[Block]:
     texts = dict.fromkeys(costs.problems[name] for name in names if name in costs.problems)
-    return "".join(f'<p class="ps-note">{escape(text)}</p>' for text in texts)
+    return [Sentence(text, note=True) for text in texts]
