@@ -186,7 +186,7 @@ def test_what_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--ready", "-1"], "must be a whole number from 0, got '-1'"),
         (["--idle-timeout", "nan"], "minutes must be a number above 0, got 'nan'"),
         (["--idle-timeout", "soon"], "minutes must be a number above 0, got 'soon'"),
-        (["--jupyterhub"], "no hub has started this process"),
+        (["--jupyterhub"], "no hub started this process"),
         (["--token", "12345678", "--no-token"], "not allowed with argument --token"),
     ],
 )

@@ -56,10 +56,10 @@ def upload_and_kill(page: Page, server: hosts.Server, folder: Path, open_page: O
     choose.set_input_files(torch_file(folder, {"w": Payload(folder / "ran")}, "evil.pt"))
     says(page, "loading that could run code, so it was refused and nothing was run")
     choose.set_input_files(safetensors_file(folder, {"up.weight": torch.ones(700, 900)}, "sent"))
-    says(page, "sent.safetensors is uploaded, and among the models.", "30 % of 700 output features")
+    says(page, "sent.safetensors is uploaded and listed among the models.", "30 % of 700 output features")
     assert hosts.overflow(page) == 0
     choose.set_input_files(sparse_safetensors(folder / "too_large.safetensors", {"w": (1000, 1000)}))
-    says(page, "`upload` may have 5 MB, 2.52 MB of them used by earlier uploads, and too_large.safeten")
+    says(page, "`upload` may be at most 5 MB, 2.52 MB of which earlier uploads use, and too_large.safeten")
     (kernel,) = server.kernels()
     (kept,) = Path(kernel.cwd()).parent.glob("voila_*/uploads-*/**/*.*")
     assert kept.name == "sent.safetensors"

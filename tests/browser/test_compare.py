@@ -91,7 +91,7 @@ def test_chance_is_two_clicks_away_and_follows_the_amount(open_page: OpenPage, v
     other.goto(page.url)
     wait_for_table(other, sides(0.3)[0], sides(0.5)[0])
     assert hosts.overflow(other) == 0
-    other.get_by_role("button", name="Carry out").click()
+    other.get_by_role("button", name="Apply plan").click()
     hosts.wait_until(other, "document.body.textContent.includes('0 % of 32 output channels')")
     found = Axe().run(other, context=".prunescope").response["violations"]
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []

@@ -83,19 +83,21 @@ def test_costs_and_a_step_that_leaves_pruned_channels_silent(open_page: OpenPage
     says(page, f"{costs.nonzero:,} of {costs.parameters:,}", f"FLOPs, masked or not {costs.flops.total:,}")
     (seen,) = costs.emissions
     says(page, "19 of 64, block2.norm2 behind", f"up to {seen.after_norm:.3g}", "Apply first")
-    assert page.get_by_role("button", name="Mask that too").is_disabled()
+    assert page.get_by_role("button", name="Also mask bias and batch-norm").is_disabled()
     assert hosts.overflow(page) == 0
     press(page, "Apply")
     says(page, "0 % of 45 output channels")
     # By key: lines that come in above move the button, and a click may miss it.
-    page.get_by_role("button", name="Mask that too").and_(page.locator(":enabled")).press("Enter")
+    page.get_by_role("button", name="Also mask bias and batch-norm").and_(page.locator(":enabled")).press(
+        "Enter"
+    )
     session.silence(silencing(session))
     *_, costs = measure(session, session.applied)
     says(page, f"{costs.nonzero:,} of {costs.parameters:,}", "Residual output of pruned channels nothing")
     page.get_by_role("tab", name="Steps").click()
     says(page, "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias")
     hosts.wait_until(page, "location.search.includes('silence')")
-    assert page.get_by_role("button", name="Mask that too").count() == 0
+    assert page.get_by_role("button", name="Also mask bias and batch-norm").count() == 0
     assert serious(page) == []
 
 

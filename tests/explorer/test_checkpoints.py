@@ -56,7 +56,7 @@ def test_a_checkpoint_is_explored_like_its_module(tmp_path: Path, make: object) 
 
 def test_data_does_not_go_with_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(
-        RequestError, match="^`data` goes with a module: a checkpoint has weights, and cannot"
+        RequestError, match="^`data` needs a module: a checkpoint only has weights and cannot"
     ):
         explore(safetensors_file(tmp_path), data=(torch.zeros(1, 2), torch.zeros(1)))
 

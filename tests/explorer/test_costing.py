@@ -49,7 +49,7 @@ def test_the_costs_of_what_is_shown_come_after_the_picture() -> None:
         assert "makes nothing smaller or faster" in line.value
         account = explorer.screen.costs.files.value + explorer.screen.costs.emissions.value
         assert f"<td>{costs.files.masked:,}</td><td>{costs.compressed.masked:,}</td>" in account
-        assert "0<br><small>2 of 6, 1 behind</small>" in account
+        assert "0<br><small>2 of 6, then 1</small>" in account
         assert costs.cut.parameters == 2 * 27 + 2
         assert f"<b>{costs.cut.parameters:,}</b> parameters" in account
         measured = explorer.costs
@@ -81,9 +81,9 @@ def test_what_pruned_channels_put_out_is_masked_by_a_button() -> None:
         assert "nothing" in panel.line.value
         assert panel.silence.layout.display == "none"
         assert explorer.history.done[-1].effect.startswith("masked 6 of 18 entries of 0.bias, 1.weight and")
-        with pytest.raises(RequestError, match="put out nothing"):
+        with pytest.raises(RequestError, match="have no residual output"):
             explorer.silence()
-        assert "put out nothing" in panel.message.value
+        assert "have no residual output" in panel.message.value
         explorer.undo()
         assert (await settled(explorer)).put_out > 0
         explorer.close()
@@ -125,8 +125,8 @@ def test_a_large_file_is_compressed_when_asked_for(monkeypatch: pytest.MonkeyPat
         costs = await settled(explorer)
         assert costs.compressed is None
         panel = explorer.screen.costs
-        assert "KiB is counted and compressed when asked for" in panel.files.value
-        assert panel.files.value.count("when asked for") == 1
+        assert "KiB is compressed and counted only on request" in panel.files.value
+        assert panel.files.value.count("only on request") == 1
         assert "Compressed (zlib)" not in panel.files.value
         assert panel.compress.layout.display is None
         panel.compress.click()
@@ -144,9 +144,9 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_there() -> None:
         costs = await settled(explorer)
         assert costs.compressed is not None
         panel = explorer.screen.costs
-        assert "`data` or `example` must be given: operations" in panel.files.value
-        assert "`data` or `example` must be given: what channels" in panel.files.value
-        assert "Operations" not in panel.line.value
+        assert "`data` or `example` must be given: FLOPs" in panel.files.value
+        assert "`data` or `example` must be given: residual output" in panel.files.value
+        assert "FLOPs" not in panel.line.value
         assert panel.silence.layout.display == "none"
         with pytest.raises(RequestError, match="`data` or `example` must be given"):
             explorer.silence()
@@ -179,7 +179,7 @@ def test_an_example_is_checked() -> None:
             explore(network(), example=example)
     with pytest.raises(RequestError, match="`example` serves where there is no `data`"):
         explore(nn.Linear(4, 3), data=(torch.ones(2, 4), torch.zeros(2).long()), example=torch.ones(1, 4))
-    with pytest.raises(RequestError, match="`example` goes with a model of your own"):
+    with pytest.raises(RequestError, match="`example` needs your own model"):
         explore(example=torch.ones(1, 4))
 
 

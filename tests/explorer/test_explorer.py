@@ -335,7 +335,7 @@ def test_a_dashboard_that_waits_for_its_visitor_measures_meanwhile(monkeypatch: 
 
 
 def test_data_without_a_model_is_refused() -> None:
-    with pytest.raises(RequestError, match="^`data` goes with a model of your own"):
+    with pytest.raises(RequestError, match="^`data` needs your own model"):
         explore(data=(torch.zeros(1), torch.zeros(1)))
 
 

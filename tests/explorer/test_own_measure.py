@@ -325,9 +325,9 @@ DATA = torch.zeros(4, 8), torch.tensor([0, 1, 1, 0])
 def test_measures_that_cannot_be(given: dict[str, object], sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         explore(network(), **given)
-    with pytest.raises(RequestError, match="goes with a model of your own"):
+    with pytest.raises(RequestError, match="needs your own model"):
         explore(**given)
-    with pytest.raises(RequestError, match="a checkpoint has weights, and cannot be run"):
+    with pytest.raises(RequestError, match="a checkpoint only has weights and cannot be run"):
         explore("no.safetensors", **given)
 
 

@@ -127,7 +127,7 @@ def test_plans_are_kept_compared_carried_out_renamed_and_removed(explorer: Explo
     explorer.apply()
     panel.typed.value = "half"
     press(explorer, "keep")
-    assert "has one named &#x27;half&#x27; already" in panel.message.value
+    assert "already has &#x27;half&#x27;" in panel.message.value
     panel.typed.value = "three quarters"
     press(explorer, "keep")
     open_tab(explorer, "Compare")
@@ -152,7 +152,7 @@ def test_plans_are_kept_compared_carried_out_renamed_and_removed(explorer: Explo
 
 
 def test_plans_from_code(explorer: Explorer) -> None:
-    with pytest.raises(RequestError, match="keep steps, and none is carried out"):
+    with pytest.raises(RequestError, match="keep applied steps, and there are none"):
         explorer.keep_plan("none")
     explorer.apply()
     explorer.keep_plan("half")

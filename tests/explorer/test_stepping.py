@@ -126,10 +126,12 @@ def test_what_pruned_channels_put_out_is_masked_by_a_step_of_its_own() -> None:
         assert [step.where for step in explorer.history.done] == [layer, layer]
         assert explorer.history.done[-1].effect == (
             "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias, "
-            "so that pruned channels put out nothing"
+            "so that pruned channels have no residual output"
         )
         assert "<code>custom_from_mask(mask)</code>" in explorer.screen.steps.table.value
-        with pytest.raises(RequestError, match="the channels that the steps have pruned put out nothing"):
+        with pytest.raises(
+            RequestError, match="the channels that the steps have pruned have no residual output"
+        ):
             explorer.silence()
         explorer.request(layer="block2.norm2.weight", method="l1_unstructured", amount=0.0)
         assert explorer.preview.pruned_weights == 19

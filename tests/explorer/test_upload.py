@@ -59,7 +59,7 @@ def test_an_upload_is_another_model(explorer: Explorer, uploads: Path, tmp_path:
     told = PageOf(explorer.screen.upload, sent.read_bytes()).send("my model.safetensors")
     assert told == {
         "type": "end",
-        "text": "my_model.safetensors is uploaded, and among the models.",
+        "text": "my_model.safetensors is uploaded and listed among the models.",
         "problem": False,
     }
     assert explorer.model == "upload/1/my_model.safetensors"
@@ -84,7 +84,7 @@ def test_the_limit_is_said_and_holds_for_all_uploads_together(
     told = page.send("b.safetensors")
     assert told["problem"]
     assert told["text"].startswith(
-        "`upload` may have 0.003 MB, 0.0019 MB of them used by earlier uploads, and"
+        "`upload` may be at most 0.003 MB, 0.0019 MB of which earlier uploads use, and"
     )
     assert told["text"].endswith("open it with `prunescope FILE`, or in a notebook with `explore(FILE)`.")
     assert explorer.model == "upload/1/a.safetensors"
@@ -117,7 +117,7 @@ def test_a_hostile_file_gets_its_sentence_and_goes(explorer: Explorer, uploads: 
         (None, 9, "got 'None'."),
         ("a.pt", 0, "`upload` must not be empty, and a.pt is."),
         ("a.pt", "9", "`upload` must not be empty, and a.pt is."),
-        ("a.pt", 3001, "`upload` may have 0.003 MB, and a.pt has 0.003001 MB: open it"),
+        ("a.pt", 3001, "`upload` may be at most 0.003 MB, and a.pt has 0.003001 MB: open it"),
     ],
 )
 def test_what_is_not_taken_gets_a_sentence(explorer: Explorer, name: Any, size: Any, sentence: str) -> None:
@@ -140,7 +140,7 @@ def test_a_page_cannot_write_more_than_it_said_or_elsewhere(uploads: Path, tmp_p
         assert page.said[-1] == {"type": "next", "place": 0}
         assert [path.name for path in uploads.rglob("*.pt")] == ["a.pt"]
         page.tell(type="part", **hostile)
-        assert page.said[-1]["text"] == "`upload` came in another order than it was asked for: try again."
+        assert page.said[-1]["text"] == "`upload` arrived out of order: try again."
         assert list(uploads.iterdir()) == []
     said = len(page.said)
     page.tell(type="part", place=0, part=b"x")
@@ -157,7 +157,7 @@ def test_a_page_cannot_write_more_than_it_said_or_elsewhere(uploads: Path, tmp_p
 def test_a_disk_that_is_full_gets_a_sentence(uploads: Path) -> None:
     upload = Upload(uploads / "gone", 100, (".pt",), lambda path: None, threading.RLock())
     page = PageOf(upload, b"x")
-    assert page.send("a.pt")["text"] == "`upload` could not be kept here: No such file or directory."
+    assert page.send("a.pt")["text"] == "`upload` could not be stored: No such file or directory."
     close_tree(upload)
 
 

@@ -184,7 +184,7 @@ def test_a_plan_for_another_model_applies_nothing() -> None:
         (
             '{"format": "prunescope-plan", "version": 1, "tensors": {},'
             ' "steps": [{"layer": "0.weight"}, {"layer": "0.weight", "amount": 2.5}]}',
-            "step 2 cannot be carried out: `amount` must be",
+            "step 2 cannot be applied: `amount` must be",
         ),
         *(
             (
@@ -193,7 +193,7 @@ def test_a_plan_for_another_model_applies_nothing() -> None:
                 says,
             )
             for channels, says in {
-                '{"1.bias": [6]}': "step 1 cannot be carried out: `steps`: only entries of a vector",
+                '{"1.bias": [6]}': "step 1 cannot be applied: `steps`: only entries of a vector",
                 '{"1.bias": [-1]}': "only entries of a vector are masked one by one; 1.bias is 6, and asked",
                 '{"1.bias": []}': "and asked were 0 entries",
                 '{"0.weight": [0]}': "0.weight is 6×3×3×3",

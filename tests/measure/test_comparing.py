@@ -182,7 +182,7 @@ def test_the_other_side_is_chance_unless_told_otherwise(method: str) -> None:
 
 def test_what_cannot_be_compared_gets_a_sentence() -> None:
     explored = session(1)
-    with pytest.raises(RequestError, match="`at` must tell the layer"):
+    with pytest.raises(RequestError, match="`at` must give the layer"):
         compare(explored, explored.history, explored.history)
     with pytest.raises(RequestError, match="`layer` must be one for both, got 0.weight and 3.weight"):
         compare(explored, PruneSpec("0.weight"), PruneSpec("3.weight"))

@@ -1,4 +1,4 @@
-"""What pruned channels still put out, worked out from the layers' own numbers."""
+"""The residual output of pruned channels, worked out from the layers' own numbers."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -179,7 +179,7 @@ def test_a_batch_norm_without_a_shift_cannot_be_masked() -> None:
 def test_where_nothing_can_be_seen_it_says_why() -> None:
     (seen,) = found(Uncalled(), {"fc.weight": without((4, 4), [1])}, torch.randn(3, 4))
     assert seen.value is None
-    assert seen.why_not == "the model reads its weight without calling it: no output is seen"
+    assert seen.why_not == "the model reads its weight without calling the layer, so no output is seen"
     mask = {"weight_ih_l0": without((16, 3), [0, 5])}
     (seen,) = found(nn.LSTM(3, 4), mask, torch.randn(2, 5, 3))
     assert (seen.layer, seen.channels, seen.value) == ("weight_ih_l0", (0, 5), None)

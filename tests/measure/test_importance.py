@@ -153,13 +153,13 @@ def test_batch_norm_is_found_in_a_traced_run_and_none_behind_is_a_state() -> Non
         [0.5, 2.0, 1.0, 0.1]
     )
     found = session.criteria.known("batchnorm")
-    assert found["4.weight"] == "has no batch-norm behind it"
+    assert found["4.weight"] == "has no batch-norm after it"
     spec = replace(session.first_spec, layer="4.weight", criterion="batchnorm", method="ln_structured")
-    with pytest.raises(RequestError, match="no scores here: 4.weight has no batch-norm behind it"):
+    with pytest.raises(RequestError, match="no scores here: 4.weight has no batch-norm after it"):
         session.resolve(spec, frozenset({"criterion"}))
     resolved = session.resolve(spec, frozenset({"layer"}))
     assert resolved.spec.criterion == "weight"
-    assert "4.weight has no batch-norm behind it" in resolved.notes["criterion"]
+    assert "4.weight has no batch-norm after it" in resolved.notes["criterion"]
     pruned = scored_preview(session, session.resolve(replace(spec, layer="0.weight", amount=2)))
     assert pruned.mask.flatten(1).any(1).tolist() == [False, True, True, False]
     assert pruned.threshold == 0.5

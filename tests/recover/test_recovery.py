@@ -213,7 +213,7 @@ def test_a_model_pruned_before_keeps_its_own_masks() -> None:
 
 def test_the_model_itself_is_written_when_asked() -> None:
     session = session_of()
-    with pytest.raises(RequestError, match="`steps`: none is carried out"):
+    with pytest.raises(RequestError, match="`steps`: none is applied"):
         write_to_model(Session(session.source))
     fine_tune(session, epochs=2, progress=False)
     expected = pruned_model(session, permanent=True).state_dict()

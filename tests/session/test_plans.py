@@ -44,15 +44,15 @@ def test_plans_are_renamed_in_their_place_and_removed() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("", "`plans` have names of 1 to 60 letters on one line, got ''."),
+        ("", "`plans` must have names of 1 to 60 characters on one line, got ''."),
         ("   ", "got '   '."),
         ("two\nlines", r"got 'two\nlines'."),
         ("x" * 10_000, "got a longer one."),
         (7, "got 7."),
         (None, "got None."),
-        ("l1_unstructured", "`plans` may not be named as a method is, got 'l1_unstructured'."),
-        ("taken", "`plans` has one named 'taken' already: choose another name."),
-        ("  taken ", "`plans` has one named 'taken' already: choose another name."),
+        ("l1_unstructured", "`plans` must not be named like a method, got 'l1_unstructured'."),
+        ("taken", "`plans` already has 'taken': choose another name."),
+        ("  taken ", "`plans` already has 'taken': choose another name."),
     ],
 )
 def test_a_name_that_will_not_do_gets_a_sentence(name: str, says: str) -> None:
@@ -67,7 +67,7 @@ def test_a_name_that_will_not_do_gets_a_sentence(name: str, says: str) -> None:
 
 
 def test_what_is_not_there_and_what_is_too_much() -> None:
-    with pytest.raises(RequestError, match="keep steps, and none is carried out"):
+    with pytest.raises(RequestError, match="keep applied steps, and there are none"):
         Plans().keep("empty", THREE.at(0))
     plans = Plans().keep("a", THREE)
     for act in (

@@ -50,16 +50,16 @@ GLOSSARY: Mapping[str, str] = {
     "length": "How long it trains.",
     "length unit": "Whether the time or the number of passes over the training examples is given.",
     "when pruned": "Whether the pruned weights are zero from the first step on, or one after the other.",
-    "silence first": "Mask the biases and shifts that pruned channels still put out, so that training cannot "
+    "silence first": "Mask the biases and shifts that pruned channels still output, so that training cannot "
     "rely on them.",
     # Steps, plans, comparison, export.
-    "steps done": "How many of the steps are carried out: drag it back to see the model before them.",
+    "steps done": "How many of the steps are applied: drag it back to see the model before them.",
     "plan": "The steps that are kept under a name.",
     "plan name": "The name to keep the steps under, or to give the plan that is chosen.",
     "side a": "The first of the two states that are compared.",
     "side b": "The second of the two states that are compared.",
     "file": "What the file holds: pruned weights, masks, the plan or code.",
     "download": "Download the file that is chosen.",
-    "plan file": "Carry out the steps of a plan that was saved, in place of the steps there are.",
+    "plan file": "Apply the steps of a plan that was saved, in place of the current steps.",
 }
 """What each control is, by its name."""

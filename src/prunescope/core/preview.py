@@ -72,7 +72,7 @@ class Preview:
 
     @property
     def unit_name(self) -> str:
-        """Return what a unit is, in the plural: ``"weights"`` or such as ``"output channels"``."""
+        """Return what a unit is, in the plural: ``"weights"``, or for example ``"output channels"``."""
         if self.reach is not None and self.reach.pooled:
             return "channels of the model"
         return self.method.unit_name(self.tensor, self.dim)

@@ -57,7 +57,7 @@ class Scores:
         dim: Channel axis.
         channels: One score for each channel along ``dim``; None where every weight has its own.
         others: Scores of the channels of other tensors that are ranked together with these; rising.
-        source: What a weight's score is the magnitude of, of the shape of the tensor it is given.
+        source: Returns the tensor whose magnitudes are the scores, of the shape of the tensor it is given.
 
     Example:
         >>> weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])

@@ -251,10 +251,10 @@ def resolve(
     Args:
         wanted: The requested spec; ``wanted.layer`` names ``tensor``.
         tensor: The tensor it is for.
-        asked: The fields a person has just set. A value of theirs that does not fit is refused; any other
-            value that does not fit is corrected, with a note.
-        previous_units: How many units the amount was taken of so far. A count that no longer fits keeps
-            its share of them.
+        asked: The fields the user has just set. Such a value is refused if it does not fit; any other value
+            is corrected, with a note.
+        previous_units: How many units the amount referred to until now. A count that no longer fits is scaled
+            to the same fraction.
         pool_units: How many units are left in all tensors that are ranked together; None: this tensor is the
             only one.
 

@@ -1,4 +1,4 @@
-"""What our widgets with a script of their own have in common."""
+"""Base class of the widgets that bring their own script."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import anywidget
 
 
 class Bridge(anywidget.AnyWidget):
-    """A widget of a few lines of JavaScript, which comes along when a page is saved."""
+    """A widget with a few lines of JavaScript, which are saved along with a page."""
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
-        """Return the state to send or to save; what a saved page needs to find the script is always in it.
+        """Return the state to send or to save, always including what a saved page needs to find the script.
 
-        `ipywidgets.embed` drops what is as in the class, and its page has no such class to take it from.
+        `ipywidgets.embed` drops values that equal the class's defaults, and a saved page has no such class.
         """
         state: dict[str, Any] = super().get_state(key, drop_defaults)
         if drop_defaults:

@@ -1,4 +1,4 @@
-"""Closes a widget with everything that hangs on it; ipywidgets leaves layouts, styles and children open."""
+"""Close a widget with all that it holds; ipywidgets leaves layouts, styles and children open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways in: `explore` for a notebook, `dashboard` for the page that is served."""
+"""The entry points: `explore` for a notebook, `dashboard` for the served page."""
 
 from __future__ import annotations
 
@@ -52,31 +52,31 @@ def explore(
     hide: Iterable[str] = (),
     lock: Iterable[str] = (),
 ) -> Explorer:
-    """Return an explorer of ``model``, or of the shipped demos; in a notebook it shows itself.
+    """Open ``model``, or the demo networks, in an explorer; in a notebook it displays itself.
 
     Args:
         model: Any module; or the path of a checkpoint: a ``.safetensors``, ``.pt``, ``.pth``, ``.bin``,
-            ``.ckpt`` or ``.pth.tar`` file, or a folder as model hubs lay it out. Read, never written; nothing
+            ``.ckpt`` or ``.pth.tar`` file, or a folder as model hubs lay it out. Read, never written; no code
             in a file is run. None opens the demos.
         data: Held-out ``(inputs, targets)`` for live accuracy: tensors of N examples each, ``targets`` of
             shape ``(N,)`` holding class indices, used whole. Or NumPy arrays, a dict of tensors with
-            ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Nothing is trained on it.
-        classes: Names of those classes, by index; None if they go by number.
-        evaluate: A metric of your own in place of ``data``: a function that takes the model and returns a
-            number, or a dict of numbers by name. It is called in a thread of its own, with a copy of the
-            model in eval mode that has zeros in place of what is pruned, and not again before it returns.
-        example: Where there is no ``data``, what the model is called with: a tensor of at least one example,
-            or a tuple of them. FLOPs are counted on it, and the residual output of pruned channels.
-        max_examples: How many examples are read of a loader, a dataset or batches, once and when they are
-            needed; None means 256.
-        loss: For ``data`` that is no classification, for training, and for criteria that take gradients: a
-            function of the model's answer and the targets, such as ``torch.nn.functional.mse_loss``; None is
+            ``"labels"``, a `DataLoader`, a `Dataset`, or an iterable of batches. Never trained on.
+        classes: Names of the classes, by index; None shows indices.
+        evaluate: Your own metric in place of ``data``: a function that takes the model and returns a
+            number, or a dict of numbers by name. It is called in its own thread with a
+            copy of the model in eval mode, pruned weights zero, and not again before it returns.
+        example: Without ``data``, an input for the model: a tensor of at least one example, or a tuple of
+            tensors. FLOPs and the residual output of pruned channels are measured on it.
+        max_examples: How many examples to read from a loader, a dataset or batches, once and when needed;
+            None means 256.
+        loss: For ``data`` other than classification, for training, and for criteria that take gradients: a
+            function of the model's output and the targets, such as ``torch.nn.functional.mse_loss``; None is
             the cross-entropy, mean over the batch.
-        metric: For ``data`` that is no classification, not trained for: returns a number, or a dict of
+        metric: For ``data`` other than classification, not trained for: returns a number, or a dict of
             numbers by name.
-        train: What a pruned copy of the model may be fine-tuned on; whatever ``data`` may be.
-        importance_scores: Scores of your own, which set ``criterion="given"``: a tensor for the first layer,
-            a dict by full name, or a function of ``(module, name)`` that returns one, or None for what it
+        train: Training data for fine-tuning a pruned copy of the model, in any form ``data`` may have.
+        importance_scores: Your own scores, which set ``criterion="given"``: a tensor for the first layer, a
+            dict by full name, or a function of ``(module, name)`` that returns one, or None for parameters it
             does not cover.
         layer: Full name of the parameter to start with; ``"fc"`` means its weight.
         method: Pruning method, by torch's function name, such as ``"ln_structured"``.
@@ -85,16 +85,16 @@ def explore(
         dim: Channel axis; or the axis, or tuple of axes, that groups run along.
         group: Elements of a group, for ``grouped_unstructured``; None: all along ``dim``.
         seed: Seed of the random methods.
-        criterion: What counts as unimportant; see `prunescope.core.criteria`.
-        keep_channels: Channels left as they are by hand: whole numbers, or text like ``"3, 7-9"``.
-        prune_channels: Channels pruned whole by hand, likewise.
-        hide: Controls not to be shown, such as ``("seed", "n")``; ``"steps"``, ``"view"``, ``"compare"``,
+        criterion: Importance criterion; see `prunescope.core.criteria`.
+        keep_channels: Channels to keep by hand: whole numbers, or text like ``"3, 7-9"``.
+        prune_channels: Channels to prune whole by hand, likewise.
+        hide: Controls to hide, such as ``("seed", "n")``; ``"steps"``, ``"view"``, ``"compare"``,
             ``"effect"``, ``"costs"`` and ``"export"`` can be hidden as well.
-        lock: Controls that are shown and cannot be moved by hand.
+        lock: Controls to show but disable.
 
     Raises:
         RequestError: A file cannot be read or trusted, the model has nothing to prune, has lazy parameters,
-            both ``data`` and ``evaluate`` are given, or a value cannot be met.
+            both ``data`` and ``evaluate`` are given, or a value is not possible.
 
     Example:
         >>> explorer = explore(nn.Conv2d(3, 8, 5), method="ln_structured", amount=2, n=1)
@@ -116,11 +116,11 @@ def explore(
     given = list(measures)
     if model is None:
         if given:
-            raise RequestError(given[0], f"`{given[0]}` goes with a model of your own: pass `model` too.")
+            raise RequestError(given[0], f"`{given[0]}` needs your own model: pass `model` too.")
         return Explorer(Catalogue(_demos()), hide=hide, lock=lock, **spec)
     if given and isinstance(model, str | Path):
         raise RequestError(
-            given[0], f"`{given[0]}` goes with a module: a checkpoint has weights, and cannot be run."
+            given[0], f"`{given[0]}` needs a module: a checkpoint only has weights and cannot be run."
         )
     source = checkpoint_source(model) if isinstance(model, str | Path) else module_source(model, **measures)
     if importance_scores is not None:
@@ -135,18 +135,18 @@ def _demos() -> dict[str, Entry]:
 
 
 def dashboard() -> Explorer:
-    """Return what ``prunescope`` serves: opened at a pruned layer, or at what the link carries.
+    """Return the explorer that ``prunescope`` serves, opened at a pruned layer or at the state of the link.
 
-    It is the checkpoint whose path `OPEN_VARIABLE` holds, or else the demos; after them, what there is to
-    open in the folder that `MODELS_VARIABLE` names. The page's address carries the state from then on.
+    It shows the checkpoint at `OPEN_VARIABLE`, or else the demos, and lists the checkpoints in the folder
+    `MODELS_VARIABLE`. From then on the page's address carries the state.
     """
     return _visited(_served())
 
 
 async def dashboard_when_visited() -> Explorer:
-    """Return `dashboard`'s explorer; a kernel that was started before its visitor came waits for the visitor.
+    """Return `dashboard`'s explorer; a kernel started in advance waits for its visitor first.
 
-    The event loop goes on meanwhile, so that accuracy and costs of the first picture are known by then.
+    The event loop runs meanwhile, so that accuracy and costs of the first picture are known by then.
     """
     explorer = _served()
     if os.environ.get("VOILA_PREHEAT", "False") != "False":
@@ -167,7 +167,7 @@ def _visited(explorer: Explorer) -> Explorer:
 def _served() -> Explorer:
     path, folder = os.environ.get(OPEN_VARIABLE), os.environ.get(MODELS_VARIABLE)
     first = _demos()
-    if path:  # Its key goes into links, which need not tell where the file lies.
+    if path:  # Its key goes into links, which should not reveal where the file lies.
         name = Path(path).name or Path(path).resolve().name
         first = {name: Entry(name, partial(checkpoint_source, path))}
     models = {**first, **(_offered(Path(folder), besides=path) if folder else {})}
@@ -180,7 +180,7 @@ def _served() -> Explorer:
 
 
 def _offered(folder: Path, besides: str | None) -> dict[str, Entry]:
-    """Return an entry for each checkpoint in ``folder``, which no link leads out of, but ``besides``."""
+    """Return an entry for each checkpoint in ``folder`` except ``besides``; links out of it are skipped."""
     return {
         f"models/{path.name}": Entry(path.name, partial(checkpoint_source, path, within=folder))
         for path in offered(folder)

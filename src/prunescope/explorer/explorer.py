@@ -1,4 +1,4 @@
-"""The explorer as a notebook shows it and its code sees it: a state, and the widgets that show it."""
+"""The explorer as notebooks display it and code uses it: a state, and the widgets that show it."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ Kind = TypeVar("Kind", Accuracy, Metrics)
 class Explorer(widgets.VBox):  # type: ignore[misc]
     """The explorer of one model, or of a choice of models: controls, live pictures, numbers.
 
-    The same state is behind the controls and the attributes: moving a slider changes `amount`, and
-    ``explorer.amount = 0.5`` moves the slider. A request that cannot be met leaves everything as it was,
-    shows one sentence beside the control, and raises it when it came from code.
+    Controls and attributes share one state: moving a slider changes `amount`, and ``explorer.amount = 0.5``
+    moves the slider. A request that cannot be met changes nothing and shows one sentence beside the control;
+    in code it raises.
 
     Args:
         catalogue: What can be explored.
-        hide: What is not shown, some of `prunescope.explorer.state.link.HIDEABLE`.
-        lock: Controls that are shown and cannot be moved by hand.
+        hide: What to hide, some of `prunescope.explorer.state.link.HIDEABLE`.
+        lock: Controls to show but disable.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 
     Raises:
-        TypeError: An unknown keyword.
-        RequestError: The model has nothing to prune, or a value cannot be met.
+        TypeError: A keyword is unknown.
+        RequestError: The model has nothing to prune, or a value is not possible.
 
     Attributes:
-        state: What is explored and shown; observe its ``snapshot`` to follow every change.
+        state: The state behind the widgets; observe its ``snapshot`` to follow every change.
         screen: The widgets that show it.
 
     Example:
@@ -90,7 +90,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             state.measure()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute that is there; any other name is a slip of the pen, and says what was meant."""
+        """Set an existing attribute; refuse any other name, and suggest the nearest."""
         if not name.startswith("_") and name not in ("state", "screen") and not hasattr(type(self), name):
             near = get_close_matches(name, dir(self), 1)
             hint = f": did you mean {near[0]!r}?" if near else "."
@@ -98,14 +98,14 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        """List what is ours: a box of widgets has sixty names more."""
+        """List our own names only: a box of widgets has sixty more."""
         return sorted(name for name in (*vars(Explorer), "state", "screen") if not name.startswith("_"))
 
     def _repr_mimebundle_(self, **_how: Any) -> dict[str, Any]:
-        """Return what a notebook shows: the widgets where there is a kernel, else the last picture.
+        """Return what a notebook displays: the widgets where there is a kernel, else the last picture.
 
-        A page that was saved, a hosting site's preview and nbconvert have no kernel: they show a still
-        picture and its sentence.
+        A saved page, a hosting site's preview and nbconvert have no kernel: they show a still picture and its
+        sentence.
         """
         bundle: dict[str, Any] = super()._repr_mimebundle_()
         keep_while_shown(self)
@@ -127,10 +127,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         else:
             super().observe(handler, names, type)
 
-    # What is asked, and what that does.
+    # The spec, and what it does.
 
     def request(self, **changes: Any) -> RequestError | None:
-        """Ask for changes, all of them or none; what the controls do, and the attributes.
+        """Request changes, all of them or none, as the controls and the attributes do.
 
         Args:
             **changes: Fields of `PruneSpec`; ``scope``; ``model`` where there is a choice of models;
@@ -139,10 +139,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
                 the panel to bring to the front; ``exporting``, the file whose text is shown.
 
         Returns:
-            None, or why the request was refused; then all is as it was, and the sentence is shown.
+            None, or why the request was refused; nothing has changed then, and the sentence is shown.
 
         Raises:
-            TypeError: An unknown keyword.
+            TypeError: A keyword is unknown.
 
         Example:
             >>> from torch import nn
@@ -157,28 +157,28 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         return self.state.request(**changes)
 
     def ask(self, **changes: Any) -> None:
-        """Ask for changes as `request` does, and raise what is refused.
+        """Request changes as `request` does, and raise if they are refused.
 
         Raises:
-            RequestError: Why the request was refused; all is as it was.
+            RequestError: The request was refused; nothing has changed.
         """
         _raise(self.request(**changes))
 
     layer = SpecField[str, str](
         'Full name of the parameter shown; set it to show another (``"fc"`` means its weight).'
     )
-    method = SpecField[str, str]("The pruning method, by torch's function name.")
+    method = SpecField[str, str]("Pruning method, by torch's function name.")
     amount = SpecField[int | float, int | float]("How much to prune: a float is a fraction, an int a count.")
     n = SpecField[Norm, Norm]('Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.')
     group = SpecField[int | None, int | None]("Elements of a group; None: all along ``dim``.")
-    seed = SpecField[int, int]("The seed of the random methods; set it for another draw.")
+    seed = SpecField[int, int]("Seed of the random methods; set it for another draw.")
     criterion = SpecField[str, str](
-        'What counts as unimportant: ``"weight"``, ``"taylor"`` …; its scores are computed first.'
+        'Importance criterion: ``"weight"``, ``"taylor"`` …; setting it computes its scores first.'
     )
     keep_channels = SpecField[tuple[int, ...], object](
-        """Channels left as they are by hand; set it to whole numbers, or text like ``"3, 7-9"``.
+        """Channels kept by hand; set it to whole numbers, or text like ``"3, 7-9"``.
 
-        They are channels of this layer along `dim`: with another layer or `dim`, none are by hand.
+        They are channels of this layer along `dim`; another layer or `dim` clears them.
 
         Example:
             >>> from torch import nn
@@ -237,22 +237,22 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is shown now."""
+        """The current snapshot: everything that is shown."""
         return self.state.snapshot
 
     @property
     def spec(self) -> PruneSpec:
-        """What is asked of the tensor now."""
+        """The current spec."""
         return self.state.spec
 
     @property
     def preview(self) -> Preview:
-        """What that would do: mask, norms, threshold, counts."""
+        """What the spec would do: mask, norms, threshold, counts."""
         return self.state.preview
 
     @property
     def view(self) -> View:
-        """What the pictures show of the preview; set it to show something else."""
+        """What the pictures show; set it to show something else."""
         return self.snapshot.view
 
     @view.setter
@@ -261,7 +261,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def model(self) -> str:
-        """Key of the model shown; set it to show another."""
+        """Key of the current model; set it to show another."""
         return self.snapshot.model
 
     @model.setter
@@ -270,7 +270,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def layers(self) -> Mapping[str, PrunableTensor]:
-        """Each parameter that can be pruned, biases included, by full name: kind, shape, axes, weight.
+        """Every parameter that can be pruned, biases included, by full name: kind, shape, axes, weight.
 
         Example:
             >>> from torch import nn
@@ -284,21 +284,21 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def query(self) -> str:
-        """The whole state as the query of a dashboard's address: ``"model=cnn&amount=0.3"`` …"""
+        """The whole state as the query of a link: ``"model=cnn&amount=0.3"`` …"""
         return self.state.query
 
     def open_link(self, query: str) -> RequestError | None:
-        """Show the state that a link carries, all of it or nothing.
+        """Open the state that a link carries, all of it or nothing.
 
         Args:
-            query: What follows the ``?`` of the link; parameters that are not ours are passed over.
+            query: What follows the ``?`` of the link; unknown parameters are ignored.
 
         Returns:
-            None, or why it was refused; then all is as it was, and the sentence is shown.
+            None, or why it was refused; nothing has changed then, and the sentence is shown.
         """
         return self.state.open_link(query)
 
-    # What it is worth, and what it costs.
+    # Metrics and costs.
 
     @property
     def metric(self) -> Metric | None:
@@ -354,7 +354,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def effect(self) -> Effect | None:
-        """What the steps and the preview change in the answers to the data; None without data.
+        """How the steps and the preview change the model's answers to the data; None without data.
 
         Raises:
             RequestError: The model cannot be run on the data.
@@ -364,7 +364,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def costs(self) -> Costs:
-        """What the model costs with the steps and what is shown, measured now: files, FLOPs, …
+        """The cost of the model with the steps and the preview, measured now: files, FLOPs, residual output.
 
         Example:
             >>> from torch import nn
@@ -381,7 +381,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     # Steps.
 
     def sensitivity(self, **how: Any) -> SensitivityTable:
-        """Measure what each layer loses at each amount, with the steps carried out.
+        """Measure how much of the metric each layer loses at each amount, with the steps applied.
 
         Args:
             **how: As for `prunescope.sensitivity`, without model and data; how a layer is pruned is as
@@ -394,7 +394,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             return sensitivity(self.state.session, **{**alone(self.spec), **how})
 
     def allocate(self, target: float | None = 0.5, **goal: Any) -> Allocation:
-        """Find how much of each layer goes so that a goal is met; see `prunescope.allocate`.
+        """Find how much to prune of each layer to meet a goal; see `prunescope.allocate`.
 
         Args:
             target: Share of the goal's ``unit`` that is to be pruned in all, in (0, 1).
@@ -402,7 +402,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
                 given.
 
         Raises:
-            RequestError: The goal cannot be met by any allocation, or a value is not possible.
+            RequestError: No allocation meets the goal, or a value is not possible.
 
         Example:
             >>> from torch import nn
@@ -417,10 +417,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             return allocate(self.state.session, target, **{**alone(self.spec), **goal})
 
     def apply(self, allocation: Allocation | None = None) -> None:
-        """Make what is shown a step; the amount is 0 again, and the next one is taken of what is left.
+        """Apply the preview as a step; the amount returns to 0, and the next one refers to what remains.
 
         Args:
-            allocation: What `allocate` returned: all of its layers become one step in place of what is shown.
+            allocation: What `allocate` returned: all of its layers become one step, in place of the preview.
 
         Raises:
             RequestError: The amount, or the allocation, prunes nothing.
@@ -447,16 +447,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
     def silence(self) -> None:
         """Mask the bias, and the batch-norm's scale and shift, of the channels that the steps have pruned.
 
-        A structured step prunes a channel's weights; these go on being put out. They are masked as a step of
-        their own.
+        A structured step prunes a channel's weights; bias and batch-norm shift remain as residual output.
+        They are masked as a step of their own.
 
         Raises:
-            RequestError: Nothing is put out, or it cannot be seen or masked.
+            RequestError: There is no residual output, or it cannot be measured or masked.
         """
         self._act(actions.silence, "silence")
 
     def undo(self) -> None:
-        """Take the last step back; what it asked is asked again, not yet applied.
+        """Undo the last step; its settings become the preview again.
 
         Raises:
             RequestError: There is no step to undo.
@@ -464,35 +464,35 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._act(actions.undo, "steps")
 
     def redo(self) -> None:
-        """Carry the step that was taken back last out again.
+        """Redo the step that was undone last.
 
         Raises:
-            RequestError: No step was taken back.
+            RequestError: No step was undone.
         """
         self._act(actions.redo, "steps")
 
     def reset(self) -> None:
-        """Go back to the model as it was given; `redo` brings the steps back."""
+        """Go back to the original model; `redo` brings the steps back."""
         self._act(actions.reset, "steps")
 
     def jump(self, position: int) -> None:
-        """Go to where the first ``position`` steps are carried out.
+        """Go to the state with the first ``position`` steps applied.
 
         Raises:
-            RequestError: There are not so many steps.
+            RequestError: There are fewer steps.
         """
         self._act(partial(actions.jump, position=position), "steps")
 
     # Winning back what that cost.
 
     def reestimate_batchnorm(self, train: Any = None, *, examples: int = 2048, progress: bool = True) -> None:
-        """Re-estimate the means and variances of the batch-norms, with the steps carried out, as a step.
+        """Re-estimate the means and variances of the batch-norms, with the steps applied, as a step.
 
         It takes a few forward passes and no labels. The model itself is not written.
 
         Args:
             train: What to run it on, as `explore` takes ``data``; None means what `explore` got as ``train``.
-            examples: How many are run at the most.
+            examples: How many are run at most.
             progress: Whether a bar shows how far it is.
 
         Raises:
@@ -502,7 +502,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._act(partial(actions.recover, work=partial(reestimate_batchnorm, **how)), "train")
 
     def fine_tune(self, train: Any = None, *, progress: bool = True, **recipe: Any) -> None:
-        """Train a copy of the model with the steps carried out, masks kept, as a step; returns at its end.
+        """Train a copy of the model with the steps applied, masks kept, as a step; returns at its end.
 
         The new weights are the step: `undo` takes them back, `save` and `pruned_model` carry them. Nothing is
         trained on ``data``, and the model itself is not written.
@@ -558,21 +558,21 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     @property
     def history(self) -> History:
-        """The steps, and how many of them are carried out."""
+        """The steps, and how many of them are applied."""
         return self.snapshot.history
 
     # Plans.
 
     @property
     def plans(self) -> Mapping[str, History]:
-        """The histories that are kept, by name."""
+        """The kept plans, histories by name."""
         return self.snapshot.plans
 
     def keep_plan(self, name: str) -> None:
-        """Keep the steps that are carried out under ``name``, to come back to them and to compare them.
+        """Keep the applied steps as a plan called ``name``, to return to and to compare.
 
         Raises:
-            RequestError: There are no steps, or the name is none or is taken.
+            RequestError: There are no steps, or the name is empty or already taken.
 
         Example:
             >>> from torch import nn
@@ -589,23 +589,23 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._act(partial(actions.keep, name=name), "plans")
 
     def rename_plan(self, old: str, new: str) -> None:
-        """Give the plan ``old`` the name ``new``.
+        """Rename the plan ``old`` to ``new``.
 
         Raises:
-            RequestError: There is no such plan, or ``new`` is none or is taken.
+            RequestError: There is no such plan, or ``new`` is empty or already taken.
         """
         _raise(self.state.rename_plan(old, new))
 
     def remove_plan(self, name: str) -> None:
-        """Forget the plan ``name``.
+        """Remove the plan ``name``.
 
         Raises:
-            RequestError: There is none.
+            RequestError: There is no such plan.
         """
         _raise(self.state.remove_plan(name))
 
     def carry_out(self, name: str) -> None:
-        """Carry out the steps of the plan ``name`` in place of the steps there are.
+        """Apply the steps of the plan ``name`` in place of the current steps.
 
         Raises:
             RequestError: There is no such plan.
@@ -613,15 +613,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self._act(partial(actions.carry_out, name=name), "plans")
 
     def compare(self, b: object = None, a: object = None) -> Comparison:
-        """Return how two states of the model differ on the layer shown, at the same amount.
+        """Compare two states of the model on the current layer, at the same amount.
 
         Args:
             b: A method's key, the name of a plan, or a `prunescope.measure.compare.Choice` (its fields may be
-                given as a mapping, such as ``{"n": 1}``); None: chance, or, if chance is shown, what ranks.
-            a: The same; None: what is shown.
+                given as a mapping, such as ``{"n": 1}``); None: the random counterpart of the current method,
+                or L1/Ln if that is random.
+            a: Likewise; None: the preview.
 
         Returns:
-            The comparison, with the accuracy of both if there is data, or what `evaluate` says of them.
+            The comparison, with the metric of both where there is one.
 
         Raises:
             RequestError: There is no such method or plan, or the layer does not allow it.
@@ -644,10 +645,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             seen = compare(session, *sides, at=shown)
             return measured_now(session, seen, self.state.calls)
 
-    # Taking it home.
+    # Export.
 
     def pruned_model(self, *, permanent: bool = False) -> nn.Module:
-        """Return a copy of the model with the steps carried out.
+        """Return a copy of the model with the steps applied.
 
         Args:
             permanent: Whether pruning is made permanent, as by ``prune.remove``; else each pruned parameter
@@ -660,7 +661,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             return pruned_model(self.state.session, permanent=permanent)
 
     def compact_model(self, **how: Any) -> Smaller:
-        """Cut out what whole channels the steps have pruned, and prove that the answers stay the same.
+        """Cut out the whole channels that the steps have pruned, and prove that the outputs stay the same.
 
         Needs ``data=``, ``example=`` or ``evaluate=`` to run the model on, and the extra ``[remove]``.
 
@@ -699,26 +700,26 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             return plan(session, None if name is None else session.plans[name])
 
     def load_plan(self, text: str) -> None:
-        """Carry out the steps of a plan in place of the steps there are.
+        """Apply the steps of a plan in place of the current steps.
 
         Raises:
-            RequestError: It is no plan, or is for another model; nothing has changed then.
+            RequestError: It is not a plan, or is for another model; nothing has changed then.
         """
         self._act(partial(actions.bring, text=text), "plan")
 
     def code(self, engine: str = "torch") -> str:
-        """Return a script that does the steps again, by ``"torch"``'s functions or ``"prunescope"``'s."""
+        """Return a script that repeats the steps with ``"torch"``'s functions or ``"prunescope"``'s."""
         with self.state.lock:
             return code(self.state.session, engine=engine)
 
     def save(self, what: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write a file that the steps make, and return its path.
+        """Export a file and return its path.
 
         Args:
             what: ``state_dict``, ``masks``, ``plan``, or code for ``torch`` or ``prunescope``.
-            path: Where to. Tensors are written as ``torch.save`` does where the name ends in ``.pt``,
+            path: Where to write. Tensors are written as ``torch.save`` does where the name ends in ``.pt``,
                 ``.pth``, ``.bin`` or ``.ckpt``, else as safetensors.
-            overwrite: Whether a file that is there may be replaced.
+            overwrite: Whether an existing file may be replaced.
 
         Raises:
             RequestError: There is no such kind, the file is there already, or it cannot be written.
@@ -730,7 +731,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         _raise(self.state.act(action, parameter, **changes))
 
     def close(self) -> None:
-        """Close every widget, figure and task of the explorer; it is of no use afterwards."""
+        """Close every widget, figure and task of the explorer; it cannot be used afterwards."""
         if not self.children:
             close_tree(self)
             return

@@ -11,18 +11,18 @@ Written = TypeVar("Written")
 
 
 class Asked(Protocol):
-    """What has such attributes: it knows its spec, and can be asked for another."""
+    """An object with such attributes: it has a spec, and takes requests for another."""
 
     @property
     def spec(self) -> PruneSpec:
-        """What is asked now."""
+        """The current spec."""
 
     def ask(self, **changes: Any) -> None:
-        """Ask for changes, and raise what is refused."""
+        """Request changes, and raise if they are refused."""
 
 
 class SpecField(Generic[Read, Written]):
-    """An attribute that reads a field of the spec, and is set through the explorer's one door.
+    """An attribute that reads a field of the spec, and requests a change when set.
 
     Args:
         says: Its docstring.

@@ -1,4 +1,4 @@
-"""The pieces of HTML that several panels write, and how a widget is shown or hidden."""
+"""Pieces of HTML that several panels share, and showing or hiding a widget."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import ipywidgets as widgets
 
 
 def message() -> widgets.HTML:
-    """Return a widget for one sentence beside a control, hidden until it has one."""
+    """Return a widget for one sentence beside a control, hidden until there is one."""
     made = widgets.HTML().add_class("ps-message")
     show(made, False)
     return made
 
 
 def say(widget: widgets.HTML, text: str, *, problem: bool = True) -> None:
-    """Show ``text`` in a widget that `message` made, as a problem or a note; hide it where there is none."""
+    """Show ``text`` in a widget that `message` made, as a problem or a note; hide it if empty."""
     kind, role = ("ps-problem", "alert") if problem else ("ps-note", "note")
     widget.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>' if text else ""
     show(widget, bool(text))
@@ -28,12 +28,12 @@ def show(widget: widgets.Widget, visible: bool) -> None:
 
 
 def hide(widget: widgets.Widget, hidden: bool) -> None:
-    """Hide ``widget`` as a link or `hide=` asks, whatever `show` says of it."""
+    """Hide ``widget`` for a link or `hide=`, whatever `show` has set."""
     (widget.add_class if hidden else widget.remove_class)("ps-hidden")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table with a row of heads; every cell is plain text.
+    """Return an HTML table with a header row; every cell is escaped text.
 
     Example:
         >>> table(["Class"], [["<7>"]])

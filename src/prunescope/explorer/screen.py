@@ -1,4 +1,4 @@
-"""What a person sees: controls, picture and panels, composed as views of one state that only render it."""
+"""The visible explorer: controls, picture and panels, composed as views that only render one state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from prunescope.network.scoped import units_up_to
 from prunescope.sources import FORMATS, checkpoint_source
 
 _HEAD = "<h1>Prunescope</h1><p>Prune a neural network and watch what it loses: drag <b>Amount</b>.</p>"
-"""What the page is, where it shows nothing else; a notebook says so itself."""
+"""The page's heading, where it shows nothing else; a notebook has its own."""
 
 
 class Screen:
@@ -47,17 +47,17 @@ class Screen:
         state: What is explored and shown.
 
     Attributes:
-        widget: All of it, to be put in a layout.
+        widget: The root widget.
         strip: The network as bars.
-        controls, view, readout: What is chosen, how it is drawn, and the numbers.
+        controls, view, readout: The settings, how the pictures are drawn, and the numbers.
         canvas: The live picture.
-        ruler: What measures the page for it.
+        ruler: Measures the page for it.
         panels: The panels that have a tab, by name.
         tabs: Their tabs.
-        page: What only the page can do.
-        head: What the page is, in one sentence; shown where the page shows nothing else.
-        caption: What is to be said of the model.
-        side: The column of what is chosen.
+        page: The bridge to the page.
+        head: The page's heading.
+        caption: A note on the model.
+        side: The column of settings.
         upload: The button that uploads a checkpoint, or None.
     """
 
@@ -102,7 +102,7 @@ class Screen:
 
     @property
     def page(self) -> Page:
-        """What only the page can do: save files, carry the state in its address."""
+        """The bridge to the page: it saves files and keeps the state in the address."""
         panel = self.panels["export"]
         assert isinstance(panel, ExportPanel)
         return panel.page
@@ -124,7 +124,7 @@ class Screen:
         self.widget = widgets.VBox([self.head, self.strip.widget, bar, body]).add_class("ps-screen")
 
     def let_upload(self, folder: Path, limit: int) -> None:
-        """Show a button that uploads a checkpoint into ``folder``, which goes with the session."""
+        """Show a button that uploads a checkpoint into ``folder``, which is removed with the session."""
         with self.state.lock:
             self.upload = Upload(folder, limit, tuple(FORMATS), self._take_in, self.state.lock)
             *chosen, caption = self.side.children
@@ -132,32 +132,32 @@ class Screen:
             self._restrict(self.state.snapshot)
 
     def _take_in(self, path: Path) -> RequestError | None:
-        """Offer the checkpoint that was uploaded to ``path``, and show it; return why not."""
+        """List the checkpoint that was uploaded to ``path`` and open it; return why that fails, or None."""
         most = None if self.upload is None else self.upload.limit
         entry = Entry(path.name, partial(checkpoint_source, path, within=path.parent, largest=most))
         return self.state.take_in(path, entry)
 
     def carry_state_in_address(self) -> None:
-        """From now on keep the state in the address of the page, which shows nothing but this explorer."""
+        """From now on keep the state in the address of the page, which shows only this explorer."""
         with self.state.lock:
             self._addressed = True
             hide(self.head, False)
             self.page.query = self.state.query
 
-    # What the pointer asks.
+    # Requests of the pointer.
 
     def _units_up_to(self, preview: Preview, score: float) -> int:
         return units_up_to(self.state.session, preview, score)
 
     def _ask_for_units(self, pruned: int) -> None:
-        """Ask for a number of units, as the kind of amount that is shown, unless that is locked."""
+        """Request a number of units, in the kind of the current amount, unless that is locked."""
         if "amount" in self.state.snapshot.lock:
             return
         counted, preview = isinstance(self.state.spec.amount, int), self.state.preview
         self.state.request(amount=pruned if counted else shortest_fraction(pruned, preview.most))
 
     def _turn(self, channel: int) -> None:
-        """Prune ``channel`` by hand if it is kept, or keep it, or leave it to the method again."""
+        """Prune ``channel`` by hand, keep it by hand, or leave it to the method again."""
         spec, preview = self.state.spec, self.state.preview
         turned = preview.turned(channel)
         if turned is None:
@@ -176,7 +176,7 @@ class Screen:
         yield from self.panels.values()
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show ``snapshot``: the picture first, which takes longest to unpack in the page."""
+        """Show ``snapshot``: the picture first, which takes longest to decode in the page."""
         before, self._shown = self._shown, snapshot
         with self.state.lock:
             self._render_picture(snapshot, before)
@@ -213,7 +213,7 @@ class Screen:
 
     @property
     def in_front(self) -> str:
-        """Name of the panel that is in front; "" where there is none."""
+        """Name of the panel in front; "" if there is none."""
         names, index = self._tabbed, self.tabs.selected_index
         return names[index] if index is not None and index < len(names) else ""
 
@@ -222,7 +222,7 @@ class Screen:
         return [name for name, panel in self.panels.items() if panel.widget in self.tabs.children]
 
     def _arrange(self, snapshot: Snapshot) -> None:
-        """Have a tab for each panel that is not hidden; the others stay in the tree, and close with it."""
+        """Show a tab for each panel that is not hidden; the others stay in the tree, and close with it."""
         shown = {
             name: panel
             for name, panel in self.panels.items()
@@ -259,13 +259,13 @@ class Screen:
                 self.canvas.page_stretches()
             theme, width = DARK if self.ruler.dark else LIGHT, self.ruler.width
             self.canvas.set_theme(theme)
-            if width:  # A page that has not measured yet has no say.
+            if width:  # A page that has not been measured yet does not count.
                 self.canvas.set_width(width)
             for panel in self.panels.values():
                 panel.set_page(self.ruler.panel_width or width, theme)
 
     def close(self) -> None:
-        """Stop what the panels and the picture have started."""
+        """Stop the work of the panels and the picture."""
         for view in self._views():
             view.close()
         self.canvas.close()

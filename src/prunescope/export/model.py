@@ -49,7 +49,7 @@ def has_call(spec: Asked) -> TypeGuard[PruneSpec]:
 
 
 def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
-    """Return a copy of the session's model with its steps carried out.
+    """Return a copy of the session's model with its steps applied.
 
     Args:
         session: The session; its model is read, never written.
@@ -71,7 +71,7 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
         try:
             carry_out(model, step)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise RequestError("steps", f"`steps`: {step.title} could not be carried out: {error}") from error
+            raise RequestError("steps", f"`steps`: {step.title} could not be applied: {error}") from error
     _confirm(model, session.history.masks())
     if permanent:
         _make_permanent(model.modules())
@@ -79,7 +79,7 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
 
 
 def _confirm(model: nn.Module, masks: dict[str, Tensor]) -> None:
-    """Refuse a model whose masks are not those of the steps: it has changed since they were carried out."""
+    """Refuse a model whose masks are not those of the steps: it has changed since they were applied."""
     for name, mask in masks.items():
         module, own = place(model, name)
         if not torch.equal(module.get_buffer(f"{own}_mask").bool().cpu(), mask.cpu()):
@@ -98,7 +98,7 @@ def _make_permanent(modules: Iterable[nn.Module]) -> None:
 
 
 def sparse_state(session: Session) -> dict[str, Tensor]:
-    """Return the state of the permanently pruned model: plain names, zeros where pruned.
+    """Return the state of the permanently pruned model: names without ``_orig``, zeros where pruned.
 
     The zeros have no sign, which ``prune.remove`` leaves them: so a compressed file is smaller.
     """

@@ -1,4 +1,4 @@
-"""A plan: the steps as JSON, to be carried out on another copy of the model."""
+"""A plan: the steps as JSON, to be applied to another copy of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_STEPS = 1000
 
 
 def plan(session: Session, history: History | None = None) -> str:
-    """Return the steps carried out as JSON: what was asked of each tensor, and the shapes it was asked of.
+    """Return the steps applied as JSON: what was asked of each tensor, and the shapes it was asked of.
 
     Args:
         session: The session.
@@ -44,14 +44,14 @@ def plan(session: Session, history: History | None = None) -> str:
 
 
 def load_plan(session: Session, text: str) -> None:
-    """Carry out the steps of a plan on the session's model, in place of the steps it has.
+    """Apply the steps of a plan on the session's model, in place of the current steps.
 
     Args:
         session: The session; left as it was if the plan does not fit.
         text: What `plan` returned, for this model or one with the same tensors.
 
     Raises:
-        RequestError: ``text`` is no plan, or layers of it are not in the model or have another shape; the
+        RequestError: ``text`` is not a plan, or layers of it are not in the model or have another shape; the
             sentence names them.
     """
     document = _read(text)
@@ -60,7 +60,7 @@ def load_plan(session: Session, text: str) -> None:
 
 
 def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
-    """Carry out ``specs`` one after the other in place of the session's steps; all of them or none.
+    """Apply ``specs`` one after the other in place of the session's steps; all of them or none.
 
     Raises:
         RequestError: One of them cannot be met; the session is as it was.
@@ -73,9 +73,7 @@ def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
                 ensure_asked(session, spec)
                 spec.carry_out(session)
             except RequestError as problem:
-                raise RequestError(
-                    "plan", f"`plan`: step {number} cannot be carried out: {problem}"
-                ) from None
+                raise RequestError("plan", f"`plan`: step {number} cannot be applied: {problem}") from None
     except BaseException:
         session.history = before
         raise
@@ -124,7 +122,7 @@ def spec_of(values: Any) -> Asked:
     """Return what a step's `values` were made of.
 
     Raises:
-        RequestError: ``values`` is no mapping of a step's fields.
+        RequestError: ``values`` is not a mapping of a step's fields.
     """
     method = values.get("method") if isinstance(values, dict) else None
     if isinstance(method, str) and method in KINDS:

@@ -27,7 +27,7 @@ class MeasuredShown(Protocol):
 
     @property
     def examples(self) -> int:
-        """Return on how many examples; 0 for a metric of one's own."""
+        """Return on how many examples; 0 for the user's own metric."""
 
     @property
     def metric(self) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_ROWS, MAX_COLUMNS = 256, 640
-"""Cells a heatmap has at the most; a screen shows no more."""
+"""Cells a heatmap has at most; a screen shows no more."""
 
 _AT_ONCE = 1 << 18
 """Values that are looked at at a time: a matrix may be as large as memory."""
@@ -97,8 +97,8 @@ def cell_fractions(
 
     Args:
         matrix: Boolean matrix of shape ``(R, C)``.
-        rows: Cells down, at the most.
-        columns: Cells across, at the most.
+        rows: Cells down, at most.
+        columns: Cells across, at most.
 
     Returns:
         Array of shape ``(min(R, rows), min(C, columns))``, in [0, 1]. Cells differ in size by one value at
@@ -127,8 +127,8 @@ def cell_extremes(
     Args:
         rows_of: Returns the rows of the matrix from a first to before a last one, as they are needed.
         size: Rows and columns of the matrix, ``(R, C)``.
-        rows: Cells down, at the most.
-        columns: Cells across, at the most.
+        rows: Cells down, at most.
+        columns: Cells across, at most.
 
     Returns:
         Array of shape ``(min(R, rows), min(C, columns))``.

@@ -16,10 +16,10 @@ from prunescope.figures.style import Theme, rc_theme
 from prunescope.measure import Accuracy, ClassEffect, Effect
 
 MAX_CLASSES = 20
-"""Rows at the most; of more classes, those whose accuracy moved most are drawn."""
+"""Rows at most; of more classes, those whose accuracy moved most are drawn."""
 
 LONGEST_NAME = 14
-"""Letters of a class's name that are written at the most."""
+"""Letters of a class's name that are written at most."""
 
 _APART = 0.17  # Between the middle of a row and the intervals above and below it.
 
@@ -38,7 +38,7 @@ def draw_classes(
     Args:
         effect: What to draw.
         ax: Empty axes; those of a new figure if None.
-        most: Rows at the most; of more classes, those whose accuracy moved most are drawn.
+        most: Rows at most; of more classes, those whose accuracy moved most are drawn.
         theme: The colours; those of matplotlib's ``rcParams`` if None.
 
     Example:

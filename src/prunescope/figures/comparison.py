@@ -103,7 +103,7 @@ class ComparisonFigure:
         return next(axes for axes in (*self.masks, self.bars) if axes is artist.axes)
 
     def set_theme(self, theme: Theme) -> None:
-        """Take the colours of ``theme``; the whole figure must be drawn again."""
+        """Use the colours of ``theme``; the whole figure must be drawn again."""
         if theme == self.theme:
             return
         self.theme, seen = theme, self._seen

@@ -45,7 +45,7 @@ def draw_examples(
     Args:
         effect: What to draw.
         ax: Empty axes; those of a new figure if None.
-        most: Examples at the most, at least 1.
+        most: Examples at most, at least 1.
         columns: Examples in a row, at least 1.
         theme: The colours; those of matplotlib's ``rcParams`` if None.
 

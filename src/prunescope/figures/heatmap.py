@@ -25,7 +25,7 @@ from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 
 MAX_NUMBERS = 12
-"""Rows and columns of single weights in sight in which their numbers are written, at the most."""
+"""Rows and columns of single weights in sight in which their numbers are written, at most."""
 
 _PALEST = 0.35  # Of a score of zero: kept and pruned stay apart on a white page.
 
@@ -224,7 +224,7 @@ class Heatmap:
 
     @property
     def weights_a_cell(self) -> int:
-        """Return how many weights a cell stands for, at the most."""
+        """Return how many weights a cell stands for, at most."""
         window = self.window
         rows, columns = window.bottom - window.top, window.right - window.left
         return -(-rows // min(rows, MAX_ROWS)) * -(-columns // min(columns, MAX_COLUMNS))

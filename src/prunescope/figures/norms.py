@@ -23,13 +23,13 @@ from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
 
 MAX_BARS = 512
-"""Bars drawn at the most; more channels are averaged into groups, and the axis says so."""
+"""Bars drawn at most; more channels are averaged into groups, and the axis says so."""
 
 GRIP = 5
 """Pixels beside a line or above a bar that still belong to it, at 100 dots an inch."""
 
 MAX_APART = 96
-"""Bars with gaps between them at the most."""
+"""Bars with gaps between them at most."""
 
 _STEPS = (1, 2, 5, 10)
 """Between ticks, times a power of ten: their numbers are short."""

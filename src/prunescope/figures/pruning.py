@@ -127,7 +127,7 @@ class PruningFigure:
         return next((axes for axes in (self.bars, self.scores) if axes is artist.axes), self.heatmap)
 
     def set_theme(self, theme: Theme) -> None:
-        """Take the colours of ``theme``; the whole figure must be drawn again."""
+        """Use the colours of ``theme``; the whole figure must be drawn again."""
         if theme == self.theme:
             return
         self.theme, shown = theme, self._shown

@@ -43,7 +43,7 @@ def predict_mask(
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: There is no weight, a value cannot be met by it, or a text is none.
+        RequestError: There is no weight, a value cannot be met by it, or a text is empty.
         ValueError: The layer has too many weights to show.
 
     Example:
@@ -85,7 +85,7 @@ def predict_channels(
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: There is no weight, a value cannot be met by it, or a text is none.
+        RequestError: There is no weight, a value cannot be met by it, or a text is empty.
         ValueError: The method is not structured, or the layer has too many weights to show.
 
     Example:
@@ -141,7 +141,7 @@ def ask_number(
             arguments that change. None offers no other.
 
     Raises:
-        RequestError: A number is not finite, or a text is none.
+        RequestError: A number is not finite, or a text is empty.
 
     Example:
         >>> exercise = ask_number("How many of 5 go at 0.5?", round(0.5 * 5), {3: "Half goes to the even."})
@@ -189,7 +189,7 @@ def ask_choice(
         why: What is said once it is solved.
 
     Raises:
-        RequestError: ``answer`` is not among ``choices``, or a text is none.
+        RequestError: ``answer`` is not among ``choices``, or a text is empty.
 
     Example:
         >>> exercise = ask_choice("Which dim runs down?", ["0", "1"], "0")
@@ -223,7 +223,7 @@ def write_function(
         why: What is said once it is solved.
 
     Raises:
-        RequestError: One of them is no function, or a text is none.
+        RequestError: One of them is not a function, or a text is empty.
 
     Example:
         >>> def double(x):

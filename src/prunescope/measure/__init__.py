@@ -1,4 +1,4 @@
-"""What a model is worth, pruned or not; computed, never drawn."""
+"""Metrics, costs, comparisons and importance scores of a model; computed, never drawn."""
 
 from prunescope.measure.comparison import SIDES, Comparison, Row, Side
 from prunescope.measure.costs.cutting import Cut, cut_out

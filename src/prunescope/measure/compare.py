@@ -1,4 +1,4 @@
-"""Comparing two states of a session's model on one layer: what is shown, another method, a kept plan."""
+"""Compare two states of a session's model on one layer: the preview, another method, a kept plan."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from prunescope.prune import Norm
 from prunescope.session import Session
 from prunescope.session.history import History, Variant
 
-GIVEN = "The model as it was given"
-"""What the state without any step is called."""
+GIVEN = "The original model"
+"""Name of the state without any step."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One side of a comparison: what is shown, changed in some fields but not in amount; or a kept plan.
+    """One side of a comparison: the current settings with some fields changed, but not the amount; or a plan.
 
     Attributes:
-        method: Method instead of that of what is shown; None leaves it, as for the fields below.
+        method: Method in place of the current one; None keeps it, likewise for the fields below.
         n: Order of the norm.
         dim: Channel axis, or axes that groups run along.
         group: Elements of a group.
         seed: Seed of a random method.
         criterion: What counts as unimportant.
-        plan: Name of a kept plan; "" is the model as it was given. The other fields then have no say.
+        plan: Name of a kept plan; "" is the original model. The other fields are then ignored.
 
     Example:
         >>> Choice(method="random_unstructured").values
@@ -59,13 +59,13 @@ class Choice:
 
     @classmethod
     def of(cls, what: object) -> Choice:
-        """Return the choice that a name, or a mapping of fields, stands for.
+        """Return the choice for a name or a mapping of fields.
 
         Args:
             what: A choice; the key of a method or else the name of a plan; fields of a choice by name.
 
         Raises:
-            RequestError: It stands for none.
+            RequestError: It does not describe a choice.
 
         Example:
             >>> Choice.of("gentle"), Choice.of({"n": 1}).n
@@ -93,10 +93,10 @@ class Comparing:
     """What is compared with what.
 
     Attributes:
-        a: One side; what is shown unless told otherwise.
-        b: The other; None is chance: the random method like that of what is shown, or one that ranks where
-            that is random.
-        shown: Whether it is looked at now.
+        a: One side; the preview by default.
+        b: The other; None: compare with the random counterpart of the current method (or L1/Ln if it is
+            random).
+        shown: Whether the comparison is visible.
     """
 
     a: Choice = field(default_factory=Choice)
@@ -104,11 +104,11 @@ class Comparing:
     shown: bool = False
 
     def other(self, preview: Preview) -> Choice:
-        """Return the second side, beside what ``preview`` shows."""
+        """Return the second side, to compare with ``preview``."""
         return counterpart(preview.spec.method) if self.b is None else self.b
 
     def renamed(self, old: str, new: str | None) -> Comparing:
-        """Return it with the plan ``old`` called ``new``; with the sides that were it reset if None."""
+        """Return it with the plan ``old`` renamed to ``new``; None resets the sides that showed it."""
         a, b = (
             side if side is None or side.plan != old else (None if new is None else Choice(plan=new))
             for side in (self.a, self.b)
@@ -117,7 +117,7 @@ class Comparing:
 
 
 def counterpart(method: str) -> Choice:
-    """Return chance for a method that ranks, and ranking for one of chance; both prune units of one kind.
+    """Return the random counterpart of a ranking method, or a ranking one for a random method.
 
     Example:
         >>> counterpart("ln_structured").method, counterpart("random_unstructured").method
@@ -149,7 +149,7 @@ def chosen(session: Session, choice: Choice, shown: Preview, place: int) -> Prev
 
 
 def _same_amount(shown: Preview, other: Resolved) -> int | float:
-    """Return the amount of what is shown; the share it prunes, where it counts other units or is by hand."""
+    """Return the current amount; as a fraction where units differ or channels are by hand."""
     amount = shown.spec.amount
     method, dim = METHODS[other.spec.method], other.spec.channel_dim(shown.tensor)
     counted = method.count_name(shown.tensor, dim), other.units
@@ -166,16 +166,16 @@ def compare(
     *,
     at: PruneSpec | Preview | None = None,
 ) -> Comparison:
-    """Return how two states of a session's model differ on one layer.
+    """Compare two states of a session's model on one layer.
 
     Args:
         session: The session; left as it is.
-        a: A spec or a preview, carried out after the session's steps; or a history, such as a kept plan.
+        a: A spec or a preview, applied after the session's steps; or a history, such as a kept plan.
         b: The same.
-        at: Tells the layer, and ``n`` and ``dim`` of its norms; the first spec of the two if None.
+        at: Gives the layer, and ``n`` and ``dim`` of its norms; None takes the first spec of the two.
 
     Raises:
-        RequestError: A spec cannot be met, none tells the layer, or they tell two.
+        RequestError: A spec is not possible, no layer is given, or two different ones are.
 
     Example:
         >>> from torch import nn
@@ -189,7 +189,7 @@ def compare(
     shown = None if at is None else _state(session, at, 0)
     shown = shown or next((state for state in states if isinstance(state, Preview)), None)
     if not isinstance(shown, Preview):
-        raise RequestError("at", "`at` must tell the layer where two plans are compared.")
+        raise RequestError("at", "`at` must give the layer when two plans are compared.")
     for state in states:
         if isinstance(state, Preview) and state.tensor.name != shown.tensor.name:
             raise RequestError(
@@ -221,7 +221,7 @@ def _measures(session: Session) -> frozenset[str]:
 
 
 def measured(session: Session, seen: Comparison, largest: int | None = None) -> Iterator[Comparison]:
-    """Yield ``seen`` after each bit of work, with what is measured so far; the last one is the whole.
+    """Yield ``seen`` after each piece of work, with what is measured so far; the last is complete.
 
     The user's ``evaluate`` is not called: nobody knows how long that takes.
 
@@ -299,7 +299,7 @@ def _side(session: Session, state: Preview | History, title: str, shown: Preview
 
 
 def _titles(session: Session, states: list[Preview | History]) -> list[str]:
-    """Return what to call two states; two of one method by what else tells them apart."""
+    """Return titles of two states; two of one method are named by the fields that differ."""
     titles = [_title(session, state) for state in states]
     a, b = states
     if not isinstance(a, Preview) or not isinstance(b, Preview) or titles[0] != titles[1]:

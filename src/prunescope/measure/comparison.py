@@ -1,4 +1,4 @@
-"""Two states of one model, looked at on one layer: what both keep, what both prune, where they differ."""
+"""Two states of one model compared on one layer: what both keep, what both prune, where they differ."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Side:
 
     Attributes:
         title: What it is, such as ``"Random unstructured"``.
-        what: How it came about, such as ``"random_unstructured(amount=0.3, seed=0)"`` or ``"2 steps"``.
+        what: How it was made, such as ``"random_unstructured(amount=0.3, seed=0)"`` or ``"2 steps"``.
         mask: Boolean mask of the layer, True where kept.
         model_sparsity: Fraction of all the model's parameters that is pruned, in [0, 1].
         variant: The `prunescope.session.history.Variant` that it is, to be measured.
         measure: What the metric says of it; None where it is not measured (yet).
         file: Bytes of the model's file, made permanent and compressed; None likewise.
         flops: FLOPs of one example, which masks do not change; None likewise.
-        flops_cut: How many of them would be saved at least if whole channels were cut out; None likewise.
+        flops_cut: FLOPs saved at least if whole channels were cut out; None likewise.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Side:
 
 
 class Row(NamedTuple):
-    """A line of a comparison's table: what is told, of the first side, of the second."""
+    """A row of a comparison's table: label, first side, second side."""
 
     name: str
     a: str
@@ -112,7 +112,7 @@ class Comparison:
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return both masks as arrays: NumPy is ten times as fast at what is done here with booleans."""
+        """Return both masks as arrays: NumPy is ten times as fast here with booleans."""
         return self.a.mask.cpu().numpy(), self.b.mask.cpu().numpy()
 
     @cached_property
@@ -137,12 +137,12 @@ class Comparison:
 
     @property
     def agreement(self) -> float:
-        """Return the share of the layer's weights that both keep or both prune, in [0, 1]."""
+        """Return the fraction of the layer's weights that both keep or both prune, in [0, 1]."""
         return (self.kept_by_both + self.pruned_by_both) / self.weights
 
     @property
     def jaccard(self) -> float | None:
-        """Return how much of what either prunes both prune, in [0, 1]; None where neither prunes anything.
+        """Return the fraction of what either prunes that both prune, in [0, 1]; None if neither prunes.
 
         P. Jaccard, "The distribution of the flora in the alpine zone", New Phytologist 11 (1912), 37-50.
         """
@@ -151,28 +151,28 @@ class Comparison:
 
     @cached_property
     def kept_fractions(self) -> tuple[Tensor, Tensor]:
-        """Return which fraction of each channel the first keeps, and the second: each of ``(s_dim,)``."""
+        """Return the fractions of each channel that the two sides keep, each of shape ``(s_dim,)``."""
         size = self.weights // len(self.norms)
         a, b = (kept_of_channels(side.mask, self.dim) for side in (self.a, self.b))
         return a / size, b / size
 
     @cached_property
     def kept_by_either(self) -> Tensor:
-        """Return which fraction of each channel one of them keeps at least, of shape ``(s_dim,)``."""
+        """Return the fraction of each channel that at least one of them keeps, of shape ``(s_dim,)``."""
         either = torch.from_numpy(self._arrays[0] | self._arrays[1])
         return kept_of_channels(either, self.dim) / (self.weights // len(self.norms))
 
     def knowing(self, side: str, **measures: Any) -> Comparison:
-        """Return the comparison with more known of ``"a"`` or ``"b"``: fields of `Side`."""
+        """Return the comparison with fields of `Side` filled in for ``"a"`` or ``"b"``."""
         return replace(self, **{side: replace(getattr(self, side), **measures)})
 
     def failing(self, measure: str, problem: Exception) -> Comparison:
-        """Return the comparison with the reason why one of `measures` is not known of both sides."""
+        """Return the comparison with the reason why one of `measures` failed."""
         return replace(self, problems={**self.problems, measure: str(problem)})
 
     @property
     def rows(self) -> list[Row]:
-        """Return the numbers of both, in words, line by line."""
+        """Return the numbers of both as rows of text."""
         channels = [f"{int((kept == 0).sum()):,} of {len(kept):,}" for kept in self.kept_fractions]
         alone = [f"{count:,} ({percent(count / self.weights)})" for count in (self.only_a, self.only_b)]
         sides = self.a, self.b
@@ -180,7 +180,7 @@ class Comparison:
             Row("As code", *(side.what for side in sides)),
             Row("Layer sparsity", *(percent(side.sparsity) for side in sides)),
             Row("Weights pruned", *(f"{side.pruned_weights:,} of {self.weights:,}" for side in sides)),
-            Row("Pruned by it alone", *alone),
+            Row("Pruned by this side alone", *alone),
             Row(f"Whole {self.tensor.axis(self.dim)} pruned", *channels),
             Row("Model sparsity", *(percent(side.model_sparsity) for side in sides)),
         ]
@@ -205,7 +205,7 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """Return in a sentence how far the two agree."""
+        """Return how far the two agree, in one sentence."""
         if self.jaccard is None:
             return f"Neither prunes any of the {self.weights:,} weights of {self.tensor.name}."
         return (
@@ -239,7 +239,7 @@ def _flops_cut(side: Side) -> str:
 
 _MEASURED: tuple[tuple[str, str, Callable[[Side], str]], ...] = (
     ("file", "File, permanent and compressed", _file),
-    ("flops", "FLOPs of one example", _flops),
-    ("flops_cut", "The same, whole channels cut out", _flops_cut),
+    ("flops", "FLOPs per example", _flops),
+    ("flops_cut", "FLOPs with whole channels cut out", _flops_cut),
 )
-"""What can be measured: its name, what a line of the table calls it, how it is told."""
+"""What can be measured: its name, its row label, its text."""

@@ -18,10 +18,10 @@ from prunescope.measure.importance import scored_preview
 from prunescope.session import Session
 
 MOST = 200_000
-"""Units whose order is compared; of more, every so-manieth is taken, and the agreement says so."""
+"""Most units whose order is compared; larger layers are subsampled, and the agreement says so."""
 
 PLACE = 3
-"""Where the session keeps the rankings that are looked at here."""
+"""The session's cache slot for the rankings compared here."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class CriteriaAgreement:
         a: Key of one criterion.
         b: Key of the other.
         tau: Kendall's τ-b of the two orders, in [-1, 1]; NaN where a criterion scores all units the same.
-        overlap: Of the weights that ``a`` prunes at this amount, the share that ``b`` prunes too, in [0, 1];
-            NaN where nothing is pruned.
-        units: How many units were there.
+        overlap: Fraction of the weights that ``a`` prunes at this amount that ``b`` prunes too, in [0, 1];
+            NaN if nothing is pruned.
+        units: Number of units.
         compared: How many of them τ was computed on.
     """
 
@@ -47,7 +47,7 @@ class CriteriaAgreement:
 
     @property
     def in_words(self) -> str:
-        """Return the agreement as a person reads it, with what it was computed on.
+        """Return the agreement as text, with what it was computed on.
 
         Example:
             >>> CriteriaAgreement("weight", "taylor", 0.5, 0.75, 10, 10).in_words
@@ -59,10 +59,10 @@ class CriteriaAgreement:
 
 
 def criteria_agreement(session: Session, preview: Preview) -> Iterator[CriteriaAgreement]:
-    """Yield how far each two criteria agree that this layer and method allow; the others are left out.
+    """Yield the agreement of each pair of criteria that this layer and method allow.
 
     Args:
-        session: The session; scores that are not there yet are computed.
+        session: The session; missing scores are computed.
         preview: The layer, the method and the amount.
     """
     found: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
@@ -106,7 +106,7 @@ def kendall_tau(one: NDArray[Any], other: NDArray[Any]) -> float:
 
     Args:
         one: Vector of n numbers.
-        other: Another of as many.
+        other: Another of the same length.
 
     Returns:
         A number in [-1, 1]; NaN where one of the two is constant.

@@ -1,4 +1,4 @@
-"""What pruning does to the answers of a classifier: class by class, and example by example."""
+"""The effect of pruning on the answers of a classifier: by class, and by example."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ClassEffect:
 
     Attributes:
         name: Name of the class.
-        before: How many of its examples are answered right without pruning.
-        after: The same with pruning.
+        before: How many of its examples are answered correctly without pruning.
+        after: Likewise with pruning.
     """
 
     name: str
@@ -30,20 +30,20 @@ class ClassEffect:
 
     @property
     def moved(self) -> int:
-        """Return by how many right answers it moved, up or down."""
+        """Return the change in the number of right answers, up or down."""
         return abs(self.after.right - self.before.right)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One example, and what is answered to it.
+    """One example, and the answers to it.
 
     Attributes:
         index: Its place in the data.
         target: Name of its class.
         before: Name of the class answered without pruning.
         after: The same with pruning.
-        fate: What became of the answer, one of `FATES`.
+        fate: What happened to the answer, one of `FATES`.
     """
 
     index: int
@@ -59,21 +59,21 @@ class Example:
 
 
 CHANGES = ("became wrong", "became right", "became wrong in another way")
-"""What becomes of an answer that changes."""
+"""What can happen to an answer that changes."""
 
 FATES = (*CHANGES, "wrong as before", "right as before")
-"""What becomes of an answer, in the order in which examples are shown."""
+"""What can happen to an answer, in the order in which examples are shown."""
 
 
 class Effect:
     """The answers to held-out examples before and after pruning.
 
     Args:
-        inputs: What the model was called with, N examples.
+        inputs: Inputs of the model, N examples.
         targets: Class indices of shape ``(N,)``.
         before: Accuracy without pruning, with the answers.
         after: Accuracy with pruning, with the answers.
-        names: Names of the classes, by index; a class without one goes by its number.
+        names: Names of the classes, by index; a class without one is shown by its index.
 
     Attributes:
         inputs: As given.
@@ -125,7 +125,7 @@ class Effect:
         )
 
     def _find_fates(self) -> NDArray[np.int64]:
-        """Return for each example its place in `FATES`."""
+        """Return the index into `FATES` of each example."""
         was, now = self._was == self._targets, self._now == self._targets
         cases = [was & ~now, ~was & now, self._was != self._now, ~now]
         return np.select(cases, [0, 1, 2, 3], default=4)
@@ -150,7 +150,7 @@ class Effect:
 
     @property
     def sentence(self) -> str:
-        """Return how many answers changed, and to what, in one sentence."""
+        """Return how many answers changed, and how, in one sentence."""
         total = len(self._targets)
         if not self.changed:
             return f"None of {total:,} answers changed."

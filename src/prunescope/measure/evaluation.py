@@ -20,16 +20,16 @@ from prunescope.prune.masking import where_kept
 from prunescope.sources import Inputs, arguments, copy_of, parts_of, rows_of, scores_of
 
 BATCH = 128
-"""Examples per step of an evaluation: small enough that a person does not feel one step."""
+"""Examples per step of an evaluation: small enough that one step is not felt."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many held-out examples a model answers right: ``right`` of ``total``.
+    """Held-out accuracy: ``right`` of ``total`` examples answered correctly.
 
     Attributes:
-        right: Examples answered right.
-        total: Examples asked.
+        right: Examples answered correctly.
+        total: All examples.
         answers: The class answered to each, of shape ``(total,)``; None where only counts are known.
     """
 
@@ -99,12 +99,12 @@ class Accuracy:
 def pruned_copy(
     model: nn.Module, masks: Mapping[str, Tensor], values: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Return a copy of ``model`` in eval mode with zeros in place of what is pruned, to be given away.
+    """Return a copy of ``model`` in eval mode with pruned weights zero, to hand to the user.
 
     Args:
         model: Any module, pruned already or not; read, never written.
-        masks: Boolean masks by plain name, True where kept.
-        values: New parameters and buffers by plain name, in place of the model's own.
+        masks: Boolean masks by full name without ``_orig``, True where kept.
+        values: New parameters and buffers by full name without ``_orig``, in place of the model's own.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -170,7 +170,8 @@ class Twin:
         Args:
             inputs: What the model is called with, N examples.
             targets: Class indices of shape ``(N,)``.
-            weights: Tensors that stand in for the model's own, by plain name; None measures it as it is.
+            weights: Tensors that stand in for the model's own, by full name without ``_orig``; None measures
+                it as it is.
 
         Raises:
             RequestError: The model cannot be run on the data, or answers in another form.
@@ -213,11 +214,12 @@ class Twin:
                 attributes[plain] = before
 
     def run(self, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor] | None = None) -> Any:
-        """Return what the model answers, without gradients; the global random states are left as they were.
+        """Return what the model answers, without gradients; the global random states are left as found.
 
         Args:
             inputs: What it is called with.
-            weights: Tensors that stand in for the model's own, by plain name; None runs it as it is.
+            weights: Tensors that stand in for the model's own, by full name without ``_orig``; None runs it
+                as it is.
 
         Raises:
             RequestError: The model cannot be run on ``inputs``.

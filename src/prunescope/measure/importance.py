@@ -329,7 +329,7 @@ class Watch:
     """What is seen of the layers while the model runs without gradients; subclasses say what."""
 
     layers: tuple[type[nn.Module], ...] = (nn.Linear, *_CONVOLUTIONS)
-    only = "is no weight of a linear or convolution layer, for which alone this criterion is defined"
+    only = "is not the weight of a linear or convolution layer, and this criterion is defined only for those"
 
     def __init__(self, model: nn.Module, tensors: Mapping[str, PrunableTensor], loss: Loss) -> None:
         self._model, self._tensors = model, tensors
@@ -426,7 +426,7 @@ def _squares_met(module: Any, given: Tensor, out: Sequence[int]) -> Tensor:
 
 
 class Activation(Watch):
-    """Mean |a| of what each output channel puts out."""
+    """Mean |a| of each output channel's activation."""
 
     layers = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
 
@@ -440,12 +440,12 @@ class Activation(Watch):
         """Return the means."""
         dim = _output_axis(module)
         if dim is None:
-            return "has output channels in groups, which no axis numbers"
+            return "has output channels in groups, which no axis indexes"
         return Importance(None, {dim: (self._sums[module] / self._counts[module]).float()})
 
 
 class BatchNorm(Watch):
-    """|γ| of the batch-norm that is given the very tensor that the layer puts out."""
+    """|γ| of the batch-norm that receives the layer's output tensor."""
 
     layers = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
 
@@ -475,14 +475,14 @@ class BatchNorm(Watch):
         """Return the scales."""
         norm, dim = self._behind.get(module), _output_axis(module)
         if norm is None:
-            return "has no batch-norm behind it"
+            return "has no batch-norm after it"
         if norm.weight is None or dim is None:
-            return "has a batch-norm behind it that has no scale for each channel"
+            return "has a batch-norm after it without a scale for each channel"
         return Importance(None, {dim: norm.weight.detach().float().abs()})
 
 
 def _output_axis(module: nn.Module) -> int | None:
-    """Return the axis of the weight that numbers output channels; None where none does."""
+    """Return the axis of the weight that indexes output channels; None if there is none."""
     if isinstance(module, _TRANSPOSED):
         return 1 if module.groups == 1 else None
     return 0

@@ -1,4 +1,4 @@
-"""How long two models take for the same inputs, measured in turns so that both meet the same machine."""
+"""Latency of two models on the same inputs, measured in turns so that both see the same load."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from prunescope.measure.randomness import untouched_randomness
 from prunescope.sources import arguments, rows_of
 
 EXAMPLES = 64
-"""Examples in the batch that is timed, unless another number is asked for."""
+"""Default number of examples in the timed batch."""
 
 BLOCK_SECONDS = 0.005
-"""How long one block of calls takes at least: what the clock says of less is noise."""
+"""Shortest block of calls, in seconds: timings of less are noise."""
 
 FEWEST_BLOCKS = 5
-"""Blocks of each model at least, however short the time."""
+"""Fewest blocks of each model, however short the time."""
 
 
 @dataclass(frozen=True)
 class Quartiles:
-    """The middle half of several measurements.
+    """Quartiles of several measurements.
 
     Example:
         >>> Quartiles.of([3.0, 1.0, 2.0])
@@ -47,12 +47,12 @@ class Quartiles:
 
 @dataclass(frozen=True)
 class Latency:
-    """How long two models took.
+    """Latency of two models.
 
     Attributes:
         before: Seconds that the first took for one batch.
         after: Seconds that the second took.
-        ratio: How many times as fast the second is, block by block.
+        ratio: How many times as fast the second is, per block.
         examples: Examples in the batch.
 
     Example:
@@ -68,13 +68,13 @@ class Latency:
 
     @property
     def is_noisy(self) -> bool:
-        """Return whether the middle half of the ratios does not tell which is faster, and by how much."""
+        """Return whether the middle half of the ratios is too wide to say which is faster."""
         spread = self.ratio.high - self.ratio.low
         return self.ratio.low <= 1 <= self.ratio.high or spread > self.ratio.median / 2
 
     @property
     def in_words(self) -> str:
-        """Return both times and the ratio with its quartiles, or that they are too noisy to say."""
+        """Return both times and the ratio with its quartiles as text, or that they are too noisy."""
         times = f"{_ms(self.before.median)} → {_ms(self.after.median)} for {self.examples:,} examples"
         half = f"middle half {self.ratio.low:.2f} to {self.ratio.high:.2f}"
         if self.is_noisy:
@@ -95,7 +95,7 @@ def compare_latency(
     seconds: float = 2.0,
     examples: int = EXAMPLES,
 ) -> Iterator[Latency]:
-    """Yield what is known after each turn of both models; the last one is the whole.
+    """Yield the latency so far after each turn of both models; the last is complete.
 
     Args:
         before: A model in eval mode.

@@ -42,7 +42,7 @@ class Metric:
 
     Attributes:
         name: What it is called: ``"Held-out accuracy"``, or the name of the function.
-        before: Of the model as it was given; None while it is not known.
+        before: Of the original model; None while it is not known.
         after: With the steps and what is shown; None likewise.
         problem: Why it could not be measured, or "".
 
@@ -91,7 +91,7 @@ class Metrics:
 
     @property
     def in_words(self) -> str:
-        """Return all of them, with their names."""
+        """Return all numbers with their names, as text."""
         return ", ".join(f"{name} {value}" for name, value in self.short.items())
 
     @property
@@ -112,7 +112,7 @@ class Metrics:
 
 
 def number(value: float) -> str:
-    """Return a number as people read it, with four digits.
+    """Format a number with four significant digits.
 
     Example:
         >>> number(0.98765), number(float("inf")), number(-12345.0)
@@ -122,10 +122,10 @@ def number(value: float) -> str:
 
 
 def evaluated(evaluate: Evaluate, model: nn.Module) -> Metrics:
-    """Return what ``evaluate`` says of ``model``; a single number goes by the function's name.
+    """Call ``evaluate`` on ``model``; a single number takes the function's name.
 
     Raises:
-        RequestError: It raises, or returns anything but numbers; NaN is none.
+        RequestError: It raises, or returns anything but numbers; NaN is refused.
 
     Example:
         >>> def loss(model):
@@ -135,7 +135,7 @@ def evaluated(evaluate: Evaluate, model: nn.Module) -> Metrics:
     """
     try:
         answer = evaluate(model)
-    except BaseException as error:  # Whatever it raises, `sys.exit` included, is its author's to read.
+    except BaseException as error:  # Whatever it raises, `sys.exit` included, is shown to its author.
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise RequestError("evaluate", f"`evaluate` raised {type(error).__name__}: {reason}") from error
     if not isinstance(answer, Mapping):
@@ -149,7 +149,7 @@ def evaluated(evaluate: Evaluate, model: nn.Module) -> Metrics:
 
 
 def name_of(evaluate: Evaluate) -> str:
-    """Return what a number that ``evaluate`` returns goes by."""
+    """Return the name of a single number that ``evaluate`` returns."""
     name = getattr(evaluate, "__name__", "")
     return name if isinstance(name, str) and name.isidentifier() else "evaluate"
 

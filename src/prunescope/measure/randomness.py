@@ -1,4 +1,4 @@
-"""The global random states of torch, NumPy and Python, taken down and put back."""
+"""Save and restore the global random states of torch, NumPy and Python."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Randomness:
 
     @classmethod
     def now(cls) -> Randomness:
-        """Return the states as they are."""
+        """Save the current states."""
         return cls(
             random.getstate(),
             np.random.get_state(),  # noqa: NPY002
@@ -40,7 +40,7 @@ class Randomness:
         )
 
     def restore(self) -> None:
-        """Put the states back.
+        """Restore the states.
 
         Example:
             >>> before = Randomness.now()
@@ -58,7 +58,7 @@ class Randomness:
 
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
-    """Leave the global random states as they were found."""
+    """Restore the global random states after the block."""
     found = Randomness.now()
     try:
         yield

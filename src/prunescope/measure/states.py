@@ -20,7 +20,7 @@ from prunescope.session.history import Step, Variant
 from prunescope.sources import Source
 
 State = Preview | Variant | None
-"""A preview, as if it were carried out after the steps; a variant; None is the model as it was given."""
+"""A preview, as if it were applied after the steps; a variant; None is the original model."""
 
 ACCURACY = "Held-out accuracy"
 """What the metric of ``data=`` is called."""
@@ -40,7 +40,7 @@ def known(session: Session, what: State = None) -> Measure | None:
 
 
 def known_of_steps(session: Session) -> dict[Step, Measure]:
-    """Return what the model is worth after each step that was measured, all before it carried out."""
+    """Return what the model is worth after each step that was measured, all before it applied."""
     return session.worth_of_steps()
 
 

@@ -30,13 +30,13 @@ class Bisection:
     amounts: in log2 of as many calls as there are amounts.
 
     Args:
-        session: The exploration; its steps count as carried out. Its model is read, never written.
+        session: The exploration; its steps count as applied. Its model is read, never written.
         asked: How each layer is pruned, by how much, and which layers.
         tolerance: The drop sought, in the metric's unit; None means one hundredth of the dense metric.
         higher_is_better: Whether a higher metric is better; None judges by its name: a loss is not.
 
     Raises:
-        RequestError: There is no ``evaluate``, or a value is none.
+        RequestError: There is no ``evaluate``, or a value is invalid.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Bisection:
 
     @property
     def most_calls(self) -> int:
-        """Return how many calls it takes at the most, the one of the dense model included."""
+        """Return how many calls it takes at most, the one of the dense model included."""
         return 1 + len(self.layers) * math.ceil(math.log2(len(self.amounts) + 1))
 
     def tables(self) -> Iterator[SensitivityTable]:

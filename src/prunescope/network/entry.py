@@ -49,9 +49,9 @@ def sensitivity(
     and evaluating it. With ``evaluate`` alone, each layer's largest amount within the tolerance is sought.
 
     Args:
-        model: A network, read and never written; or a session, whose steps count as carried out.
+        model: A network, read and never written; or a session, whose steps count as applied.
         data: Held-out ``(inputs, targets)``, as `prunescope.explore` takes them.
-        evaluate: A measure of your own in place of ``data``: takes a model, returns a number.
+        evaluate: Your own metric in place of ``data``: takes a model, returns a number.
         method, n, dim, seed, criterion: How each layer is pruned; see `prunescope.spec.PruneSpec`.
         amounts: Fractions of each layer's units, in (0, 1].
         layers: Full parameter names; None means all tensors of two axes and more.
@@ -122,7 +122,7 @@ def allocate(
             ``"sensitivity"`` where it can be measured, and else ``"lamp"``.
         at_most: The drop of the metric that is allowed: 0.01 is a point of accuracy.
         data: Held-out ``(inputs, targets)``. Allocations are chosen on one half and reported on the other.
-        evaluate: A measure of your own in place of ``data``: takes a model, returns a number.
+        evaluate: Your own metric in place of ``data``: takes a model, returns a number.
         example: What the model is called with where there is no data; for ``unit="flops"``.
         table: What `prunescope.sensitivity` returned for this model; else it is measured.
         exclude: Layers, or modules, that are left alone.
@@ -133,7 +133,7 @@ def allocate(
         progress: Whether to show a bar while it measures.
 
     Raises:
-        RequestError: The goal cannot be met, or a value is none.
+        RequestError: The goal cannot be met, or a value is invalid.
 
     Example:
         >>> from torch import nn

@@ -16,7 +16,7 @@ from prunescope.network.tally import Counts
 from prunescope.session import Session
 
 STEPS = 12
-"""Files that are compressed at the most to find the share of weights that gives a size."""
+"""Files that are compressed at most to find the share of weights that gives a size."""
 
 NEAR = 0.002
 """How near to the target a file is near enough, in shares of the file as it is."""
@@ -26,14 +26,14 @@ def file_share(session: Session, masks: Mapping[str, Tensor]) -> float:
     """Return by which share of its size the compressed file gets smaller, in [0, 1].
 
     Args:
-        session: The session; it is compared with the file of the model as it was given.
+        session: The session; it is compared with the file of the original model.
         masks: Boolean masks by full name, True where kept, besides those of the steps.
     """
     return 1 - file_size(session, masks) / file_size(session, None)
 
 
 def file_size(session: Session, masks: Mapping[str, Tensor] | None) -> int:
-    """Return the bytes of the compressed file with all masks made permanent; None is the model as given."""
+    """Return the bytes of the compressed file with all masks made permanent; None is the original model."""
     applied = session.masks(session.applied) if masks is not None else session.masks()
     sizes = compress(permanent_file(session.source.weights(), {**applied, **(masks or {})}))
     return deque(sizes, maxlen=1).pop()

@@ -26,9 +26,9 @@ class Measured:
         value: The metric with all of it pruned.
         dense: The metric without, on the same examples.
         drop: What is lost, in the metric's unit; positive is worse.
-        low, high: 95 % interval of the drop on examples like these; None for a metric of one's own.
+        low, high: 95 % interval of the drop on examples like these; None for the user's own metric.
         metric: What was measured.
-        examples: On how many examples; 0 for a metric of one's own.
+        examples: On how many examples; 0 for the user's own metric.
         split: Whether these are examples that had no say in choosing the allocation.
         choosing: The drop on those that had; None if there are none.
     """

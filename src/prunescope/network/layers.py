@@ -30,7 +30,7 @@ class Layer:
     """One prunable tensor, and the order in which a method prunes its units.
 
     Attributes:
-        tensor: The tensor, with the steps that were carried out before.
+        tensor: The tensor, with the steps that were applied before.
         spec: Method, norm, axis and seed; its amount plays no part.
         units: How many units there are to prune.
         problem: Why it cannot be pruned alone by this method, in one sentence; "" if it can.
@@ -115,7 +115,7 @@ class Layer:
 
 
 def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
-    """Return the layers of a session as they are with its steps carried out.
+    """Return the layers of a session as they are with its steps applied.
 
     Args:
         session: The session.

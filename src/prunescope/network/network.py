@@ -34,7 +34,7 @@ class Network:
     """A session as allocations see it: made once, and used for every target, rule and pin.
 
     Attributes:
-        session: The session; its steps count as carried out.
+        session: The session; its steps count as applied.
         layers: Its layers in the order their units go.
         tally: What is counted.
         table: What each layer loses; None if that is not known.
@@ -153,7 +153,7 @@ class Network:
         Between two of them lies at most one batch of examples, one call of ``evaluate``, or the counting.
 
         Raises:
-            RequestError: The goal cannot be met by any allocation, or a value of it is none.
+            RequestError: The goal cannot be met by any allocation, or a value of it is invalid.
         """
         goal = goal.checked()
         if goal.target is None:

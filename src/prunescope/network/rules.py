@@ -25,7 +25,7 @@ LAST_KEEPS = 0.2
 """Share of the last layer that *uniform+* keeps at least."""
 
 MOST_RANKED = 1 << 27
-"""Weights that are ranked together at the most: their scores are in memory."""
+"""Weights that are ranked together at most: their scores are in memory."""
 
 
 def uniform(layers: Sequence[Layer]) -> Family:

@@ -210,7 +210,7 @@ def members_of(session: Session, spec: PruneSpec, scope: Scope) -> Members:
     """Return the layers of a scope, ranked by ``spec``; kept until another one is asked for.
 
     Args:
-        session: The session; its steps count as carried out.
+        session: The session; its steps count as applied.
         spec: How each layer is pruned; its layer is the one that is looked at, its amount plays no part.
         scope: The scope.
 
@@ -232,7 +232,7 @@ def members_of(session: Session, spec: PruneSpec, scope: Scope) -> Members:
 
 
 def scope_specs(session: Session, spec: PruneSpec, scope: Scope | str) -> ScopedSpecs:
-    """Return what ``spec`` means in a scope of the session's model, with its steps carried out.
+    """Return what ``spec`` means in a scope of the session's model, with its steps applied.
 
     A fraction is one of every layer's units, or of all units of the scope where there is one threshold; so is
     a count. One threshold for whole channels ranks them by their norm for a single weight.

@@ -121,7 +121,7 @@ def _one_less(count: int, round_to: int) -> int:
 def check_reachable(
     layers: Sequence[Layer], limits: Limits, tally: Tally, goal: GoalSpec, target: float
 ) -> None:
-    """Check that ``target`` lies between what the pins alone prune and what may go at the most.
+    """Check that ``target`` lies between what the pins alone prune and what may go at most.
 
     Raises:
         RequestError: It does not; the sentence says what can be reached.

@@ -37,13 +37,13 @@ FEW = 4
 """Examples on which runs are compared."""
 
 MOST_AT_ONCE = 128
-"""Examples of a chunk at the most."""
+"""Examples of a chunk at most."""
 
 REST = 0.03
 """Seconds after which the one who waits is let in again."""
 
 RUN = 0.04
-"""Seconds that one run of a chunk should take at the most."""
+"""Seconds that one run of a chunk should take at most."""
 
 MOST_KEPT = 32_000_000
 """Masked weights that are kept from one chunk to the next; beyond it they are made again."""
@@ -91,7 +91,7 @@ class Survey:
     """A sensitivity table to be measured on held-out data, a little at a time.
 
     Args:
-        session: The exploration; its steps count as carried out. Its model is read, never written.
+        session: The exploration; its steps count as applied. Its model is read, never written.
         asked: How each layer is pruned, by how much, and which layers.
         tolerance: Stop a cell as soon as the 99 % interval of its drop is clear of this; None measures all.
         first: The layer to begin with; may be set anew at any time.
@@ -99,7 +99,8 @@ class Survey:
             waits meanwhile, since small chunks take longer in all.
 
     Raises:
-        RequestError: There is no data, it is of one class, the model cannot be run on it, or a value is none.
+        RequestError: There is no data, it is of one class, the model cannot be run on it, or a value is
+            invalid.
 
     Example:
         >>> from prunescope.sources import demo_source

@@ -56,7 +56,7 @@ class SensitivityTable:
         metric: What is measured, such as ``"accuracy"``.
         higher_is_better: Whether a higher metric is better.
         dense: The metric of the network as it is.
-        examples: How many examples there are; 0 for a metric of one's own.
+        examples: How many examples there are; 0 for the user's own metric.
         weights: How many weights each layer holds, in the order of ``layers``.
         units: How many units of each can be pruned.
         tolerance: The drop that cells were told apart from; None: every cell is measured to the end.
@@ -166,7 +166,7 @@ class SensitivityTable:
             return cls(cells=cells, **given)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RequestError("table", f"`table` is no sensitivity table: {reason}.") from error
+            raise RequestError("table", f"`table` is not a sensitivity table: {reason}.") from error
 
     def with_problem(self, problem: str) -> SensitivityTable:
         """Return the table with the sentence that says why it was not measured to the end."""

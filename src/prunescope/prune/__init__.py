@@ -1,8 +1,8 @@
-"""The engine: the whole of ``torch.nn.utils.prune``, rebuilt on one shared selection.
+"""The engine: all of ``torch.nn.utils.prune``, rebuilt on one shared selection.
 
 ``import prunescope.prune as prune`` in place of ``import torch.nn.utils.prune as prune``: same names, same
 masks for the same seed, same parameters, buffers, hooks and ``state_dict`` keys. Underneath, every method is
-a ranking: it scores units (elements, or channels along ``dim``), and the k lowest go.
+a ranking: it scores units (elements, or channels along ``dim``), and the k lowest are pruned.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Putting a mask on a module's parameter, and making it permanent: the only code that changes a module."""
+"""Put a mask on a module's parameter, and make it permanent: the only code that changes a module."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from prunescope.prune.scores import scores_for
 
 
 def prune(method: Hook, module: Module, name: str, importance_scores: Tensor | None) -> Hook:
-    """Return the hook after ``method`` pruned ``module.name``; the module is untouched on any error."""
+    """Prune ``module.name`` by ``method`` and return the hook; on any error the module is untouched."""
     hook = hook_of(module, name)
     orig = original(module, name, hook)
     tensor: Tensor = getattr(module, name)
@@ -48,7 +48,7 @@ def prune(method: Hook, module: Module, name: str, importance_scores: Tensor | N
 
 
 def put_on(method: Hook, module: Module, name: str, mask: Tensor, *, soft: bool = False) -> Hook:
-    """Return the hook after giving ``module.name`` a mask that ``method`` has computed.
+    """Give ``module.name`` a mask that ``method`` has computed, and return the hook.
 
     Args:
         method: Method to remember as the latest of this tensor.
@@ -78,7 +78,7 @@ def put_on(method: Hook, module: Module, name: str, mask: Tensor, *, soft: bool 
 
 
 def fold(module: Module, name: str, pruned: Tensor, after: Iterable[str]) -> None:
-    """Put ``pruned`` into the original parameter and give it back its name and place."""
+    """Copy ``pruned`` into the original parameter, and restore its name and position."""
     orig = module._parameters[name + ORIG]
     if orig is None:
         raise ShapeError(f"{name + ORIG!r} must be a tensor")
@@ -106,7 +106,7 @@ def hook_of(module: Module, name: str) -> Method | None:
 
 
 def original(module: Module, name: str, hook: object) -> Parameter:
-    """Return the parameter that holds the values of ``module.name``, pruned (``hook``) or not (None).
+    """Return the parameter with the values of ``module.name``; ``hook`` is None if it is not pruned.
 
     Raises:
         ParameterError: there is none.
@@ -124,12 +124,12 @@ def mask_of(module: Module, name: str, hook: object) -> Tensor | None:
 
 
 def whose(module: Module, name: str) -> str:
-    """Return the parameter in a few words for an error message; formatting a module takes its time."""
+    """Describe the parameter briefly for an error message; formatting a module is slow."""
     return f"parameter {name!r} of {described(module)}"
 
 
 def copy_product(module: Module, name: str, memo: dict[int, Any], *, soft: bool) -> None:
-    """Note down in ``memo`` the copy of ``module.name``, made from the copies of its original and mask."""
+    """Record in ``memo`` the copy of ``module.name``, made from the copies of its original and mask."""
     tensor = module.__dict__.get(name)
     orig, mask = (memo.get(id(getattr(module, name + suffix, None))) for suffix in (ORIG, MASK))
     if isinstance(tensor, Tensor) and orig is not None and mask is not None and id(tensor) not in memo:
@@ -144,17 +144,17 @@ def _drop(module: Module, hook: object) -> None:
 
 
 def _orders(module: Module) -> dict[str, tuple[str, ...]]:
-    """Return what followed each parameter that we have pruned; torch's hooks do not know."""
+    """Return which parameters followed each one that we pruned; torch's hooks do not record it."""
     hooks = [h for h in module._forward_pre_hooks.values() if is_method(h) and hasattr(h, "attachment")]
     return {name: _attachment(h).after for h in hooks if (name := tensor_name(h)) is not None}
 
 
 def _attachment(hook: Method | None) -> Attachment:
-    """Return how a hook sits on its module; torch's hooks, and no hook, say nothing of it."""
+    """Return how a hook is attached to its module; torch's hooks do not record it."""
     found: Attachment = getattr(hook, "attachment", Attachment())
     return found
 
 
 def _computes_weights(module: Module) -> bool:
-    """Return whether another hook computes a weight from ours, which must then be fresh before it runs."""
+    """Return whether another hook computes a weight from ours, which must then be updated first."""
     return any(isinstance(h, WeightNorm | SpectralNorm) for h in module._forward_pre_hooks.values())

@@ -1,4 +1,4 @@
-"""A pruning method as a forward pre-hook, and the container of the methods that a tensor went through.
+"""A pruning method as a forward pre-hook, and the container of all methods applied to a tensor.
 
 Two classes in one module because each needs the other: pruning a pruned tensor turns its hook into a
 container, and a container is a method itself.
@@ -29,7 +29,7 @@ from prunescope.prune.selection import Ranking
 
 @known_to_torch
 class BasePruningMethod(ABC):
-    """A way of choosing what to prune, and the hook that keeps it pruned.
+    """Base class of pruning methods: select what to prune, and keep it pruned as a hook.
 
     Subclass it and write :meth:`compute_mask`; set ``PRUNING_TYPE`` to ``"unstructured"``,
     ``"structured"`` (with an attribute ``dim``) or ``"global"``.
@@ -60,12 +60,12 @@ class BasePruningMethod(ABC):
     def __call__(self, module: Module, inputs: object) -> None:
         """Set ``module.name`` to the masked tensor; called before each forward pass.
 
-        In evaluation without gradients the masked tensor of the last pass is used again until the original or
-        the mask has changed: by an optimizer's step, ``load_state_dict``, an in-place edit, a move to another
+        In evaluation without gradients the masked tensor of the last pass is reused until the original or the
+        mask changes: by an optimizer's step, ``load_state_dict``, an in-place edit, a move to another
         dtype or device, or new storage (``.data = ...``). While ``module.name_orig.grad`` is set nothing is
-        used again, since a step may follow: ``optimizer.zero_grad()`` before evaluation makes it faster.
+        reused, since a step may follow: ``optimizer.zero_grad()`` before evaluation makes it faster.
 
-        What torch itself does not count is not seen either, here or by autograd: in-place edits through
+        Changes that torch does not count go unnoticed, here and by autograd: in-place edits through
         ``.data``, through a numpy array that shares the memory, or by another process that maps the file.
         Edit the parameter itself, under ``torch.no_grad()``. Fused optimizers do not count, but are seen by
         the gradients that they need, unless those are assigned by hand or come from layers that are not
@@ -73,7 +73,7 @@ class BasePruningMethod(ABC):
 
         Args:
             module: Module whose tensor is pruned.
-            inputs: Positional inputs of the forward pass, not looked at.
+            inputs: Positional inputs of the forward pass, unused.
         """
         kept = self._kept
         if kept is None or torch.compiler.is_compiling() or not kept.serves(module):
@@ -85,7 +85,7 @@ class BasePruningMethod(ABC):
 
         Args:
             t: Scores or weights, of any shape.
-            default_mask: Mask of the same shape from earlier pruning, to be respected.
+            default_mask: Mask of the same shape from earlier pruning; what it prunes stays pruned.
 
         Returns:
             New mask of the shape of ``t``.
@@ -94,11 +94,11 @@ class BasePruningMethod(ABC):
     def rank(
         self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
     ) -> Ranking:
-        """Return the units of ``t`` in the order in which this method would prune them.
+        """Rank the units of ``t`` in the order in which this method would prune them.
 
         Args:
             t: Tensor to prune, of any shape.
-            default_mask: Mask of the same shape from earlier pruning; what it pruned is no candidate.
+            default_mask: Mask of the same shape from earlier pruning; what it pruned is not ranked.
             importance_scores: Tensor of the same shape to take scores from instead of ``t``.
 
         Raises:
@@ -109,7 +109,7 @@ class BasePruningMethod(ABC):
         raise NotImplementedError(f"{type(self).__name__} computes masks without ranking units")
 
     def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
-        """Return what `rank` returns for what ``default_mask`` leaves of ``t``, in little memory if can be.
+        """Rank what ``default_mask`` leaves of ``t`` like `rank`, in little memory if possible.
 
         Args:
             t: Tensor to prune, which must not change while the ranking is used.
@@ -137,9 +137,9 @@ class BasePruningMethod(ABC):
     def apply(
         cls, module: Module, name: str, *args: Any, importance_scores: Tensor | None = None, **kwargs: Any
     ) -> BasePruningMethod:
-        """Return the hook after pruning ``module.name``: the method, or a container if it was pruned before.
+        """Prune ``module.name`` and return the hook: the method, or a container if it was pruned before.
 
-        The mask is computed first and the module changed last: on any error it is exactly as it was.
+        The mask is computed first and the module changed last: on any error the module is unchanged.
 
         Args:
             module: Module that has the parameter.
@@ -177,9 +177,9 @@ class BasePruningMethod(ABC):
         return masked(t, mask, soft=is_soft(mask))
 
     def remove(self, module: Module) -> None:
-        """Make the pruning of ``module.name`` permanent and drop the mask; nothing is restored.
+        """Make the pruning of ``module.name`` permanent and drop the mask; pruned weights stay zero.
 
-        The parameter is the same object as before, at the same place among the module's parameters.
+        The parameter is the same object as before, at the same position among the module's parameters.
 
         Args:
             module: Module whose tensor this method has pruned.
@@ -197,7 +197,7 @@ class BasePruningMethod(ABC):
         return self._tensor_name
 
     def give(self, module: Module) -> None:
-        """Set the module's masked tensor; remember whose it is, and the tensor if it may be used again."""
+        """Set the module's masked tensor; remember the module, and the tensor if it may be reused."""
         name = self._named(module)
         setattr(module, name, self.apply_mask(module))
         if torch.compiler.is_compiling():
@@ -207,21 +207,21 @@ class BasePruningMethod(ABC):
             self._kept = keep(module, name)
 
     def joined_to(self, earlier: Method) -> PruningContainer:
-        """Return a container of ``earlier``, torch's or ours, and this method; ``earlier`` is as it was."""
+        """Return a container of ``earlier``, torch's or ours, and this method; ``earlier`` is not changed."""
         methods = (
             list(earlier) if isinstance(earlier, PruningContainer) else [cast(BasePruningMethod, earlier)]
         )
         return PruningContainer(methods, self)
 
     def settle(self) -> None:  # noqa: B027
-        """Let go of what is needed to compute a mask but not to keep it."""
+        """Drop what is needed to compute a mask but not to keep it."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what to pickle: the masked tensor is the module's to save."""
+        """Return the state to pickle; the masked tensor is saved by the module."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_kept", "_owner")}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return a copy, having prepared the copy of the module's masked tensor.
+        """Return a copy, after preparing the copy of the module's masked tensor.
 
         torch cannot copy a tensor with a gradient history. ``copy.deepcopy`` of a module comes to its
         parameters and buffers, then to its hooks, then to its plain attributes; so by now the originals
@@ -253,7 +253,7 @@ class BasePruningMethod(ABC):
 
 @known_to_torch
 class PruningContainer(BasePruningMethod):
-    """The methods that one tensor went through, in order; itself the tensor's hook.
+    """The methods applied to one tensor, in order; itself the tensor's hook.
 
     Args:
         args: Methods, or one iterable of methods, or nothing.
@@ -264,7 +264,7 @@ class PruningContainer(BasePruningMethod):
     """
 
     def __init__(self, *args: BasePruningMethod | Iterable[BasePruningMethod]) -> None:
-        """Take the methods in order."""
+        """Store the methods in order."""
         self._pruning_methods: tuple[BasePruningMethod, ...] = ()
         for argument in args:
             methods = [argument] if is_method(argument) or not isinstance(argument, Iterable) else argument
@@ -272,13 +272,13 @@ class PruningContainer(BasePruningMethod):
                 self.add_pruning_method(cast(BasePruningMethod, method))
 
     def add_pruning_method(self, method: BasePruningMethod) -> None:
-        """Add ``method`` behind the others; an unnamed container takes its tensor's name.
+        """Append ``method``; an unnamed container takes its tensor's name.
 
         Args:
             method: Pruning method that acts on the same tensor.
 
         Raises:
-            TypeError: ``method`` is no pruning method.
+            TypeError: ``method`` is not a pruning method.
             ValueError: it acts on a tensor of another name.
         """
         if not is_method(method):
@@ -322,7 +322,7 @@ class PruningContainer(BasePruningMethod):
         return iter(self._pruning_methods)
 
     def __getitem__(self, index: int) -> BasePruningMethod:
-        """Return one method, by its place in the order."""
+        """Return one method by position."""
         return self._pruning_methods[index]
 
     def __repr__(self) -> str:

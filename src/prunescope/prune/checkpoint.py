@@ -1,4 +1,4 @@
-"""Loading a pruned checkpoint into a plain model, and a plain one into a pruned model."""
+"""Load a pruned checkpoint into a plain model, or a plain one into a pruned model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Keys(NamedTuple):
 
 
 def load_pruned_state_dict(module: Module, state_dict: Mapping[str, Tensor], strict: bool = True) -> Keys:
-    """Return the keys that did not match after loading ``state_dict``, pruned or not, into ``module``.
+    """Load ``state_dict``, pruned or not, into ``module``; return the keys that did not match.
 
     A tensor that is pruned in ``state_dict`` (``name_orig`` and ``name_mask``) is pruned in ``module``
-    afterwards, whether or not it was before. A tensor that is plain in ``state_dict`` gives its values to
-    the module's; if that is pruned, it stays so, with its mask. On any error ``module`` is as it was.
+    afterwards, whether or not it was before. A tensor that is plain in ``state_dict`` sets the module's
+    values; if the module's is pruned, it stays so, with its mask. On any error ``module`` is unchanged.
 
     Args:
         module: Module to load into, pruned or not.
@@ -87,7 +87,7 @@ def _ensure_pruned(module: Module, name: str, mask: Tensor) -> None:
 
 
 def _renamed(modules: Mapping[str, Module], state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict with plain tensors renamed where the module is pruned, and its masks added."""
+    """Return the state dict with tensors renamed where the module is pruned, and its masks added."""
     state = dict(state_dict)
     for path, owner in modules.items():
         for name in _pruned_names(owner):
@@ -104,7 +104,7 @@ def _pruned_names(module: Module) -> list[str]:
 
 
 def _refresh(module: Module) -> None:
-    """Compute the masked tensors anew, so that they show what was loaded before any forward pass."""
+    """Recompute the masked tensors, so that they are right before the first forward pass."""
     for name in _pruned_names(module):
         hook = hook_of(module, name)
         if hook is not None:
@@ -112,7 +112,7 @@ def _refresh(module: Module) -> None:
 
 
 class _values_kept:
-    """Put the values of a module's tensors back if the block raises: loading copies in place."""
+    """Restore the values of a module's tensors if the block raises: loading copies in place."""
 
     def __init__(self, module: Module) -> None:
         self._tensors = [*module.parameters(), *module.buffers()]

@@ -1,4 +1,4 @@
-"""Putting a method on top of an earlier mask: it acts on the units that are left.
+"""Apply a method on top of an earlier mask: it acts on the remaining units.
 
 The rule is torch's: a method of type ``"unstructured"`` sees the elements still kept, as a flat tensor; a
 ``"structured"`` one sees the channels with any element kept; a ``"global"`` one sees everything.
@@ -19,7 +19,7 @@ Index = tuple[slice | Tensor, ...]
 
 
 def next_mask(method: Method, t: Tensor, default_mask: Tensor | None, *, soft: bool = False) -> Tensor:
-    """Return the mask after ``method`` acted on what ``default_mask`` leaves of ``t``.
+    """Return the mask after ``method`` pruned what ``default_mask`` leaves of ``t``.
 
     Args:
         method: Pruning method; the engine's own select directly, others through ``compute_mask``.
@@ -38,7 +38,7 @@ def next_mask(method: Method, t: Tensor, default_mask: Tensor | None, *, soft: b
 
 
 def selects_by_rank(method: Method) -> TypeGuard[Selecting]:
-    """Return whether ``method`` prunes the lowest of its ranking, its ``compute_mask`` not replaced."""
+    """Return whether ``method`` prunes the lowest of its ranking, with ``compute_mask`` not overridden."""
     cls = type(method)
     return cls.compute_mask is getattr(cls, "lowest_of_ranking", None)
 

@@ -1,4 +1,4 @@
-"""Living beside ``torch.nn.utils.prune``: each module recognises the other's hooks.
+"""Compatibility with ``torch.nn.utils.prune``: each module recognises the other's hooks.
 
 Our classes are registered as virtual subclasses of torch's, so ``isinstance(hook, torch's class)`` holds
 for ours: torch's ``is_pruned``, ``remove`` and further pruning work on a module that we pruned. No
@@ -19,7 +19,7 @@ _COUNTERPARTS: dict[type, type] = {}
 
 
 def known_to_torch(cls: _Class) -> _Class:
-    """Return ``cls`` after registering it under torch's class of the same name."""
+    """Register ``cls`` under torch's class of the same name, and return it."""
     theirs = getattr(torch_prune, cls.__name__)
     theirs.register(cls)
     _COUNTERPARTS[cls] = theirs
@@ -42,5 +42,5 @@ def tensor_name(method: object) -> str | None:
 
 
 def name_tensor(method: object, name: str) -> None:
-    """Note down in ``method`` which tensor it prunes, where torch's functions look for it."""
+    """Record in ``method`` which tensor it prunes, where torch's functions look for it."""
     method._tensor_name = name  # type: ignore[attr-defined]

@@ -1,26 +1,26 @@
-"""The engine's own errors: more specific than torch's, and of torch's types as well."""
+"""The engine's errors: subclasses of those that torch raises."""
 
 from __future__ import annotations
 
 
 class ParameterError(AttributeError, TypeError):
-    """The module has no parameter of that name that could be pruned.
+    """Raised if the module has no parameter of that name that can be pruned.
 
     torch raises AttributeError for an unknown name and TypeError for a missing bias or a computed tensor;
-    whoever catches either goes on catching it.
+    code that catches either still does.
     """
 
 
 class ShapeError(AssertionError, ValueError):
-    """A mask or an importance score has another shape than the parameter it is for."""
+    """Raised if a mask or an importance score has another shape than its parameter."""
 
 
 class NormError(ValueError, RuntimeError):
-    """The order ``n`` is no order of a norm, or has no meaning for the channels at hand.
+    """Raised if ``n`` is not the order of a norm, or not defined for these channels.
 
-    torch raises RuntimeError from deep inside; whoever catches that goes on catching it.
+    torch raises RuntimeError from deep inside; code that catches that still does.
     """
 
 
 class MissingPruningError(ValueError):
-    """Pruning was to be removed from a parameter that is not pruned."""
+    """Raised if pruning is removed from a parameter that is not pruned."""

@@ -1,8 +1,8 @@
-"""The functions: prune one parameter of a module, make it permanent, ask whether anything is pruned.
+"""The functions: prune one parameter of a module, make it permanent, or check whether any is pruned.
 
 Each pruning function changes the module in place and returns it: the parameter ``name`` becomes
 ``name_orig``, a buffer ``name_mask`` holds the mask (1 where kept), and a forward pre-hook sets
-``module.name`` to the masked tensor. On any error the module is exactly as it was.
+``module.name`` to the masked tensor. On any error the module is unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ M = TypeVar("M", bound=Module)
 
 
 def identity(module: M, name: str) -> M:
-    """Return ``module`` after reparametrizing ``name`` with a mask of ones: nothing is pruned.
+    """Reparametrize ``name`` of ``module`` with a mask of ones, pruning nothing; return ``module``.
 
     Args:
         module: Module that has the parameter.
@@ -51,17 +51,17 @@ def identity(module: M, name: str) -> M:
 def random_unstructured(
     module: M, name: str, amount: int | float, *, generator: Generator | None = None
 ) -> M:
-    """Return ``module`` after pruning random elements of ``name``.
+    """Prune random elements of ``name`` in place; return ``module``.
 
     Args:
         module: Module that has the parameter.
         name: Name of the parameter.
-        amount: Fraction of the elements left, a float in [0, 1], or a count of them, an int ≥ 0.
-        generator: Where the random numbers come from; None: torch's global generator.
+        amount: Fraction of the remaining elements, a float in [0, 1], or a count of them, an int ≥ 0.
+        generator: Source of the random numbers; None is torch's global generator.
 
     Raises:
         ParameterError: the module has no such parameter.
-        TypeError, ValueError: ``amount`` is no fraction and no count, or counts too many.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count, or is too large a count.
 
     Example:
         >>> import torch
@@ -74,18 +74,18 @@ def random_unstructured(
 
 
 def l1_unstructured(module: M, name: str, amount: int | float, importance_scores: Tensor | None = None) -> M:
-    """Return ``module`` after pruning the elements of ``name`` of lowest magnitude.
+    """Prune the elements of ``name`` with the lowest magnitudes in place; return ``module``.
 
     Args:
         module: Module that has the parameter.
         name: Name of the parameter.
-        amount: Fraction of the elements left, a float in [0, 1], or a count of them, an int ≥ 0.
-        importance_scores: Tensor of the parameter's shape whose magnitudes decide instead.
+        amount: Fraction of the remaining elements, a float in [0, 1], or a count of them, an int ≥ 0.
+        importance_scores: Tensor of the parameter's shape to rank by magnitude instead.
 
     Raises:
         ParameterError: the module has no such parameter.
         ShapeError: ``importance_scores`` has another shape.
-        TypeError, ValueError: ``amount`` is no fraction and no count, or counts too many.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count, or is too large a count.
 
     Example:
         >>> import torch
@@ -100,19 +100,19 @@ def l1_unstructured(module: M, name: str, amount: int | float, importance_scores
 def random_structured(
     module: M, name: str, amount: int | float, dim: int, *, generator: Generator | None = None
 ) -> M:
-    """Return ``module`` after pruning random channels of ``name`` along ``dim``.
+    """Prune random channels of ``name`` along ``dim`` in place; return ``module``.
 
     Args:
         module: Module that has the parameter.
         name: Name of the parameter, which has at least two axes.
-        amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
+        amount: Fraction of the remaining channels, a float in [0, 1], or a count of them, an int ≥ 0.
         dim: Channel axis, ``-ndim <= dim < ndim``.
-        generator: Where the random numbers come from; None: torch's global generator.
+        generator: Source of the random numbers; None is torch's global generator.
 
     Raises:
         IndexError: ``dim`` is not an axis of the parameter.
         ParameterError: the module has no such parameter.
-        TypeError, ValueError: ``amount`` is no fraction and no count, or counts too many.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count, or is too large a count.
 
     Example:
         >>> import torch
@@ -132,15 +132,15 @@ def ln_structured(
     dim: int,
     importance_scores: Tensor | None = None,
 ) -> M:
-    """Return ``module`` after pruning the channels of ``name`` of lowest Ln norm along ``dim``.
+    """Prune the channels of ``name`` along ``dim`` with the lowest Ln norms in place; return ``module``.
 
     Args:
         module: Module that has the parameter.
         name: Name of the parameter, which has at least two axes.
-        amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
+        amount: Fraction of the remaining channels, a float in [0, 1], or a count of them, an int ≥ 0.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         dim: Channel axis, ``-ndim <= dim < ndim``.
-        importance_scores: Tensor of the parameter's shape whose norms decide instead.
+        importance_scores: Tensor of the parameter's shape to take the norms of instead.
 
     Raises:
         IndexError: ``dim`` is not an axis of the parameter.
@@ -159,7 +159,7 @@ def ln_structured(
 
 
 def custom_from_mask(module: M, name: str, mask: Tensor) -> M:
-    """Return ``module`` after pruning ``name`` by a mask that is given.
+    """Prune ``name`` by a given mask in place; return ``module``.
 
     Args:
         module: Module that has the parameter.
@@ -169,7 +169,7 @@ def custom_from_mask(module: M, name: str, mask: Tensor) -> M:
     Raises:
         ParameterError: the module has no such parameter.
         ShapeError: ``mask`` has another shape.
-        TypeError, ValueError: ``mask`` is no tensor, or not binary.
+        TypeError, ValueError: ``mask`` is not a tensor, or not binary.
 
     Example:
         >>> import torch
@@ -182,9 +182,9 @@ def custom_from_mask(module: M, name: str, mask: Tensor) -> M:
 
 
 def remove(module: M, name: str) -> M:
-    """Return ``module`` after making the pruning of ``name`` permanent; nothing is restored.
+    """Make the pruning of ``name`` permanent in place; return ``module``.
 
-    The mask and the hook go, and the parameter, zeros included, is back under its name and at its place.
+    The mask and the hook are removed; the parameter, zeros included, returns to its name and position.
 
     Args:
         module: Module whose parameter is pruned, by torch or by us.
@@ -212,10 +212,10 @@ def remove(module: M, name: str) -> M:
 
 
 def is_pruned(module: Module) -> bool:
-    """Return whether any parameter in ``module`` or below is pruned, by torch or by us.
+    """Return whether any parameter of ``module`` or its submodules is pruned, by torch or by us.
 
     Args:
-        module: Module to look through.
+        module: Module to check.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Pruning many parameters by one ranking: the lowest elements of all of them together."""
+"""Prune many parameters by one ranking: the lowest elements of all of them together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Place = tuple[Module, str]
 
 @dataclass
 class _Weight:
-    """One parameter and the places where it is used: a tied weight has several."""
+    """One parameter and the modules that use it: a tied weight has several."""
 
     orig: Parameter
     scores: Tensor
@@ -38,7 +38,7 @@ class _Weight:
     mask: Tensor | None = None
 
     def use(self, place: Place, mask: Tensor | None) -> None:
-        """Note one more place; what any of them has pruned is gone."""
+        """Add one more module; what any of them has pruned is pruned."""
         self.places.append(place)
         if mask is not None:
             self.mask = mask != 0 if self.mask is None else self.mask & (mask != 0)

@@ -1,4 +1,4 @@
-"""Pruning within groups: the same share, or the same number, of each, the lowest scores of each first.
+"""Prune within groups: the same fraction, or the same number, of each, lowest scores first.
 
 N:M pruning keeps n of every m consecutive weights; Wanda compares weights within a row.
 """
@@ -127,7 +127,7 @@ class GroupRanking:
             amount: Share of what is left of each group, in [0, 1], or a count of elements of each.
 
         Raises:
-            TypeError: ``amount`` is no number.
+            TypeError: ``amount`` is not a number.
             ValueError: ``amount`` is out of range, or counts more than is left of a group.
         """
         counts = self._counts(amount)
@@ -144,7 +144,7 @@ class GroupRanking:
 
 
 class GroupedUnstructured(BasePruningMethod):
-    """Prune the same share of each group of elements, those of lowest magnitude within it.
+    """Prune the same fraction of each group of elements, lowest magnitudes first.
 
     Args:
         amount: Fraction of the elements left of each group, a float in [0, 1], or an int ≥ 0.
@@ -153,7 +153,8 @@ class GroupedUnstructured(BasePruningMethod):
             ``group=None`` makes a group of each output channel of a convolution.
 
     Raises:
-        TypeError, ValueError: ``amount`` is no fraction and no count, or ``group`` no number of elements.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count, or ``group`` is not a number of
+            elements.
 
     Example:
         >>> GroupedUnstructured(2, group=4).prune(torch.tensor([[1.0, -4.0, 3.0, 2.0, 9.0, 8.0, 7.0, 6.0]]))
@@ -262,7 +263,7 @@ def grouped_unstructured(
     dim: Axes = -1,
     importance_scores: Tensor | None = None,
 ) -> M:
-    """Return ``module`` after pruning the same share of each group of ``name``, the lowest magnitudes first.
+    """Prune the same fraction of each group of ``name``, lowest magnitudes first; return ``module``.
 
     Args:
         module: Module that has the parameter.

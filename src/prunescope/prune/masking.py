@@ -1,6 +1,6 @@
 """The masked tensor that a forward pass sees.
 
-Masked means zero: ``where``, not a product, so that a masked NaN or infinity is gone too.
+Masked means zero: ``where``, not a product, so that a masked NaN or infinity is zero too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 # On a CPU a product is several times as fast as `where`, and one number shows whether it may stand for that.
-# On a GPU `where` is as fast, and looking at a number would make the processor wait.
+# On a GPU `where` is as fast, and reading a number would force a synchronisation.
 MULTIPLIED = {
     torch.float64: torch.float64,
     torch.float32: torch.float32,
@@ -67,9 +67,10 @@ MULTIPLIED = {
 
 
 def _proof(product: Tensor) -> float:
-    """Return a number that is NaN or infinite if NaN or infinity has been masked: that gave NaN.
+    """Return a number that is not finite if NaN or infinity was masked, since that gave NaN.
 
-    The maximum of anything with a NaN in it is NaN. Of much a sum is taken, which torch is faster at.
+    The maximum of anything with a NaN in it is NaN. Large tensors are summed instead, which torch does
+    faster.
     """
     if for_one_thread(product) and product.is_contiguous():
         return float(product.view(-1).numpy().max(initial=0.0))
@@ -77,7 +78,7 @@ def _proof(product: Tensor) -> float:
 
 
 def is_soft(mask: Tensor) -> bool:
-    """Return whether ``mask`` has values other than 0 and 1; not so if it has none to look at."""
+    """Return whether ``mask`` has values other than 0 and 1; False if its values cannot be read."""
     if mask.dtype == torch.bool or not readable(mask):
         return False
     if mask.device.type == "cpu" and mask.dtype.is_floating_point and not is_float8(mask):
@@ -87,7 +88,7 @@ def is_soft(mask: Tensor) -> bool:
 
 
 def is_float8(t: Tensor) -> bool:
-    """Return whether ``t`` is of one of the types that only convert, and have no arithmetic.
+    """Return whether ``t`` has a float8 dtype, which converts but has no arithmetic.
 
     Example:
         >>> is_float8(torch.empty(1, dtype=torch.float8_e5m2)), is_float8(torch.empty(1))
@@ -105,7 +106,7 @@ _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
 def readable(*tensors: Tensor) -> bool:
-    """Return whether ``tensors`` have values to look at: not while tracing, nor if fake or batched."""
+    """Return whether the values of ``tensors`` can be read: not while tracing, nor if fake or batched."""
     if torch.compiler.is_compiling() or is_tracing():
         return False
     return all(type(t) in _PLAIN and _addressable(t) for t in tensors)
@@ -119,7 +120,7 @@ def _addressable(t: Tensor) -> bool:
 
 
 def address(t: Tensor) -> int:
-    """Return where the values of ``t`` begin in memory.
+    """Return the memory address of the values of ``t``.
 
     Raises:
         RuntimeError: ``t`` has no memory of its own.

@@ -1,4 +1,4 @@
-"""The methods: each a score for every unit; the lowest go."""
+"""The methods: each scores every unit; the lowest are pruned."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class RandomUnstructured(RankedMethod):
     """Prune elements at random.
 
     Args:
-        amount: Fraction of the elements left, a float in [0, 1], or a count of them, an int ≥ 0.
-        generator: Where the random numbers come from; None: torch's global generator.
+        amount: Fraction of the remaining elements, a float in [0, 1], or a count of them, an int ≥ 0.
+        generator: Source of the random numbers; None is torch's global generator.
 
     Raises:
-        TypeError, ValueError: ``amount`` is no fraction and no count.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count.
 
     Example:
         >>> method = RandomUnstructured(0.5, generator=torch.Generator().manual_seed(0))
@@ -42,13 +42,13 @@ class RandomUnstructured(RankedMethod):
     PRUNING_TYPE: ClassVar[str] = "unstructured"
 
     def __init__(self, amount: int | float, generator: Generator | None = None) -> None:
-        """Check and keep the arguments."""
+        """Check and store the arguments."""
         validate_amount(amount)
         self.amount = amount
         self.generator = generator
 
     def unit_scores(self, tensors: Sequence[Tensor], candidates: Tensor | None) -> Tensor:
-        """Return minus a random number in [0, 1) for every element: torch prunes the highest draws.
+        """Return the negative of a random number in [0, 1) for every element: torch prunes the highest draws.
 
         As many numbers are drawn as there are candidates, in the dtype of the tensor, as torch does.
         """
@@ -58,18 +58,18 @@ class RandomUnstructured(RankedMethod):
         return draws if candidates is None else spread(draws, candidates)
 
     def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
-        """Return the elements of ``t`` in order, which its values have no say in: see the base class."""
+        """Rank the elements of ``t`` regardless of their values; see the base class."""
         return self.rank(t, default_mask)
 
     @classmethod
     def apply(  # type: ignore[override]
         cls, module: Module, name: str, amount: int | float, generator: Generator | None = None
     ) -> BasePruningMethod:
-        """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
+        """Prune ``module.name`` and return the hook; see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, generator=generator)
 
     def settle(self) -> None:
-        """Let go of the generator, which is spent."""
+        """Drop the generator, which is used up."""
         self.generator = None
 
 
@@ -78,10 +78,10 @@ class L1Unstructured(RankedMethod):
     """Prune the elements of lowest magnitude.
 
     Args:
-        amount: Fraction of the elements left, a float in [0, 1], or a count of them, an int ≥ 0.
+        amount: Fraction of the remaining elements, a float in [0, 1], or a count of them, an int ≥ 0.
 
     Raises:
-        TypeError, ValueError: ``amount`` is no fraction and no count.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count.
 
     Example:
         >>> L1Unstructured(amount=2).prune(torch.tensor([[1.0, -4.0], [3.0, 2.0]]))
@@ -92,7 +92,7 @@ class L1Unstructured(RankedMethod):
     PRUNING_TYPE: ClassVar[str] = "unstructured"
 
     def __init__(self, amount: int | float) -> None:
-        """Check and keep the argument."""
+        """Check and store the argument."""
         validate_amount(amount)
         self.amount = amount
 
@@ -109,7 +109,7 @@ class L1Unstructured(RankedMethod):
         return scores
 
     def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
-        """Return the elements of ``t`` in order, by magnitudes held nowhere if can be: see the base class.
+        """Rank the elements of ``t`` by magnitude, without storing scores if possible; see the base class.
 
         Example:
             >>> L1Unstructured(amount=1).rank_unheld(torch.tensor([3.0, -1.0, 2.0])).mask(1)
@@ -125,7 +125,7 @@ class L1Unstructured(RankedMethod):
     def select_at_once(
         self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
     ) -> bool:
-        """Write the masks straight from the weights where their memory can be read as it lies."""
+        """Write the masks directly from the weights where their memory layout allows."""
         if len({t.dtype for t in (*tensors, *outs)}) > 1 or not all(_lies_flat(t) for t in tensors):
             return False
         parts = [t.detach().view(-1) for t in tensors]
@@ -137,7 +137,7 @@ class L1Unstructured(RankedMethod):
     def apply(  # type: ignore[override]
         cls, module: Module, name: str, amount: int | float, importance_scores: Tensor | None = None
     ) -> BasePruningMethod:
-        """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
+        """Prune ``module.name`` and return the hook; see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, importance_scores=importance_scores)
 
 
@@ -146,12 +146,12 @@ class RandomStructured(StructuredMethod):
     """Prune channels at random.
 
     Args:
-        amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
+        amount: Fraction of the remaining channels, a float in [0, 1], or a count of them, an int ≥ 0.
         dim: Channel axis, ``-ndim <= dim < ndim``.
-        generator: Where the random numbers come from; None: torch's global generator.
+        generator: Source of the random numbers; None is torch's global generator.
 
     Raises:
-        TypeError, ValueError: ``amount`` is no fraction and no count.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count.
 
     Example:
         >>> method = RandomStructured(1, dim=0, generator=torch.Generator().manual_seed(0))
@@ -160,14 +160,14 @@ class RandomStructured(StructuredMethod):
     """
 
     def __init__(self, amount: int | float, dim: int = -1, generator: Generator | None = None) -> None:
-        """Check and keep the arguments."""
+        """Check and store the arguments."""
         validate_amount(amount)
         self.amount = amount
         self.dim = dim
         self.generator = generator
 
     def unit_scores(self, tensors: Sequence[Tensor], candidates: Tensor | None) -> Tensor:
-        """Return a random number in [0, 1) for every channel that is left, drawn on the CPU as torch does."""
+        """Return a random number in [0, 1) for every remaining channel, drawn on the CPU as torch does."""
         t = tensors[0]
         channels = t.shape[self.unit_axis(t)]
         count = channels if candidates is None else int(torch.count_nonzero(candidates))
@@ -183,11 +183,11 @@ class RandomStructured(StructuredMethod):
         dim: int = -1,
         generator: Generator | None = None,
     ) -> BasePruningMethod:
-        """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
+        """Prune ``module.name`` and return the hook; see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, dim=dim, generator=generator)
 
     def settle(self) -> None:
-        """Let go of the generator, which is spent."""
+        """Drop the generator, which is used up."""
         self.generator = None
 
 
@@ -196,13 +196,14 @@ class LnStructured(StructuredMethod):
     """Prune the channels of lowest Ln norm.
 
     Args:
-        amount: Fraction of the channels left, a float in [0, 1], or a count of them, an int ≥ 0.
+        amount: Fraction of the remaining channels, a float in [0, 1], or a count of them, an int ≥ 0.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``; see
             :func:`channel_norms`.
         dim: Channel axis, ``-ndim <= dim < ndim``.
 
     Raises:
-        TypeError, ValueError: ``amount`` is no fraction and no count, or ``n`` no order of a norm.
+        TypeError, ValueError: ``amount`` is neither a fraction nor a count, or ``n`` is not the order of a
+            norm.
 
     Example:
         >>> LnStructured(amount=1, n=2, dim=0).prune(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
@@ -211,7 +212,7 @@ class LnStructured(StructuredMethod):
     """
 
     def __init__(self, amount: int | float, n: Norm, dim: int = -1) -> None:
-        """Check and keep the arguments."""
+        """Check and store the arguments."""
         validate_amount(amount)
         validate_norm(n)
         self.amount = amount
@@ -223,7 +224,7 @@ class LnStructured(StructuredMethod):
         return channel_norms(tensors[0], n=self.n, dim=self.unit_axis(tensors[0]))
 
     def rank_unheld(self, t: Tensor, default_mask: Tensor | None = None) -> Ranking:
-        """Return the channels of ``t`` in order, without a copy of it that has zeros: see the base class."""
+        """Rank the channels of ``t`` without a masked copy of it; see the base class."""
         dim = self.unit_axis(t)
         norms = channel_norms(t, n=self.n, dim=dim, mask=default_mask)
         return Ranking.of_units(norms, t.shape, dim, default_mask, candidate_units(default_mask, dim))
@@ -238,7 +239,7 @@ class LnStructured(StructuredMethod):
         dim: int,
         importance_scores: Tensor | None = None,
     ) -> BasePruningMethod:
-        """Return the hook after pruning ``module.name``: see :meth:`BasePruningMethod.apply`."""
+        """Prune ``module.name`` and return the hook; see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, amount=amount, n=n, dim=dim, importance_scores=importance_scores)
 
 
@@ -260,20 +261,20 @@ class Identity(BasePruningMethod):
     def rank(
         self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
     ) -> Ranking:
-        """Return a ranking of the elements in which all are equal."""
+        """Return a ranking in which all elements are equal."""
         mask = None if default_mask is None else default_mask.detach() != 0
         equal = torch.zeros(t.numel(), device=t.device)
         return Ranking.of_units(equal, t.shape, None, mask, candidate_units(mask, None))
 
     @classmethod
     def apply(cls, module: Module, name: str) -> BasePruningMethod:  # type: ignore[override]
-        """Return the hook after reparametrizing ``module.name``: see :meth:`BasePruningMethod.apply`."""
+        """Reparametrize ``module.name`` and return the hook; see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name)
 
 
 @known_to_torch
 class CustomFromMask(BasePruningMethod):
-    """Prune by a mask that is given.
+    """Prune by a given mask.
 
     Args:
         mask: Tensor of zeros and ones, of the parameter's shape and any dtype. Copied.
@@ -283,7 +284,7 @@ class CustomFromMask(BasePruningMethod):
         origin: What computed the mask, as ``(name, arguments)``, or None.
 
     Raises:
-        TypeError: ``mask`` is no tensor.
+        TypeError: ``mask`` is not a tensor.
         ValueError: it has values other than 0 and 1.
 
     Example:
@@ -306,7 +307,7 @@ class CustomFromMask(BasePruningMethod):
 
     @classmethod
     def handed_over(cls, origin: tuple[str, dict[str, object]]) -> CustomFromMask:
-        """Return the record of a mask that its module already holds, computed by ``origin``."""
+        """Return a record of a mask that its module already holds, computed by ``origin``."""
         method = cls.__new__(cls)
         method.mask, method.origin = None, origin
         return method
@@ -327,14 +328,14 @@ class CustomFromMask(BasePruningMethod):
     def rank(
         self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
     ) -> Ranking:
-        """Return a ranking of the elements with those that the mask prunes in front."""
+        """Return a ranking with the elements that the mask prunes first."""
         mask = None if default_mask is None else default_mask.detach() != 0
         values = self._present().to(device=t.device, dtype=torch.float32, copy=True).reshape(-1)
         return Ranking.of_units(values, t.shape, None, mask, candidate_units(mask, None))
 
     @classmethod
     def apply(cls, module: Module, name: str, mask: Tensor) -> BasePruningMethod:  # type: ignore[override]
-        """Return the hook after masking ``module.name``: see :meth:`BasePruningMethod.apply`."""
+        """Mask ``module.name`` and return the hook; see :meth:`BasePruningMethod.apply`."""
         return super().apply(module, name, mask=mask)
 
     def _present(self) -> Tensor:
@@ -343,12 +344,12 @@ class CustomFromMask(BasePruningMethod):
         return self.mask
 
     def settle(self) -> None:
-        """Let go of the mask, which the module has now."""
+        """Drop the mask, which the module now holds."""
         self.mask = None
 
 
 def _draw(count: int, dtype: torch.dtype, device: torch.device, generator: Generator | None) -> Tensor:
-    """Return random numbers in [0, 1), widened; a generator's own device draws, so seeds agree everywhere."""
+    """Draw random numbers in [0, 1), widened, on the generator's device, so that seeds agree everywhere."""
     source = device if generator is None else generator.device
     draws = torch.rand(count, dtype=dtype, device=source, generator=generator)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
@@ -356,7 +357,7 @@ def _draw(count: int, dtype: torch.dtype, device: torch.device, generator: Gener
 
 
 def _random_dtype(tensors: Sequence[Tensor]) -> torch.dtype:
-    """Return the dtype in which torch would draw: that of the tensors, if random numbers come in it."""
+    """Return the dtype in which torch would draw: the tensors' own, if random numbers exist in it."""
     dtype = tensors[0].dtype
     for t in tensors[1:]:
         dtype = torch.promote_types(dtype, t.dtype)

@@ -1,4 +1,4 @@
-"""The module's side of pruning: where a parameter lies, its order, and how to take a change back."""
+"""The module's side of pruning: its parameters, their order, and undoing a failed change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORIG, MASK = "_orig", "_mask"
 
 
 def described(module: Module) -> str:
-    """Return the module in one short line for an error message."""
+    """Describe the module in one short line for an error message."""
     return f"{type(module).__name__}({module.extra_repr()})"
 
 
@@ -23,7 +23,7 @@ def parameter_to_prune(module: Module, name: str) -> Parameter:
     """Return the parameter ``name`` of ``module``.
 
     Raises:
-        ParameterError: there is none, or it is None, computed, or not materialised yet.
+        ParameterError: it does not exist, is None, computed, or not materialised yet.
     """
     parameter = module._parameters.get(name)
     if parameter is None or isinstance(parameter, UninitializedParameter):
@@ -50,13 +50,13 @@ def _why_not(module: Module, name: str) -> str:
 
 
 def successors(module: Module, name: str, pruned: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the names of the parameters that follow ``name``, to find its place again.
+    """Return the names of the parameters that follow ``name``, to restore its position later.
 
     Args:
         module: Module that has the parameter, not pruned yet.
         name: Name of the parameter.
-        pruned: What followed each parameter that is pruned already. Those have lost their place, but
-            whatever was not behind one of them was before it.
+        pruned: The parameters that followed each one already pruned. Those have lost their position, but
+            anything that did not follow one of them preceded it.
     """
     names = list(module._parameters)
     plain = [n for n in names[names.index(name) + 1 :] if not n.endswith(ORIG)]
@@ -77,7 +77,7 @@ def put_before(module: Module, name: str, after: Iterable[str]) -> None:
 
 @contextmanager
 def all_or_nothing(modules: Iterable[Module]) -> Iterator[None]:
-    """Leave every module exactly as it was if the block raises."""
+    """Restore every module if the block raises."""
     saved = [(module, _contents(module)) for module in dict.fromkeys(modules)]
     try:
         yield

@@ -1,4 +1,4 @@
-"""The output projection of attention: a layer whose forward pass is never called.
+"""The output projection of attention: a layer whose ``forward`` is never called.
 
 ``nn.MultiheadAttention`` reads ``out_proj.weight`` itself, so no hook on ``out_proj`` ever fires. While
 such a layer is pruned its class is :class:`MaskedProjection`, which computes the masked tensor each time
@@ -18,7 +18,7 @@ from prunescope.prune.parameters import MASK, ORIG
 
 
 class MaskedProjection(NonDynamicallyQuantizableLinear):
-    """A linear layer whose pruned tensors are computed when they are read."""
+    """A linear layer whose masked tensors are computed on access."""
 
     def __getattr__(self, name: str) -> Any:
         """Return the masked tensor for a pruned name; anything else as usual."""
@@ -41,13 +41,13 @@ class MaskedProjection(NonDynamicallyQuantizableLinear):
 
 
 def make_effective(module: Module, name: str) -> None:
-    """Let ``module.name``, which is pruned, be computed when it is read if no hook would ever fire."""
+    """Make the pruned ``module.name`` computed on access if no hook would ever fire."""
     if type(module) is NonDynamicallyQuantizableLinear:
         module.__dict__.pop(name, None)
         module.__class__ = MaskedProjection
 
 
 def make_plain(module: Module) -> None:
-    """Give the layer its own class back once nothing of it is pruned."""
+    """Restore the layer's class once nothing of it is pruned."""
     if type(module) is MaskedProjection and not any(n.endswith(ORIG) for n in module._parameters):
         module.__class__ = NonDynamicallyQuantizableLinear  # type: ignore[assignment]

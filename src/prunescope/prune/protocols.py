@@ -1,6 +1,6 @@
-"""What the engine asks of a pruning method: the little that attaching and combining rest on.
+"""Protocols of a pruning method: what attaching and combining rely on.
 
-Methods are written on top of these, so that whoever puts a method on a module need not know the classes.
+Methods implement these, so that code that attaches a method need not know the classes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Attachment:
-    """How a method sits on a module.
+    """How a method is attached to a module.
 
     Attributes:
         after: Names of the parameters that followed the pruned one.
@@ -47,14 +47,14 @@ class Hook(Method, Protocol):
     attachment: Attachment
 
     def joined_to(self, earlier: Method) -> Hook:
-        """Return one hook for what was there and this method."""
+        """Return one hook for the earlier methods and this one."""
         ...
 
     def give(self, module: Module) -> None:
-        """Set the module's masked tensor, and remember whose it is."""
+        """Set the module's masked tensor, and remember the module."""
 
     def settle(self) -> None:
-        """Let go of what is needed to compute a mask but not to keep it."""
+        """Drop what is needed to compute a mask but not to keep it."""
 
 
 class Selecting(Method, Protocol):

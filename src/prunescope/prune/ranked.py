@@ -1,4 +1,4 @@
-"""A method as a score: what its units are, what they score; the lowest go."""
+"""Methods as scores: subclasses define units and scores; the lowest are pruned."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from prunescope.prune.selection import Ranking, units_to_prune
 
 
 class RankedMethod(BasePruningMethod):
-    """A method that scores units and prunes the lowest; subclasses say what a unit is and what it scores."""
+    """A method that scores units and prunes the lowest; subclasses define unit and score."""
 
     amount: int | float
 
     def unit_axis(self, t: Tensor) -> int | None:
-        """Return the axis that numbers the channels of ``t``, or None when units are elements.
+        """Return the channel axis of ``t``; None if units are elements.
 
         Raises:
             IndexError: ``dim`` is not an axis of ``t``.
@@ -35,21 +35,21 @@ class RankedMethod(BasePruningMethod):
         return None
 
     def unit_scores(self, tensors: Sequence[Tensor], candidates: Tensor | None) -> Tensor:
-        """Return a score for every unit of ``tensors`` laid end to end, in float32 or wider.
+        """Score every unit of the concatenated ``tensors``, in float32 or wider.
 
         Args:
-            tensors: What to rank; several only when units are elements.
-            candidates: 1-D boolean tensor, True for a unit that is left; None: all are.
+            tensors: What to rank; several only if units are elements.
+            candidates: 1-D boolean tensor, True for a remaining unit; None: all remain.
 
         Returns:
-            New 1-D tensor; units that are gone may have any score.
+            New 1-D tensor; units already pruned may have any score.
         """
         raise NotImplementedError
 
     def rank(
         self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
     ) -> Ranking:
-        """Return the units of ``t`` in the order in which they would be pruned: see the base class.
+        """Rank the units of ``t`` in the order in which they would be pruned; see the base class.
 
         Example:
             >>> from prunescope.prune import L1Unstructured
@@ -90,7 +90,7 @@ class RankedMethod(BasePruningMethod):
             return default_mask.clone(memory_format=torch.contiguous_format)
         return self.combined(t, k, default_mask)
 
-    # The mark by which combine.selects_by_rank sees that no subclass, and no test, has replaced compute_mask.
+    # Lets combine.selects_by_rank see that no subclass, and no test, has overridden compute_mask.
     lowest_of_ranking = compute_mask
 
     def selected(self, t: Tensor, default_mask: Tensor | None) -> Tensor:
@@ -126,13 +126,13 @@ class RankedMethod(BasePruningMethod):
     def select_at_once(
         self, tensors: Sequence[Tensor], k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()
     ) -> bool:
-        """Return whether the masks of ``tensors`` could be written without making a ranking of them.
+        """Write the masks of ``tensors`` without a ranking, if possible; return whether it was.
 
         Args:
             tensors: What to prune, ranked together; nothing is pruned yet.
             k: Number of units to prune, at least 1.
             outs: Contiguous tensors of the same shapes, to write the masks into.
-            earlier: Masks of the same shapes to multiply by, if any; they have no say in the choice.
+            earlier: Masks of the same shapes to multiply by, if any; they do not affect the choice.
 
         Raises:
             ValueError: a score is NaN.
@@ -180,7 +180,7 @@ class StructuredMethod(RankedMethod):
         return masked(write_channels(kept, self.unit_axis(t), mask), default_mask)
 
     def _channel_mask(self, t: Tensor, k: int) -> Tensor:
-        """Return 1 for every channel that stays and 0 for the ``k`` lowest, in float32 or float64."""
+        """Return 0 for the ``k`` lowest channels and 1 for the others, in float32 or float64."""
         scores = self.unit_scores([t], None)
         refuse_nan(scores, None)
         if scores.device.type != "cpu":

@@ -1,6 +1,6 @@
-"""When the masked tensor of the last forward pass may be used again: in evaluation, without gradients.
+"""Reuse of the masked tensor of the last forward pass: in evaluation, without gradients.
 
-It is used until something that it came from has changed. Torch counts the edits of a tensor, and a tensor
+It is reused until its original or mask changes. Torch counts the edits of a tensor, and a tensor
 that lies elsewhere has another address. Fused optimizers write without counting: so an original that has a
 gradient, which a step would use, is not trusted, nor is what was kept before a pass with gradients.
 """
@@ -16,7 +16,7 @@ from prunescope.prune.parameters import MASK, ORIG
 
 
 class Seen:
-    """A tensor as it was at some moment, to tell later whether it still is.
+    """A tensor's identity at some moment, to check later whether it has changed.
 
     Args:
         t: The tensor, on any device.
@@ -33,7 +33,7 @@ class Seen:
         self._version = None if t.is_inference() else t._version
 
     def holds(self, t: Tensor | None) -> bool:
-        """Return whether ``t`` is the tensor seen, in the same storage, and no edit of it was counted."""
+        """Return whether ``t`` is the tensor seen, in the same storage, with no edit counted."""
         return (
             t is self._tensor
             and t.data_ptr() == self._address
@@ -50,7 +50,7 @@ _passes_with_gradients = [0]
 
 
 class Kept:
-    """A masked tensor that may be used again, and what it was made from.
+    """A masked tensor that may be reused, and what it was made from.
 
     Args:
         name: Name of the masked tensor.
@@ -67,9 +67,9 @@ class Kept:
         self._inference, self._passes = product.is_inference(), _passes_with_gradients[0]
 
     def serves(self, module: Module) -> bool:
-        """Return whether ``module`` has the tensor, and masking would give the same now.
+        """Return whether ``module`` has the tensor, and masking would give the same again.
 
-        Every forward pass asks, so nothing is asked again that cannot have changed since :func:`keep`.
+        Every forward pass calls this, so it checks only what can have changed since :func:`keep`.
 
         Args:
             module: Module whose forward pass comes next.
@@ -90,7 +90,7 @@ class Kept:
 
 
 def keep(module: Module, name: str) -> Kept | None:
-    """Return a record of ``module.name`` if the next forward pass may use it again, or None.
+    """Return a record of ``module.name`` if the next forward pass may reuse it, or None.
 
     Args:
         module: Module that has been given its masked tensor.
@@ -107,7 +107,7 @@ def keep(module: Module, name: str) -> Kept | None:
 
 
 def _lasting(orig: Tensor, mask: Tensor) -> bool:
-    """Return whether a change of these two would be seen: plain tensors of this process, no step to come."""
+    """Return whether changes of both would be noticed: plain tensors of this process, no pending step."""
     if orig.is_inference() or mask.is_inference() or not readable(orig, mask):
         return False
     if not orig.is_leaf or orig.grad is not None:

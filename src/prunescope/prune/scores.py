@@ -1,4 +1,4 @@
-"""How important each unit of a tensor is: magnitudes of elements, norms of channels.
+"""Scores of the units of a tensor: magnitudes of elements, norms of channels.
 
 Scores are float32 or wider whatever the weight's dtype, so that half-precision norms do not overflow
 and float8 or integer weights can be ranked.
@@ -110,7 +110,7 @@ def widened(t: Tensor) -> Tensor:
 
 
 def scores_for(what: str, tensor: Tensor, importance_scores: Tensor | None) -> Tensor:
-    """Return the scores of ``tensor``: its own values unless others are given.
+    """Return the scores of ``tensor``: its own values unless scores are given.
 
     Raises:
         ShapeError: the scores have another shape.
@@ -161,7 +161,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = No
         weight: Tensor of shape ``(s_0, ..., s_k)``. Read, never written.
         n: Order of the norm: a number, ``inf``, ``-inf``, ``"fro"`` or ``"nuc"``.
         dim: Channel axis, ``-ndim <= dim < ndim``.
-        mask: Boolean tensor of the same shape; where it is False a weight counts as zero. None: nowhere.
+        mask: Boolean tensor of the same shape; weights count as zero where it is False. None masks nothing.
 
     Returns:
         Tensor of shape ``(s_dim,)`` on the weight's device, in float32 or wider.
@@ -169,7 +169,7 @@ def channel_norms(weight: Tensor, *, n: Norm, dim: int, mask: Tensor | None = No
     Raises:
         IndexError: ``dim`` is not an axis of ``weight``.
         TypeError: ``n`` is neither a number nor a string.
-        NormError: ``n`` is NaN, an unknown name, or ``"nuc"`` where a channel is no matrix.
+        NormError: ``n`` is NaN, an unknown name, or ``"nuc"`` where a channel is not a matrix.
 
     Example:
         >>> channel_norms(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), n=2, dim=0)
@@ -210,7 +210,7 @@ def _norms(wide: Tensor, n: float, axis: int) -> Tensor:
 
 
 def _row_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
-    """Return the norm of every row of a large matrix, of which only some rows at a time are widened."""
+    """Return the norm of every row of a large matrix, widening some rows at a time."""
     rows = max(_ROWS_AT_LEAST, _WHOLE_BELOW // matrix.shape[1])
     norms, start = torch.empty(len(matrix), dtype=widened(matrix[:0]).dtype), 0
     for block in row_blocks(matrix, mask, rows=rows):
@@ -220,7 +220,7 @@ def _row_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
 
 
 def _row_reduced(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
-    """Return the norm of every row where it is a plain sum, maximum or minimum of magnitudes."""
+    """Return the norm of every row if it is a plain sum, maximum or minimum of magnitudes."""
     norms, start = torch.empty(len(matrix), dtype=widened(matrix[:0]).dtype), 0
     for block in row_blocks(matrix, mask, absolute=True):
         _REDUCED[n].reduce(block, axis=1, out=norms[start : start + len(block)].numpy())
@@ -244,7 +244,7 @@ def _column_norms(matrix: Tensor, mask: Tensor | None, n: float) -> Tensor:
 
 
 def _gathered(parts: Iterator[Tensor], n: float) -> Tensor:
-    """Return the norms of things of whose parts these are the norms, of which few are held at a time."""
+    """Combine the norms of parts into norms of wholes, holding few at a time."""
     held: list[Tensor] = []
     for part in parts:
         held.append(part)
@@ -254,7 +254,7 @@ def _gathered(parts: Iterator[Tensor], n: float) -> Tensor:
 
 
 def _combined(norms: Tensor, n: float, dim: int) -> Tensor:
-    """Return the norms of things whose parts have ``norms`` along ``dim``."""
+    """Combine the ``norms`` of parts along ``dim``."""
     if norms.shape[dim] == 1:
         return norms.squeeze(dim)
     whole: Tensor = norms.sum(dim) if n in (0.0, 1.0) else torch.linalg.vector_norm(norms, n, dim=dim)

@@ -1,6 +1,6 @@
-"""Which units go: the one selection that every pruning method shares.
+"""The one selection that every pruning method shares: which units are pruned.
 
-A method scores units; the k lowest go, ties by lowest index. A *unit* is an element of a tensor, or a
+A method scores units; the k lowest are pruned, ties by lowest index. A *unit* is an element of a tensor, or a
 channel: one index along ``dim``.
 """
 
@@ -79,15 +79,15 @@ def units_to_prune(amount: int | float, units: int) -> int:
 class Ranking:
     """The units of one tensor in the order in which a method would prune them.
 
-    Immutable: the same ``k`` gives the same mask for ever. The first selection partitions the scores; the
+    Immutable: the same ``k`` always gives the same mask. The first selection partitions the scores; the
     second sorts them once, and from then on a selection costs about one comparison over the tensor.
 
     Args:
-        scores: 1-D tensor, one score for every candidate unit in index order. Low goes first.
+        scores: 1-D tensor, one score for every candidate unit in index order. The lowest are pruned first.
         shape: Shape of the weight.
         dim: Channel axis, or None when units are elements.
         default_mask: Mask of ``shape`` from earlier pruning, nonzero where kept. Elements that are zero in
-            it, and channels that are zero throughout, are no candidates. None: everything is kept so far.
+            it, and channels that are zero throughout, are not candidates. None: nothing is pruned yet.
 
     Raises:
         ValueError: a score is NaN, or ``scores`` does not have one entry for every candidate.
@@ -109,7 +109,7 @@ class Ranking:
         dim: int | None = None,
         default_mask: Tensor | None = None,
     ) -> None:
-        """Check the scores and spread them over all units of the tensor."""
+        """Check the scores and scatter them over all units of the tensor."""
         mask = None if default_mask is None else default_mask.detach() != 0
         axis = None if dim is None else validate_dim(dim, tuple(shape))
         candidates = candidate_units(mask, axis)
@@ -131,14 +131,14 @@ class Ranking:
         mask: Tensor | None,
         candidates: Tensor | None,
     ) -> Ranking:
-        """Return a ranking from a score for every unit, those that are gone included.
+        """Return a ranking from a score for every unit, those already pruned included.
 
         Args:
-            values: 1-D tensor in float32 or float64, one score for every unit; taken over, not copied.
+            values: 1-D tensor in float32 or float64, one score for every unit; not copied.
             shape: Shape of the weight.
             dim: Channel axis, ≥ 0, or None when units are elements.
             mask: Boolean mask from earlier pruning, or None.
-            candidates: What :func:`candidate_units` says of ``mask`` and ``dim``.
+            candidates: What :func:`candidate_units` returns for ``mask`` and ``dim``.
 
         Raises:
             ValueError: a candidate's score is NaN.
@@ -184,7 +184,7 @@ class Ranking:
 
     @property
     def scores(self) -> Tensor:
-        """Scores of the candidates in index order, 1-D, float32 or wider. Low goes first."""
+        """Scores of the candidates in index order, 1-D, float32 or wider. The lowest are pruned first."""
         return self._values if self._candidates is None else self._values[self._candidates]
 
     @property
@@ -193,7 +193,7 @@ class Ranking:
         return self._mask
 
     def mask(self, k: int) -> Tensor:
-        """Return the mask that is left when the ``k`` lowest candidates go.
+        """Return the mask that prunes the ``k`` lowest candidates.
 
         Args:
             k: Number of units to prune, ``0 <= k <= units``.
@@ -207,7 +207,7 @@ class Ranking:
         return self.write_mask(k, fresh(self._shape, torch.bool, self._values.device))
 
     def write_mask(self, k: int, out: Tensor) -> Tensor:
-        """Return ``out`` after writing the mask for ``k`` into it: 1 where kept, 0 where pruned.
+        """Write the mask for ``k`` into ``out``, 1 where kept and 0 where pruned, and return ``out``.
 
         Args:
             k: Number of units to prune, ``0 <= k <= units``.
@@ -228,7 +228,7 @@ class Ranking:
         return out if self._mask is None else out.copy_(out.to(torch.bool) & self._mask)
 
     def threshold(self, k: int) -> float | None:
-        """Return the score of the ``k``-th lowest candidate, the highest that goes; None if ``k`` is 0.
+        """Return the score of the ``k``-th lowest candidate, the highest that is pruned; None if ``k`` is 0.
 
         Args:
             k: Number of units to prune, ``0 <= k <= units``.
@@ -240,7 +240,7 @@ class Ranking:
         return None if cut is None else cut.threshold
 
     def units_up_to(self, score: float) -> int:
-        """Return how many candidates score at most ``score``: what a threshold there would prune.
+        """Count the candidates that score at most ``score``, which a threshold there would prune.
 
         Example:
             >>> Ranking(torch.tensor([3.0, 1.0, 2.0]), (3,)).units_up_to(2.0)
@@ -252,7 +252,7 @@ class Ranking:
         return max(0, place - (self._values.numel() - self._units))
 
     def __repr__(self) -> str:
-        """Return what is ranked, in one line."""
+        """Describe what is ranked, in one line."""
         kind = "elements" if self._dim is None else f"channels along dim {self._dim}"
         return f"Ranking({self._units} {kind} of a tensor of shape {self._shape})"
 

@@ -1,4 +1,4 @@
-"""The private helpers of ``torch.nn.utils.prune`` that its own tests call, on our rules."""
+"""The private helpers of ``torch.nn.utils.prune`` that its own tests call, by our rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _validate_pruning_amount_init(amount: object) -> None:
 
 
 def _validate_pruning_amount(amount: int | float, tensor_size: int) -> None:
-    """Check that there are ``amount`` units among ``tensor_size``; a fraction always fits.
+    """Check that a count ``amount`` is at most ``tensor_size``; a fraction always is.
 
     Args:
         amount: A float in [0, 1] or an integer ≥ 0.
@@ -113,7 +113,7 @@ def _compute_norm(t: Tensor, n: Norm, dim: int) -> Tensor:
 
     Raises:
         IndexError: ``dim`` is not an axis of ``t``.
-        TypeError, ValueError: ``n`` is no order of a norm.
+        TypeError, ValueError: ``n`` is not the order of a norm.
 
     Example:
         >>> import torch

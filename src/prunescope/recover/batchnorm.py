@@ -20,7 +20,7 @@ from prunescope.session.recovered import Recovered
 from prunescope.sources import Training
 
 EXAMPLES = 2048
-"""Examples that are run at the most."""
+"""Examples that are run at most."""
 
 
 class Reestimation:
@@ -29,7 +29,7 @@ class Reestimation:
     Args:
         session: The session, with `Source.train`; its model is read, never written.
         train: What to run it on; None means `Source.train`.
-        examples: How many are run at the most.
+        examples: How many are run at most.
         batch: Examples in a batch.
 
     Raises:

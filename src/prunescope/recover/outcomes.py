@@ -41,7 +41,7 @@ def kept(session: Session, work: FineTuning | Reestimation) -> Step:
 
 
 def _pruned(session: Session) -> tuple[Step, ...]:
-    """Return the steps that are carried out until the last one that gave no new weights."""
+    """Return the steps that are applied until the last one that gave no new weights."""
     done = session.history.done
     while done and isinstance(done[-1].spec, Recovered):
         done = done[:-1]
@@ -86,7 +86,7 @@ def reasons(session: Session) -> Mapping[str, str]:
 def silence_what_can_be(session: Session, layer: str) -> str:
     """Mask what pruned channels still put out, as a step, and return in a sentence why some goes on; or "".
 
-    Nothing is done where they put out nothing, or no whole channel is pruned.
+    Nothing is done where they have no residual output, or no whole channel is pruned.
     """
     try:
         *_, seen = emissions(session, session.applied)

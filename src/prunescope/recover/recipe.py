@@ -113,7 +113,7 @@ class Recipe:
         """Return the optimizer of ``parameters``.
 
         Raises:
-            RequestError: The person's function raises, or returns something else.
+            RequestError: The user's function raises, or returns something else.
         """
         try:
             if callable(self.optimizer):

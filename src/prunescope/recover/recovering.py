@@ -1,4 +1,4 @@
-"""Recovery in one call, with a bar of progress; and writing the person's own model, when they ask."""
+"""Recovery in one call, with a bar of progress; and writing the user's own model, when they ask."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def reestimate_batchnorm(
         session: The session; its model is read, never written.
         train: What to run it on, as ``data`` may be given; None means `Source.train`. Labels are not used.
         progress: Whether a bar shows how far it is.
-        examples: How many are run at the most.
+        examples: How many are run at most.
 
     Raises:
         RequestError: As `Reestimation`; the session is then as it was.
@@ -82,13 +82,13 @@ _BAR = "{desc}: {percentage:3.0f} % {bar} {elapsed} < {remaining} {postfix}"
 
 
 def write_to_model(session: Session) -> nn.Module:
-    """Write what the steps have made of it into the person's own model, and return it.
+    """Write what the steps have made of it into the user's own model, and return it.
 
     Pruned weights become zero, recovered ones are put in; no hooks and no masks are added. Nothing else in
-    Prunescope writes a person's model.
+    Prunescope writes a user's model.
 
     Raises:
-        RequestError: The model is a checkpoint, or no step is carried out.
+        RequestError: The model is a checkpoint, or no step is applied.
 
     Example:
         >>> from prunescope.sources import module_source
@@ -100,6 +100,6 @@ def write_to_model(session: Session) -> nn.Module:
     """
     model = session.source.module
     if not session.history.done:
-        raise RequestError("steps", "`steps`: none is carried out, so that there is nothing to write.")
+        raise RequestError("steps", "`steps`: none is applied, so there is nothing to write.")
     put_values(model, session.weights(session.applied))
     return model

@@ -27,7 +27,7 @@ class Trainee:
 
     Attributes:
         model: The copy, in eval mode.
-        masks: Boolean masks by plain name, True where kept, of all that is kept zero now.
+        masks: Boolean masks by full name without ``_orig``, True where kept, of all that is kept zero now.
         final: The masks of all that the steps have pruned.
 
     Example:
@@ -127,11 +127,11 @@ class Trainee:
             self.model.eval()
 
     def current(self) -> dict[str, Tensor]:
-        """Return all parameters and buffers by plain name, sharing memory; masks are not among them."""
+        """Return all parameters and buffers but masks, by full name without ``_orig``, sharing memory."""
         return {name: value.detach() for name, value in _state(self.model).items()}
 
     def values(self) -> dict[str, Tensor]:
-        """Return copies of what differs from the model as it was given, by plain name."""
+        """Return copies of what differs from the original model, by full name without ``_orig``."""
         before = {name: value.detach() for name, value in _state(self._original).items()}
         for name, mask in self.masks.items():
             if name in before:

@@ -1,7 +1,7 @@
-"""The steps of an exploration: an immutable history and a place in it.
+"""The steps of an exploration: an immutable history and a position in it.
 
-A step is what a spec did: the masks it left behind. Weights are never written, so going back is looking at
-another place of the history, and the original is there to the last bit.
+A step records what a spec did: the masks it left. Weights are never written, so undoing only moves the
+position, and the original remains to the last bit.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ Asked = PruneSpec | Silence | Together | Recovered
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One pruning that was carried out.
+    """One pruning that was applied.
 
     Attributes:
-        spec: What was asked: a pruning, entries to be masked so that pruned channels are silent, prunings of
-            many layers that are one act, or new weights.
-        masks: For each tensor it pruned, the boolean mask afterwards, True where kept by it and all before.
+        spec: The request: a pruning, masked entries that silence pruned channels, prunings of many layers as
+            one step, or new weights.
+        masks: For each tensor it pruned, the boolean mask afterwards, True where it and all earlier steps
+            keep.
         units: How many units there were to prune.
         pruned_units: How many of them the step pruned.
         unit_name: What a unit is, in the plural, such as ``"output channels"``.
         share_before: Fraction of those units' tensors that earlier steps had pruned, in [0, 1].
         share_after: The same after this step.
-        importance: The scores that it ranked, by tensor; empty where it ranked the weights.
-        parts: The steps that it is made of, each of one layer; empty for one that is none of others.
-        values: New parameters and buffers, by plain name; empty where it gave the model none.
+        importance: The importance scores it ranked, by tensor; empty if it ranked the weights.
+        parts: The steps it consists of, one per layer; empty for a single step.
+        values: New parameters and buffers, by full name without ``_orig``; empty if it gave none.
     """
 
     spec: Asked
@@ -53,7 +54,7 @@ class Step:
 
     @classmethod
     def of(cls, preview: Preview) -> Step:
-        """Return the step that carries ``preview`` out."""
+        """Return the step that applies ``preview``."""
         weights = sum(mask.numel() for mask in preview.masks.values())
         return cls(
             spec=preview.spec,
@@ -89,7 +90,7 @@ class Step:
 
     @classmethod
     def together(cls, asked: Together, parts: Sequence[Step], before: History) -> Step:
-        """Return the step that is all of ``parts`` as one act, carried out on top of ``before``."""
+        """Return the step that is all of ``parts`` as one act, applied on top of ``before``."""
         masks = {name: mask for part in parts for name, mask in part.masks.items()}
         weights = sum(mask.numel() for mask in masks.values())
         earlier = {name: mask for name, mask in before.masks().items() if name in masks}
@@ -112,12 +113,12 @@ class Step:
 
     @property
     def title(self) -> str:
-        """What was done, as code says it, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
+        """What was done, as a function call, such as ``"ln_structured(amount=0.3, n=2, dim=0)"``."""
         return self.spec.call
 
     @property
     def where(self) -> str:
-        """What it was done to: the tensor's name, or how many tensors there were."""
+        """What was pruned: the tensor's name, or how many tensors."""
         return self.spec.where(self.masks)
 
     @property
@@ -144,7 +145,7 @@ class History:
 
     Attributes:
         steps: All steps, oldest first.
-        position: How many of them are carried out, ``0 <= position <= len(steps)``.
+        position: How many of them are applied, ``0 <= position <= len(steps)``.
 
     Example:
         >>> History().at(0).done
@@ -156,38 +157,38 @@ class History:
 
     @property
     def done(self) -> tuple[Step, ...]:
-        """Return the steps that are carried out, oldest first."""
+        """Return the steps that are applied, oldest first."""
         return self.steps[: self.position]
 
     def then(self, step: Step) -> History:
-        """Return the history with ``step`` carried out next; steps that were undone are gone."""
+        """Return the history with ``step`` applied next; steps that were undone are gone."""
         return History((*self.done, step), self.position + 1)
 
     def at(self, position: int) -> History:
-        """Return the history with its first ``position`` steps carried out."""
+        """Return the history with its first ``position`` steps applied."""
         return replace(self, position=position)
 
     def last(self, name: str) -> Step | None:
-        """Return the last step carried out that pruned the tensor ``name`` or gave it new values, or None."""
+        """Return the last applied step that pruned the tensor ``name`` or gave it new values, or None."""
         return next((step for step in reversed(self.done) if name in step.masks or name in step.values), None)
 
     def masks(self) -> dict[str, Tensor]:
-        """Return the mask of every tensor that the steps carried out have pruned."""
+        """Return the mask of every tensor that the applied steps have pruned."""
         return {name: mask for step in self.done for name, mask in step.masks.items()}
 
     def values(self) -> dict[str, Tensor]:
-        """Return the new value of every parameter and buffer that the steps carried out gave one."""
+        """Return the new value of every parameter and buffer that the applied steps gave one."""
         return {name: value for step in self.done for name, value in step.values.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One state of the model to be measured or taken home: a mask for some of its tensors.
+    """One state of the model, to be measured or exported: masks for some of its tensors.
 
     Attributes:
         masks: Boolean masks by tensor name, True where kept.
-        key: What tells it from any other, hashable.
-        values: New parameters and buffers by plain name, in place of the model's own.
+        key: Hashable value that identifies it.
+        values: New parameters and buffers by full name without ``_orig``, in place of the model's own.
     """
 
     masks: Mapping[str, Tensor] = field(default_factory=dict)

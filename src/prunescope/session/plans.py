@@ -1,4 +1,4 @@
-"""Histories kept under names: what one comes back to, and compares."""
+"""Histories kept under names, to return to and to compare."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from prunescope.core.spec import METHODS
 from prunescope.session.history import History
 
 MOST_PLANS = 50
-"""Plans that are kept at the most: their masks stay in memory."""
+"""Most plans that are kept: their masks stay in memory."""
 
 LONGEST_NAME = 60
-"""Characters of a plan's name at the most."""
+"""Longest name of a plan, in characters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Plans(Mapping[str, History]):
     """Histories by name, in the order they were kept. Immutable: every change returns other plans.
 
     Attributes:
-        histories: The histories, each with all of its steps carried out.
+        histories: The histories, each with all of its steps applied.
 
     Example:
         >>> list(Plans({"gentle": History()}).rename("gentle", "first"))
@@ -50,30 +50,30 @@ class Plans(Mapping[str, History]):
         return isinstance(name, str) and name in self.histories
 
     def keep(self, name: str, history: History) -> Plans:
-        """Return the plans with the steps that ``history`` has carried out kept under ``name``.
+        """Add the applied steps of ``history`` under ``name``; return the new plans.
 
         Raises:
-            RequestError: The name is none or is taken, there are no steps, or there are too many plans.
+            RequestError: The name is empty or already taken, there are no steps, or there are too many plans.
         """
         name = self._free(name)
         if not history.done:
-            raise RequestError("plans", "`plans` keep steps, and none is carried out: apply one first.")
+            raise RequestError("plans", "`plans` keep applied steps, and there are none: apply one first.")
         if len(self) >= MOST_PLANS:
-            raise RequestError("plans", f"`plans` are at most {MOST_PLANS}: remove one first.")
+            raise RequestError("plans", f"`plans` can hold at most {MOST_PLANS}: remove one first.")
         return Plans({**self.histories, name: History(history.done, history.position)})
 
     def rename(self, old: str, new: str) -> Plans:
-        """Return the plans with the one named ``old`` named ``new``, in the same place.
+        """Rename the plan ``old`` to ``new``, in the same place; return the new plans.
 
         Raises:
-            RequestError: There is no plan ``old``, or ``new`` is no name or is taken.
+            RequestError: There is no plan ``old``, or ``new`` is empty or already taken.
         """
         others = self.remove(old)
         free = others._free(new)
         return Plans({free if name == old else name: kept for name, kept in self.histories.items()})
 
     def remove(self, name: str) -> Plans:
-        """Return the plans without the one named ``name``.
+        """Remove the plan ``name``; return the new plans.
 
         Raises:
             RequestError: There is none.
@@ -82,15 +82,16 @@ class Plans(Mapping[str, History]):
         return Plans({other: kept for other, kept in self.histories.items() if other != name})
 
     def _free(self, name: object) -> str:
-        """Return ``name`` without space around it, if a plan can be given it."""
+        """Strip ``name`` and check that a plan may have it."""
         text = name.strip() if isinstance(name, str) else ""
         if not text or len(text) > LONGEST_NAME or not text.isprintable():
             asked = repr(name) if not isinstance(name, str) or len(name) <= LONGEST_NAME else "a longer one"
             raise RequestError(
-                "plans", f"`plans` have names of 1 to {LONGEST_NAME} letters on one line, got {asked}."
+                "plans",
+                f"`plans` must have names of 1 to {LONGEST_NAME} characters on one line, got {asked}.",
             )
         if text in METHODS:
-            raise RequestError("plans", f"`plans` may not be named as a method is, got {text!r}.")
+            raise RequestError("plans", f"`plans` must not be named like a method, got {text!r}.")
         if text in self:
-            raise RequestError("plans", f"`plans` has one named {text!r} already: choose another name.")
+            raise RequestError("plans", f"`plans` already has {text!r}: choose another name.")
         return text

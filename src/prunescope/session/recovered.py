@@ -1,4 +1,4 @@
-"""What a step did that gave the model new weights: a pruned copy of it was trained, or measured anew."""
+"""A step that gave the model new weights: a pruned copy was trained, or its statistics re-estimated."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import Done
 
 METHOD = "recovered"
-"""What such a step is called in a plan and in a link, where others name their method."""
+"""Name of such a step in plans and links, where others name their method."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """New weights, in words: plans, links and code tell of them and cannot hold them. Immutable, and JSON.
+    """A description of new weights: plans, links and code mention them but cannot hold them.
+
+    Immutable, and serialisable as JSON.
 
     Attributes:
         call: What was done as code says it, such as ``"fine_tune(optimizer='AdamW', epochs=20)"``.
@@ -34,7 +36,7 @@ class Recovered:
         return "the whole model"
 
     def told(self, done: Done) -> str:
-        """Return in words what it did."""
+        """Describe what it did."""
         return self.said
 
     @property
@@ -44,11 +46,11 @@ class Recovered:
 
     @property
     def why_not(self) -> str:
-        """Why neither a plan nor a link nor code can do it again, in a sentence."""
+        """Why neither a plan nor a link nor code can repeat it, in one sentence."""
         return f'{self.call} made new weights, which only save("state_dict") and pruned_model() carry.'
 
     def carry_out(self, session: Any) -> Any:
-        """Say that the new weights are not here.
+        """Refuse: the new weights are not stored here.
 
         Raises:
             RequestError: Always.
@@ -61,10 +63,10 @@ class Recovered:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Recovered:
-        """Return what `values` was made of.
+        """Restore what `values` returned.
 
         Raises:
-            RequestError: It is no such mapping.
+            RequestError: The mapping has another form.
 
         Example:
             >>> asked = Recovered("reestimate_batchnorm()", "5 batch-norms re-estimated")

@@ -1,7 +1,7 @@
-"""What is asked of a step that ranks nothing: entries of biases, scales and shifts to be masked.
+"""A step that ranks nothing: it masks entries of biases, scales and shifts.
 
-A structured method prunes the weights of a channel; its bias and the shift of the batch-norm behind go on
-being put out. Masked too, they leave the channel silent.
+A structured method prunes the weights of a channel; its bias and the shift of the batch-norm after it remain
+as residual output. Masking them as well leaves the channel silent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from prunescope.core.spec import Done
 from prunescope.core.tensor import PrunableTensor
 
 METHOD = "silence"
-"""What such a step is called in a plan and in a link, where others name their method."""
+"""Name of such a step in plans and links, where others name their method."""
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Entries to be masked; immutable, and JSON.
+    """Entries to mask; immutable, and serialisable as JSON.
 
     Attributes:
         layer: Full name of the weight whose pruned channels are silenced.
@@ -38,25 +38,25 @@ class Silence:
 
     @property
     def call(self) -> str:
-        """What is asked as code says it."""
+        """The request as a function call."""
         return "custom_from_mask(mask)"
 
     def where(self, tensors: Collection[str]) -> str:
-        """Return what it was done to: the weight whose channels are silenced."""
+        """Return the weight whose channels are silenced."""
         return self.layer
 
     def told(self, done: Done) -> str:
-        """Return in words what it did."""
+        """Describe what it did."""
         masked = f"masked {done.pruned_units:,} of {done.units:,} {done.unit_name}"
-        return f"{masked}, so that pruned channels put out nothing"
+        return f"{masked}, so that pruned channels have no residual output"
 
     @property
     def again(self) -> Mapping[str, Any]:
-        """What to ask so that its layer is looked at again: fields of a spec."""
+        """Spec fields that show its layer again."""
         return {"layer": self.layer}
 
     def carry_out(self, session: Any) -> Any:
-        """Have a `prunescope.session.Session` do it as its next step, and return the step."""
+        """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
         return session.silence(self)
 
     def values(self) -> dict[str, Any]:
@@ -66,10 +66,10 @@ class Silence:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Silence:
-        """Return what `values` was made of; whether a model has such entries is not looked at.
+        """Restore what `values` returned; whether a model has such entries is not checked.
 
         Raises:
-            RequestError: It is no such mapping.
+            RequestError: The mapping has another form.
 
         Example:
             >>> asked = Silence("fc.weight", {"fc.bias": (0, 3)})
@@ -94,14 +94,14 @@ def _none_such(values: object) -> RequestError:
 
 
 def keep_all_but(tensor: PrunableTensor, entries: Sequence[int]) -> Tensor:
-    """Return the mask of ``tensor`` with ``entries`` masked besides what is masked already.
+    """Return the mask of ``tensor`` with ``entries`` masked in addition to those masked already.
 
     Args:
         tensor: A vector.
-        entries: Places in it.
+        entries: Indices into it.
 
     Raises:
-        RequestError: It is no vector, or has no such place.
+        RequestError: It is not a vector, or has no such entry.
 
     Example:
         >>> bias = PrunableTensor("fc.bias", "Linear", torch.zeros(4), ("output features",))

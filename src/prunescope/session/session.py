@@ -33,7 +33,7 @@ from prunescope.session.together import Together
 from prunescope.sources import Source
 
 _IN_PASSING = 9
-"""The place of previews that are carried out at once, without being looked at."""
+"""The cache slot of previews that are applied at once, without being shown."""
 
 
 class Session:
@@ -54,7 +54,7 @@ class Session:
 
     Attributes:
         source: The model and its data.
-        history: The steps, and how many of them are carried out.
+        history: The steps, and how many of them are applied.
         plans: Histories kept under names.
         parameters: How many numbers the model's parameters hold.
         criteria: The importance scores that were computed or given.
@@ -87,7 +87,7 @@ class Session:
         return PruneSpec(layer=self.source.layer or next(iter(self.tensors)))
 
     def tensor(self, layer: object) -> PrunableTensor:
-        """Return the tensor ``layer`` names, as it is in the model now and with the steps carried out.
+        """Return the tensor ``layer`` names, as it is in the model now and with the steps applied.
 
         Raises:
             RequestError: ``layer`` names nothing that can be pruned.
@@ -99,7 +99,7 @@ class Session:
         return self._stepped[name][1]
 
     def tensor_after(self, layer: object, history: History) -> PrunableTensor:
-        """Return the tensor ``layer`` names as it is with the steps of another history carried out.
+        """Return the tensor ``layer`` names as it is with the steps of another history applied.
 
         Raises:
             RequestError: ``layer`` names nothing that can be pruned.
@@ -138,7 +138,7 @@ class Session:
         return names
 
     def largest_weight(self) -> float:
-        """Return the largest magnitude in the model; looked for once for as long as the model is the same.
+        """Return the largest magnitude in the model; computed once until the model changes.
 
         Raises:
             RequestError: All weights would have to be read, and are too many for that.
@@ -154,7 +154,7 @@ class Session:
         return cast(float, self.findings["largest weight"])
 
     def _too_many(self, names: Iterable[str]) -> str:
-        """Return that there are too many weights to be read at once, or ""."""
+        """Return why the weights cannot all be read at once, or ""."""
         weights, most = sum(math.prod(self.tensors[name].shape) for name in names), self._weights.largest_pool
         if most is None or weights <= most:
             return ""
@@ -179,7 +179,7 @@ class Session:
             return resolved
         if asked & {"criterion"}:
             raise RequestError("criterion", reason)
-        notes = {**resolved.notes, "criterion": f"`criterion` is weight again. {reason}"}
+        notes = {**resolved.notes, "criterion": f"`criterion` was reset to weight. {reason}"}
         return replace(resolved, spec=replace(resolved.spec, criterion=WEIGHT), notes=notes)
 
     def preview(self, resolved: Resolved, place: int = 0) -> Preview:
@@ -223,7 +223,7 @@ class Session:
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """Have the history and the plans as they were if what is done meanwhile raises."""
+        """Restore the history and the plans if the block raises."""
         before = self.history, self.plans
         try:
             yield
@@ -232,7 +232,7 @@ class Session:
             raise
 
     def apply(self, preview: Preview) -> Step:
-        """Carry ``preview`` out: it becomes the next step. Steps that were undone are gone.
+        """Apply ``preview``: it becomes the next step. Steps that were undone are gone.
 
         Raises:
             RequestError: The model or the history has changed since ``preview`` was made.
@@ -247,7 +247,7 @@ class Session:
         return step
 
     def apply_together(self, asked: Together, shown: Preview | None = None) -> Step:
-        """Carry out a spec for each of several layers as one step. Steps that were undone are gone.
+        """Apply a spec to each of several layers as one step. Steps that were undone are gone.
 
         Args:
             asked: What is asked of the layers.
@@ -295,7 +295,8 @@ class Session:
 
         Args:
             asked: What was done, in words.
-            values: New parameters and buffers, by plain name; zero where the steps have pruned.
+            values: New parameters and buffers, by full name without ``_orig``; zero where the steps have
+                pruned.
 
         Raises:
             RequestError: There are none, or some are not finite.
@@ -309,7 +310,7 @@ class Session:
         return step
 
     def jump(self, position: int) -> None:
-        """Go to the place in the history where its first ``position`` steps are carried out.
+        """Go to the place in the history where its first ``position`` steps are applied.
 
         Raises:
             RequestError: There are not so many steps.
@@ -330,7 +331,7 @@ class Session:
         self.jump(self.history.position - 1)
 
     def redo(self) -> None:
-        """Carry the last step that was undone out again.
+        """Apply the last undone step again.
 
         Raises:
             RequestError: No step was undone.
@@ -340,31 +341,31 @@ class Session:
         self.jump(self.history.position + 1)
 
     def reset(self) -> None:
-        """Go back to the model as it was given; redo brings the steps back."""
+        """Go back to the original model; redo brings the steps back."""
         self.jump(0)
 
     # States of the model: as it was given, with the steps, with a preview on top.
 
     @property
     def applied(self) -> Variant:
-        """Return the model with the steps carried out."""
+        """Return the model with the steps applied."""
         return Variant(self.history.masks(), self.history.done, self.history.values())
 
     def with_preview(self, preview: Preview) -> Variant:
-        """Return the model with the steps, and ``preview`` carried out on top of them."""
+        """Return the model with the steps, and ``preview`` applied on top of them."""
         if not preview.prunes:
             return self.applied
         masks = {**self.history.masks(), **preview.masks}
         return Variant(masks, (*self.history.done, preview), self.history.values())
 
     def variant(self, what: Preview | Variant | None) -> Variant:
-        """Return the state of the model that ``what`` stands for; None is the model as it was given."""
+        """Return the state of the model that ``what`` stands for; None is the original model."""
         if isinstance(what, Preview):
             return self.with_preview(what)
         return Variant() if what is None else what
 
     def weights(self, variant: Variant) -> dict[str, Tensor]:
-        """Return the masked weight of every tensor that ``variant`` prunes, by plain name; new tensors.
+        """Return new tensors: each masked weight that ``variant`` prunes, by full name without ``_orig``.
 
         Parameters and buffers that it gives new values are among them.
         """
@@ -377,7 +378,7 @@ class Session:
         return {**variant.values, **masked}
 
     def masks(self, what: Preview | Variant | None = None) -> dict[str, Tensor]:
-        """Return all masks of a state of the model by plain name, those it carries of its own included."""
+        """Return all masks of a state of the model, its own included, by full name without ``_orig``."""
         return {**self._weights.own_masks(), **self.variant(what).masks}
 
     def pruned_weights(self, what: Preview | Variant | None = None) -> int:
@@ -392,7 +393,7 @@ class Session:
         """Return the fraction of all the model's parameters that is pruned, in [0, 1].
 
         Args:
-            what: A preview, counted as if it were carried out after the steps; a variant; None counts what
+            what: A preview, counted as if it were applied after the steps; a variant; None counts what
                 the model carries of its own.
         """
         return self.pruned_weights(what) / self.parameters
@@ -401,7 +402,7 @@ class Session:
 
     @property
     def findings(self) -> dict[Hashable, Any]:
-        """Return where to keep what was found out about the model; empty again once the model has changed."""
+        """Return a cache of findings about the model, emptied once the model changes."""
         return self._findings.of_model
 
     def worth(self, what: Preview | Variant | None = None) -> Any | None:
@@ -409,7 +410,7 @@ class Session:
         return self._findings.of_states.get(self.variant(what).key)
 
     def worth_of_steps(self) -> dict[Step, Any]:
-        """Return what was found out about the state after each step, all before it carried out."""
+        """Return what was found out about the state after each step, with all before it applied."""
         steps, known = self.history.steps, self._findings.of_states
         found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
         return {step: worth for step, worth in found if worth is not None}

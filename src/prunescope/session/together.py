@@ -1,4 +1,4 @@
-"""What is asked of a step of many layers: a spec for each, and what all of it is called."""
+"""A step of many layers: a spec for each, and a title for the whole."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from prunescope.core.spec import Done, PruneSpec
 from prunescope.core.text import percent
 
 METHOD = "together"
-"""What such a step is called in a plan and in a link, where others name their method."""
+"""Name of such a step in plans and links, where others name their method."""
 
 
 @dataclass(frozen=True)
 class Together:
-    """Prunings that are one act: applied, undone and redone as a whole. Immutable, and JSON.
+    """Prunings applied, undone and redone as a whole. Immutable, and serialisable as JSON.
 
     Attributes:
-        title: What it is called, such as ``"50.0 % of weights by lamp, 21 layers"``.
-        specs: A spec for each layer, in the order they are carried out; at least one.
+        title: Its title, such as ``"50.0 % of weights by lamp, 21 layers"``.
+        specs: A spec for each layer, in the order they are applied; at least one.
         scope: Of a step that one amount asked of a scope, that scope, such as ``"alike"``; "" of any other.
         shown: What was then asked of the layer shown, so that undoing the step asks it again.
     """
@@ -40,15 +40,15 @@ class Together:
 
     @property
     def call(self) -> str:
-        """What is asked, in words."""
+        """The request, in words."""
         return self.title
 
     def where(self, tensors: Collection[str]) -> str:
-        """Return what it was done to."""
+        """Return how many layers were pruned."""
         return f"{len(tensors)} layers"
 
     def told(self, done: Done) -> str:
-        """Return in words what it did."""
+        """Describe what it did."""
         before, after = percent(done.share_before), percent(done.share_after)
         sparsity = f"sparsity {after}" if done.share_before == 0 else f"sparsity {before} → {after}"
         return f"pruned {done.pruned_units:,} of {done.units:,} {done.unit_name} of these layers; {sparsity}"
@@ -59,7 +59,7 @@ class Together:
         return {} if self.shown is None else {**vars(self.shown), "scope": self.scope}
 
     def carry_out(self, session: Any) -> Any:
-        """Have a `prunescope.session.Session` do it as its next step, and return the step."""
+        """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
         return session.apply_together(self)
 
     def values(self) -> dict[str, Any]:
@@ -70,10 +70,10 @@ class Together:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Together:
-        """Return what `values` was made of.
+        """Restore what `values` returned.
 
         Raises:
-            RequestError: It is no such mapping.
+            RequestError: The mapping has another form.
 
         Example:
             >>> asked = Together("two", (PruneSpec("a.weight", amount=2), PruneSpec("b.weight", amount=1)))

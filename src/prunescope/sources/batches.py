@@ -40,7 +40,7 @@ class Batches:
 
     Args:
         given: Batches, each ``(inputs, targets)`` or a dict of tensors.
-        most: How many examples are taken at the most.
+        most: How many examples are taken at most.
         total: How many there are, if that is known.
         parameter: What messages call them.
         classes: Whether targets must be class indices.
@@ -119,7 +119,7 @@ class Batches:
             raise RequestError(
                 name,
                 f"`{name}` must have class indices as targets, one an example, got {_kind(targets)}: give "
-                "`loss` or `metric` for what is no classification.",
+                "`loss` or `metric` for anything but classification.",
             )
         if before and [part.shape[1:] for part in (*parts, targets)] != [
             part.shape[1:] for part in (*inputs[0], before[0])
@@ -184,7 +184,7 @@ def batches_of(given: Iterable[Any], parameter: str = "data") -> Iterator[tuple[
             batch = next(iterator)
         except StopIteration:
             return
-        except Exception as error:  # Whatever the person's loader raises, in one sentence.
+        except Exception as error:  # Whatever the user's loader raises, in one sentence.
             raise _raised(parameter, error) from error
         number += 1
         parts, targets = split(batch, parameter, f"batch {number}")

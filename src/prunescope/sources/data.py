@@ -59,7 +59,7 @@ def examples(
 
     Args:
         given: ``(inputs, targets)``, a dict of tensors, a loader, a dataset, or an iterable of batches.
-        most: How many examples of batches are taken at the most.
+        most: How many examples of batches are taken at most.
         classes: Whether targets must be class indices.
         parameter: What messages call it.
 

@@ -1,4 +1,4 @@
-"""What a file of a module in memory would hold, under plain names and without masks."""
+"""What a file of a module in memory would hold, by full name without ``_orig``, and without masks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from prunescope.sources.state import is_plain, layout_of, memory_of
 
 
 def pruned_names(model: nn.Module) -> frozenset[str]:
-    """Return the plain names of the tensors that ``model`` carries a mask for."""
+    """Return the full names, without ``_orig``, of the tensors that ``model`` carries a mask for."""
     state = model.state_dict()
     plain = (name.removesuffix("_orig") for name in state if name.endswith("_orig"))
     return frozenset(name for name in plain if f"{name}_mask" in state)
 
 
 def module_entries(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Entry]:
-    """Return every tensor of the ``state_dict`` of ``model`` by its plain name.
+    """Return every tensor of the ``state_dict`` of ``model`` by its full name without ``_orig``.
 
     Args:
         model: Any module, pruned or not; read, never written.
-        masks: Boolean masks by plain name, True where kept; their tensors have zeros elsewhere, and so have
-            those that share their memory: a tied weight that is made permanent has its zeros everywhere.
+        masks: Boolean masks by full name without ``_orig``, True where kept; their tensors have zeros
+            elsewhere, and so have those that share their memory: a tied weight that is made permanent has its
+                zeros everywhere.
     """
     own = pruned_names(model)
     plain = {

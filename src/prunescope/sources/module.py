@@ -18,14 +18,14 @@ def prunable_tensors(model: nn.Module) -> Mapping[str, PrunableTensor]:
     """Return the parameters of ``model`` that can be pruned, by full name.
 
     Tensors of two axes and more come first, in the model's order; vectors (biases, norms) follow. A
-    parameter that torch or Prunescope pruned already appears under its plain name with the mask it carries.
-    A tied parameter appears once, under its first name.
+    parameter that torch or Prunescope pruned already appears under its name without ``_orig``, with the mask
+    it carries. A tied parameter appears once, under its first name.
 
     Args:
         model: Any module. Read, never written.
 
     Raises:
-        RequestError: ``model`` is no module, has lazy parameters, or has nothing to prune.
+        RequestError: ``model`` is not a module, has lazy parameters, or has nothing to prune.
 
     Example:
         >>> list(prunable_tensors(nn.Linear(4, 3)))

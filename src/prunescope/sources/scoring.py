@@ -1,4 +1,4 @@
-"""A loss and a metric of a person's own, measured on held-out data: for what is no classification."""
+"""A loss and a metric of a person's own, measured on held-out data: for anything but classification."""
 
 from __future__ import annotations
 

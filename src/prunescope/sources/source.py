@@ -167,7 +167,7 @@ def module_source(
         evaluate: Takes a model and returns a number or a dict of numbers by name; serves instead of ``data``.
         example: Where there is no ``data``, inputs to run the model on, of at least one example.
         max_examples: How many are read of a loader, a dataset or batches; a pair is used whole.
-        loss: For what is no classification: takes the model's answer and the targets, and returns a number
+        loss: For anything but classification: takes the model's answer and the targets, and returns a number
             that is smaller the better; measured on ``data``, made small in training, and what criteria take
             the gradients of. None is the cross-entropy, mean over the batch.
         metric: Likewise, a number that is not trained for, or a dict of numbers by name.
@@ -176,8 +176,8 @@ def module_source(
             a function of ``(module, name)`` that returns one, or None for what it does not cover.
 
     Raises:
-        RequestError: ``data`` is none of these, there are too few ``classes``, ``evaluate`` is no function,
-            both measures are given, or ``example`` is no such input.
+        RequestError: ``data`` is none of these, there are too few ``classes``, ``evaluate`` is not a
+            function, both measures are given, or ``example`` is no such input.
 
     Example:
         >>> module_source(nn.Linear(4, 3)).title

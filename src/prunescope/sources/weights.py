@@ -42,20 +42,21 @@ class Weights(Protocol):
 
     @property
     def pruned(self) -> Set[str]:
-        """Return the plain names of the tensors that the model carries masks of its own for."""
+        """Return the names (without ``_orig``) of the tensors that the model carries its own masks for."""
 
     def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
-        """Return all that a file of the model holds, by plain name and without masks.
+        """Return all that a file of the model holds, by full name without ``_orig`` and without masks.
 
         Args:
-            masks: Boolean masks by plain name, True where kept; their tensors have zeros elsewhere.
+            masks: Boolean masks by full name without ``_orig``, True where kept; their tensors have zeros
+                elsewhere.
 
         Raises:
             RequestError: One is stored as no file can hold it.
         """
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the parameters by plain name, as the model was given."""
+        """Yield the parameters by full name without ``_orig``, as the model was given."""
 
     def save_copy(
         self, masks: Mapping[str, Tensor], path: str | PathLike[str], *, overwrite: bool = False
@@ -105,7 +106,7 @@ class ModuleWeights:
 
     @property
     def pruned(self) -> Set[str]:
-        """Return the plain names of the parameters that the model carries masks for now."""
+        """Return the names (without ``_orig``) of the parameters that the model carries masks for now."""
         return pruned_names(self._model)
 
     def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
@@ -113,7 +114,7 @@ class ModuleWeights:
         return module_entries(self._model, masks or {})
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the parameters by plain name: those of before, where the model is pruned."""
+        """Yield the parameters by full name without ``_orig``: those of before, where the model is pruned."""
         for name, value in self._model.named_parameters():
             yield name.removesuffix("_orig"), value
 

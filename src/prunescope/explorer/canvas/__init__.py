@@ -1,1 +1,1 @@
-"""The live picture: drawn, pointed at, measured in the page."""
+"""The live picture: drawing, pointing, and its size in the page."""

@@ -1,9 +1,8 @@
 """Live pictures: figures on ipympl canvases, blitted while only the amount changes.
 
 Axes, ticks and labels take most of a full drawing's time, so they are drawn once and kept as a background;
-a step restores it and draws the few artists that changed. A full drawing (first
-picture, other layer, zoom, resize, another screen) ends in matplotlib's draw event, where the background is
-taken anew.
+a step restores it and draws the few artists that changed. A full drawing (first picture, other layer, zoom,
+resize, another screen) ends in matplotlib's draw event, where a new background is taken.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ MAX_PIXEL_RATIO = 3.0
 
 
 class WholeFrames(Canvas):  # type: ignore[misc]
-    """ipympl's canvas, sending every picture whole.
+    """ipympl's canvas, sending whole pictures.
 
-    ipympl sends what changed since the last picture. The page drops a picture when the next one comes before
-    it is decoded, and then all later differences are laid over the wrong ground. Whole pictures without
-    transparency, lightly compressed, take no longer to make, and the last one is right whatever was dropped.
+    ipympl sends differences from the last picture. If the next picture arrives before one is decoded, the
+    page drops that one, and all later differences go on top of the wrong base. Whole pictures without
+    transparency, lightly compressed, take no longer to make, and the last one is always right.
 
     Args:
         figure: What to show.
-        lock: Held while a message of the page is handled: JupyterLab's come in a thread of their own.
+        lock: Held while a message of the page is handled: JupyterLab's arrive in another thread.
 
     Attributes:
         screen_ratio: Device pixels per CSS pixel of the screen; the picture may be coarser for a while.
@@ -69,10 +68,10 @@ class WholeFrames(Canvas):  # type: ignore[misc]
             super()._handle_message(widget, {**content, **place}, buffers)
 
     def _is_late(self, content: dict[str, Any]) -> bool:
-        """Return whether this is a move from before a press, which would seem to say the button was let go.
+        """Return whether this move happened before a press, and would look like a release of the button.
 
-        The page thins moves out and sends the last of them up to 33 ms late, a press at once. At most one
-        move is late; without a button, the next one means what it says.
+        The page throttles moves and sends the last of them up to 33 ms late, a press at once. At most one
+        move is late; the next one without a button is real.
         """
         kind, pressed = content.get("type"), self._just_pressed
         if kind in ("button_press", "button_release", "motion_notify"):
@@ -80,7 +79,7 @@ class WholeFrames(Canvas):  # type: ignore[misc]
         return pressed and kind == "motion_notify" and not content.get("buttons")
 
     def draw_unsent(self) -> None:
-        """Draw the whole picture and keep it from the page."""
+        """Draw the whole picture without sending it to the page."""
         FigureCanvasAgg.draw(self)  # type: ignore[no-untyped-call]
 
     def get_diff_image(self) -> bytes | None:
@@ -92,14 +91,14 @@ class WholeFrames(Canvas):  # type: ignore[misc]
 
 
 class Picture(Protocol):
-    """A figure that is updated in place, such as `PruningFigure`, where each of these is documented."""
+    """A figure that is updated in place, such as `PruningFigure`, which documents each method."""
 
     figure: Figure
     theme: Theme
 
     @property
     def animated(self) -> Sequence[Artist]:
-        """Return the artists that are drawn step by step."""
+        """Return the artists that change with the amount."""
 
     def axes_of(self, artist: Artist) -> Axes:
         """Return the axes that draw ``artist``."""
@@ -108,16 +107,16 @@ class Picture(Protocol):
         """Show ``what``; return whether the whole figure must be drawn again."""
 
     def refresh(self) -> None:
-        """Bring what is in sight up to date, after a zoom."""
+        """Redraw the visible part, after a zoom."""
 
     def fit(self) -> None:
-        """Lay everything out for the figure's present size."""
+        """Lay everything out for the figure's current size."""
 
     def height_at(self, width: int) -> int:
         """Return how many pixels high the figure should be to be ``width`` pixels wide."""
 
     def set_theme(self, theme: Theme) -> None:
-        """Take the colours of ``theme``."""
+        """Use the colours of ``theme``."""
 
 
 Shown = TypeVar("Shown", bound=Picture)
@@ -127,26 +126,26 @@ class PictureCanvas(Generic[Shown]):
     """A picture in the browser, updated in place.
 
     Args:
-        picture: What is shown.
-        lock: Held while a message of the page is handled; whoever calls a method holds it too.
+        picture: The figure to show.
+        lock: Held while a message of the page is handled; callers of any method hold it too.
 
     Attributes:
-        widget: ipympl's canvas, to be put in a layout.
+        widget: ipympl's canvas.
         picture: The figure and its artists.
     """
 
     def __init__(self, picture: Shown, lock: AbstractContextManager[object]) -> None:
         self.picture = picture
         self.widget = WholeFrames(self.picture.figure, lock)
-        # Until a page is there ipympl would keep every picture as a PNG in its state, and in a form the page
-        # cannot read; the page asks for its first picture itself.
+        # Without a page ipympl would keep every picture as a PNG in its state, in a form the page cannot
+        # read; the page asks for its first picture itself.
         self.widget.syncing_data_url = False
         self.widget.header_visible = self.widget.footer_visible = False
         self.widget.add_class("ps-canvas")
         self.widget.toolbar_position = "bottom"
         self._manager = _manager(self.widget)
         self._manager.set_window_title("prunescope")  # The name of a picture that is saved.
-        # Matplotlib's key bindings (q closes, k makes the axis logarithmic) would act on a stray key.
+        # Matplotlib's key bindings (q closes, k makes the axis logarithmic) would react to a stray key.
         self.widget.mpl_disconnect(self._manager.key_press_handler_id)
         self.widget.mpl_connect("draw_event", self._on_draw)
         self.widget.on_msg(self._on_message)
@@ -164,19 +163,19 @@ class PictureCanvas(Generic[Shown]):
             self._draw_whole()
 
     def set_cursor(self, cursor: Cursors) -> None:
-        """Show ``cursor`` over the picture, and tell the page only when it is another one."""
+        """Show ``cursor`` over the picture; the page is told only of changes."""
         if cursor != self._cursor:
             self._cursor = cursor
             self.widget.set_cursor(cursor)
 
     def set_theme(self, theme: Theme) -> None:
-        """Take the colours of ``theme``."""
+        """Use the colours of ``theme``."""
         if theme != self.picture.theme:
             self.picture.set_theme(theme)
             self._draw_whole()
 
     def _draw_whole(self) -> None:
-        self.widget.toolbar.update()  # "Home" must not lead back to another layer's axes.
+        self.widget.toolbar.update()  # "Home" must not restore another layer's limits.
         self.widget.draw()
 
     def _draw_step(self, ratio: float) -> None:
@@ -189,7 +188,7 @@ class PictureCanvas(Generic[Shown]):
         self.widget.blit()
 
     def _fill(self) -> None:
-        """Draw everything, and keep what rests of the picture for later steps of this pixel ratio too."""
+        """Draw everything, and keep the static part of the picture for later steps at this pixel ratio."""
         self._filling = True
         try:
             self.widget.draw_unsent()
@@ -197,7 +196,7 @@ class PictureCanvas(Generic[Shown]):
             self._filling = False
 
     def _sharpen(self) -> None:
-        """Draw what is shown with all pixels of the screen, and be ready for a coarse step."""
+        """Redraw at the screen's full resolution, and be ready for a coarse step."""
         ratio = self.widget.screen_ratio
         if 1.0 not in self._backgrounds:
             self.widget._set_device_pixel_ratio(1.0)
@@ -206,15 +205,15 @@ class PictureCanvas(Generic[Shown]):
             self._draw_step(ratio)
 
     def page_stretches(self) -> None:
-        """From now on draw coarse steps, which the page says it stretches."""
+        """From now on draw coarse steps, which the page can stretch."""
         self._sharpness.stretches = True
         self._sharpness.rest()
 
     def save(self, format: str) -> None:
-        """Hand the picture to the page as a file, as ipympl's own button does.
+        """Have the page save the picture as a file, as ipympl's own button does.
 
         Args:
-            format: One that matplotlib writes, such as ``"png"``, ``"svg"`` or ``"pdf"``.
+            format: A format that matplotlib writes, such as ``"png"``, ``"svg"`` or ``"pdf"``.
         """
         with BytesIO() as file:
             self.picture.figure.savefig(file, format=format, dpi=200)
@@ -222,18 +221,18 @@ class PictureCanvas(Generic[Shown]):
             self.widget.send({"data": message}, buffers=[file.getvalue()])
 
     def still(self) -> str:
-        """Return the picture as a PNG in base64, for what is shown without a kernel."""
+        """Return the picture as a base64 PNG, for pages without a kernel."""
         with BytesIO() as file:
             self.picture.figure.savefig(file, format="png", dpi=100)
             return b64encode(file.getvalue()).decode()
 
     def set_width(self, pixels: int) -> None:
-        """Make the picture ``pixels`` wide (CSS pixels), within what is legible."""
+        """Make the picture ``pixels`` wide (CSS pixels), within legible limits."""
         self._width = min(max(pixels, MIN_WIDTH), MAX_WIDTH)
         self._fit()
 
     def _fit(self) -> bool:
-        """Give the figure the size that what is shown needs; return whether that was another one."""
+        """Resize the figure to what it shows; return whether its size changed."""
         figure, width = self.picture.figure, self._width
         size = width / DPI, self.picture.height_at(width) / DPI
         if tuple(figure.get_size_inches()) == size:
@@ -247,7 +246,7 @@ class PictureCanvas(Generic[Shown]):
 
     def _on_draw(self, event: Event) -> None:
         if self.picture.figure.canvas.is_saving():
-            return  # Saving draws the animated artists as well, and on another canvas.
+            return  # Saving draws the animated artists too, on another canvas.
         self.picture.refresh()
         ratio, kept = self.widget.device_pixel_ratio, self._backgrounds if self._filling else {}
         self._backgrounds = {**kept, ratio: self.widget.copy_from_bbox(self.picture.figure.bbox)}
@@ -261,12 +260,12 @@ class PictureCanvas(Generic[Shown]):
 
     def _on_message(self, _widget: Canvas, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "initialized":
-            # The front end turns its resize handle on when it starts; the layout decides the size here.
+            # The front end turns its resize handle on when it starts; here the layout decides the size.
             self.widget.resizable = True
             self.widget.resizable = False
 
     def close(self) -> None:
-        """Stop listening; the widget itself is closed with the tree it stands in."""
+        """Stop listening; the widget itself is closed with its tree."""
         self.widget.on_msg(self._on_message, remove=True)
         self._sharpness.close()
         self._backgrounds = {}
@@ -276,14 +275,14 @@ class LiveCanvas(PictureCanvas[PruningFigure]):
     """The picture of a preview in the browser.
 
     Args:
-        lock: Held while a message of the page is handled; whoever calls a method holds it too.
+        lock: Held while a message of the page is handled; callers of any method hold it too.
     """
 
     def __init__(self, lock: AbstractContextManager[object]) -> None:
         super().__init__(PruningFigure(Figure(figsize=(9, 6), dpi=DPI)), lock)
 
     def point(self, place: Place | None) -> None:
-        """Frame and read out what is under the pointer."""
+        """Frame what is under the pointer and show its values."""
         self.picture.point(place)
         self._draw_step(self.widget.device_pixel_ratio)
 

@@ -1,8 +1,9 @@
-"""The pictures under the hand, by ipympl's own events.
+"""Mouse and keyboard on the pictures, through ipympl's events.
 
-The threshold is dragged by its line, from beyond the bars, or from a bar once the pointer has moved; a click
-on a bar prunes or keeps that channel. Hovering reads, and the cursor says which of the two a press begins.
-Arrow keys prune one unit more or less; Shift with left and right walks along the bars, Space clicks one.
+The threshold can be dragged by its line, from the space beside the bars, or from a bar once the pointer has
+moved; a click on a bar prunes or keeps that channel. Hovering shows values, and the cursor tells which of the
+two a press would begin. Arrow keys prune one unit more or less; Shift with left and right moves along the
+bars, Space clicks.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ _LEAPS = {"pagedown": -1, "pageup": 1}
 _WALK = {"shift+left": -1, "shift+right": 1}
 
 _SLACK = 4
-"""Pixels that a click may move, at 100 dots an inch; what moves farther is a drag."""
+"""Pixels that a click may move, at 100 dots per inch; anything farther is a drag."""
 
 
 class Pointing:
-    """Turns the pointer and the keys over the pictures into requests and readings.
+    """Turns pointer and key events on the pictures into requests and readings.
 
-    The canvas holds the explorer's lock while it hands an event on.
+    The canvas holds the explorer's lock while it passes an event on.
 
     Args:
         canvas: The pictures.
         units_up_to: Called with a preview and a score; returns how many units a threshold there prunes.
         ask: Called with the number of units to prune.
         turn: Called with a channel to prune or keep by hand.
-        say: Called with what a screen reader is to say of a channel that keys have led to.
+        say: Called with what a screen reader should say of the channel reached by key.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Pointing:
     def _move(self, event: Event) -> None:
         assert isinstance(event, MouseEvent)
         if not getattr(event, "buttons", True):
-            self._dragging, self._pressed = False, None  # The button was let go beside the picture.
+            self._dragging, self._pressed = False, None  # The button was released outside the picture.
         if self._pressed is not None and self._left_bar(event):
             self._dragging, self._pressed = True, None
         if self._dragging:
@@ -96,7 +97,7 @@ class Pointing:
         return max(abs(event.x - x), abs(event.y - y)) > slack
 
     def _release(self, event: Event) -> None:
-        """Go to the last place of a drag, too: the page thins moves out, and the last may not have come."""
+        """Also handle the last position of a drag: the page throttles moves, and may have dropped it."""
         assert isinstance(event, MouseEvent)
         if self._pressed is not None and not self._left_bar(event):
             self._turn(self._pressed[0])
@@ -117,7 +118,7 @@ class Pointing:
             self._canvas.set_cursor(picture.cursor_at(event.inaxes, event.xdata, event.ydata))
 
     def _drag(self, event: MouseEvent) -> None:
-        """Ask for as many units as a threshold under the pointer prunes."""
+        """Request as many units as a threshold under the pointer prunes."""
         if event.xdata is None or event.ydata is None:
             return
         picture = self._canvas.picture
@@ -149,12 +150,12 @@ class Pointing:
             self._step(shown[0], _STEPS.get(key, 0) + _LEAPS.get(key, 0) * max(1, shown[0].most // 20))
 
     def _step(self, preview: Preview, step: int) -> None:
-        """Ask for ``step`` units more, as far as there are any."""
+        """Request ``step`` more units, as far as there are any."""
         if step:
             self._ask(min(max(preview.asked_units + step, 0), preview.most))
 
     def _walk(self, preview: Preview, step: int) -> None:
-        """Point at the next bar, and say what it is."""
+        """Point at the next bar, and read it out."""
         picture = self._canvas.picture
         channel = picture.next_channel(step)
         if channel is not None:

@@ -1,4 +1,4 @@
-"""A widget without a face that does for the picture what ipympl's canvas cannot: measure, name, make way."""
+"""Headless widget that adds what ipympl lacks: page width and theme, an accessible name, faster frames."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _HERE = Path(__file__).parent
 
 
 class Ruler(Bridge):
-    """Measures the page, chooses how it is laid out, names the picture, and brings the style sheet along.
+    """Measures the page, picks its layout, names the picture for screen readers, and brings the style sheet.
 
     Attributes:
-        width: CSS pixels, 0 until a page has measured. Comes from the page: not to be trusted.
-        panel_width: CSS pixels of the column of panels, 0 until a page has measured. Comes from the page.
+        width: CSS pixels, 0 until a page has been measured. Comes from the page: not to be trusted.
+        panel_width: CSS pixels of the column of panels, 0 until a page has been measured. Comes from the
+            page.
         dark: Whether the page is dark. Comes from the page.
-        canvas: Model of the picture's canvas in the page, which draws faster by its help.
-        hands: Models of the sliders and the canvas, whose pictures are not to wait on their way to the page.
-        stretches: Whether the page stretches a coarse picture over the whole canvas. Comes from the page.
+        canvas: Model of the picture's canvas in the page, which it makes draw faster.
+        hands: Models of the sliders and the canvas, whose pictures must not queue on their way to the page.
+        stretches: Whether the page can stretch a coarse picture over the whole canvas. Comes from the page.
         value: What a screen reader says of the picture: ``pruned`` of ``units``, and a ``sentence``.
-        others: What it says of further pictures, by the class of what they lie in.
+        others: What it says of other pictures, by the class of their container.
     """
 
     _esm = (_HERE / "ruler.js").read_text("utf-8")
@@ -39,7 +40,7 @@ class Ruler(Bridge):
     value = traitlets.Dict({"pruned": 0, "units": 0, "sentence": ""}).tag(sync=True)
 
     def describe(self, preview: Preview) -> None:
-        """Say what the picture of ``preview`` shows."""
+        """Describe the picture of ``preview`` to screen readers."""
         self.value = {
             "pruned": preview.pruned_units,
             "units": preview.units,
@@ -47,5 +48,5 @@ class Ruler(Bridge):
         }
 
     def say(self, text: str) -> None:
-        """Say ``text`` of the picture, until it shows something else."""
+        """Describe the picture by ``text``, until it shows something else."""
         self.value = {**self.value, "sentence": text}

@@ -1,8 +1,9 @@
-"""Coarse while it moves, sharp when it rests: a picture on a screen of several device pixels per CSS pixel.
+"""Coarse while moving, sharp at rest: pictures on screens with several device pixels per CSS pixel.
 
-Such a picture has four times the pixels or more, and takes as many times as long to press and to unpack. So
-a step of the amount is drawn with one, which the page stretches, and drawn again with all once nothing has
-moved for a moment. Of both the parts that rest are kept, so that neither is a full drawing.
+Such a picture has four times the pixels or more, and takes that much longer to encode and decode. So a step
+of the amount is drawn with one device pixel per CSS pixel, which the page stretches, and again at full
+resolution once nothing has moved for a moment. The static part of both is cached, so that neither is a full
+drawing.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from contextlib import AbstractContextManager
 from prunescope.explorer.live.task import Latest
 
 REST_SECONDS = 0.4
-"""How long nothing must move before the picture is sharpened."""
+"""Seconds at rest before the picture is sharpened."""
 
 
 class Sharpness(Latest):
-    """Tells how many pixels to draw with.
+    """Decides at which resolution to draw.
 
-    Without an event loop nothing would sharpen the picture again, so that it is never coarse.
+    Without an event loop nothing would sharpen the picture again, so it is never coarse.
 
     Args:
-        sharpen: Called when the picture has come to rest.
+        sharpen: Called once the picture is at rest.
         lock: Held meanwhile.
 
     Attributes:
-        stretches: Whether the page says that it stretches coarse pictures.
+        stretches: Whether the page can stretch coarse pictures.
     """
 
     def __init__(self, sharpen: Callable[[], object], lock: AbstractContextManager[object]) -> None:
@@ -37,7 +38,7 @@ class Sharpness(Latest):
         self.stretches = False
 
     def moving(self, ratio: float) -> float:
-        """Return the device pixels per CSS pixel to draw a step with, where the screen has ``ratio``."""
+        """Return the device pixels per CSS pixel to draw a step with on a screen of ``ratio``."""
         if ratio == 1 or not self.stretches or self._loop is None:
             return ratio
         self.rest()
@@ -53,4 +54,4 @@ class Sharpness(Latest):
             self._sharpen()
 
     def _now(self) -> None:
-        """Do nothing: the picture has not been coarse."""
+        """Do nothing: the picture is not coarse."""

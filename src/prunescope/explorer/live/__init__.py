@@ -1,1 +1,1 @@
-"""Background work: what is measured after the picture, given up when outdated."""
+"""Background tasks: what is measured after the picture is drawn, cancelled when outdated."""

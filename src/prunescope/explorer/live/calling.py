@@ -1,8 +1,8 @@
-"""Calls of the user's `evaluate`, each in a thread of its own, one at a time.
+"""Calls of the user's `evaluate`, each in its own thread, one at a time.
 
-A Python function cannot be stopped from outside. So the session goes on beside it, says after a while that it
-has not answered, and calls it again only when it has. Meanwhile it runs on a copy of the model, and the
-global random states it moves are put back, unless a cell has run beside it and moved them too.
+Python cannot interrupt a function from outside. So the session carries on, reports after a while that
+`evaluate` is still running, and calls it again only after it returns. It runs on a copy of the model, and the
+global random states are restored afterwards, unless a cell has run meanwhile and moved them too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prunescope.measure.states import Question
 _log = logging.getLogger("prunescope")
 
 PATIENCE_SECONDS = 30.0
-"""How long a call may take until the person is told that it has not answered."""
+"""Seconds a call may take before the user is told that it is still running."""
 
 
 class Calls:
@@ -64,7 +64,7 @@ class Calls:
         """Ask ``question()``, keep the answer, and return; for where no event loop runs.
 
         Raises:
-            RequestError: As for `ask`; or there is no answer yet, to this or to an earlier question.
+            RequestError: As for `ask`; or this call or an earlier one has not returned yet.
         """
         if self._answer is not None:
             wait([self._answer], self._patience())
@@ -80,7 +80,7 @@ class Calls:
 
     def _start(self, question: Question) -> Future[Metrics]:
         answer: Future[Metrics] = Future()
-        answer.set_running_or_notify_cancel()  # From here on nobody can cancel it.
+        answer.set_running_or_notify_cancel()  # From here on it cannot be cancelled.
 
         def run() -> None:
             try:
@@ -89,8 +89,8 @@ class Calls:
                 _log.info("evaluate failed", exc_info=problem)
                 answer.set_exception(problem)
             except Exception as error:
-                _log.exception("evaluate could not be asked")
-                answer.set_exception(RequestError("evaluate", f"`evaluate` cannot be asked: {error}"))
+                _log.exception("evaluate could not be called")
+                answer.set_exception(RequestError("evaluate", f"`evaluate` cannot be called: {error}"))
 
         self._answer, self._started = answer, time.monotonic()
         # A daemon, since Python would wait for any other thread before it ends.
@@ -127,8 +127,8 @@ def put_back_later() -> Callable[[], None]:
 def _late() -> RequestError:
     return RequestError(
         "evaluate",
-        f"`evaluate` has not answered for {PATIENCE_SECONDS:g} s. It cannot be stopped, and is called again "
-        "only when it has; everything else goes on.",
+        f"`evaluate` has been running for over {PATIENCE_SECONDS:g} s. Python cannot interrupt it; it will "
+        "be called again after it returns. The explorer stays usable.",
     )
 
 

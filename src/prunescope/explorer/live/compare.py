@@ -34,7 +34,7 @@ class LiveSides(Latest):
         self._next: tuple[Session, Comparison] | None = None
 
     def prepare(self, session: Session, seen: Comparison | None) -> None:
-        """Measure ``seen`` once `go` is called; whatever was being measured is given up."""
+        """Measure ``seen`` once `go` is called; any earlier measurement is cancelled."""
         self.close()
         self._next = None if seen is None else (session, seen)
 

@@ -1,4 +1,4 @@
-"""Live costs: after the picture and the accuracy, what the model costs as it is shown."""
+"""Live costs: after the picture and the accuracy, the cost of the model as shown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from prunescope.measure.costs.measuring import measure
 from prunescope.session import Session
 
 REST_SECONDS = 0.25
-"""How long the controls must rest before costs are measured: accuracy goes first."""
+"""Seconds without changes before costs are measured: accuracy goes first."""
 
 LARGEST = 1 << 25
-"""Bytes of a file that is compressed without being asked for: some three seconds of work in small bits."""
+"""Largest file, in bytes, that is compressed unasked: about three seconds of work in small pieces."""
 
 
 class LiveCosts(Latest):
@@ -30,7 +30,7 @@ class LiveCosts(Latest):
         self._publish = publish
 
     def start(self, session: Session, preview: Preview, *, large: bool = False) -> None:
-        """Measure ``preview``; whatever was being measured is given up. May be called from any thread.
+        """Measure ``preview``; any earlier measurement is cancelled. May be called from any thread.
 
         Args:
             session: The session it belongs to.

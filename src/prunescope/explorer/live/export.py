@@ -1,4 +1,4 @@
-"""Makes the text of a file to export while a person looks at it; code copies the model, which takes time."""
+"""Makes the text of a file to export while it is looked at; code copies the model, which takes time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prunescope.session import Session
 from prunescope.session.history import Step
 
 TEXTS = ("plan", "torch", "prunescope")
-"""The files that are text a person may read before taking them."""
+"""The files with text that can be read on the page."""
 
 
 @dataclass(frozen=True)

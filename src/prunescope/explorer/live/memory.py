@@ -1,4 +1,4 @@
-"""Memory that is free in this process, given back to the system."""
+"""Return memory that is free in this process to the system."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 LARGE = 1 << 20
-"""Weights of a layer whose masks are given back one by one."""
+"""Size of a layer, in weights, whose masks are returned one by one."""
 
 
 def give_back() -> None:

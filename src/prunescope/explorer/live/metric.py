@@ -22,7 +22,7 @@ from prunescope.measure.states import effect, evaluate, known, known_metric, que
 from prunescope.session import Session
 
 REST_SECONDS = 0.05
-"""How long the controls must rest before an evaluation starts: longer than a step of a drag."""
+"""Seconds without changes before an evaluation starts: longer than a step of a drag."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Measured:
 
 
 class LiveMeasure(Latest):
-    """Measures the model as it was given, and with the latest preview.
+    """Measures the original model, and with the latest preview.
 
     Args:
         publish: Called with what is found, as often as more is known, unless a later preview came first.
@@ -60,7 +60,7 @@ class LiveMeasure(Latest):
         self._calls = calls
 
     def start(self, session: Session, preview: Preview) -> None:
-        """Measure ``preview``; whatever was being measured is given up. May be called from any thread."""
+        """Measure ``preview``; any earlier measurement is cancelled. May be called from any thread."""
         self._start(session, preview)
 
     async def _in_steps(self, session: Session, preview: Preview) -> None:

@@ -50,7 +50,7 @@ class RecoveryShown:
         progress: How far it is; None before anything was done.
         curve: The held-out accuracies measured so far.
         losses: The loss of training at parts of the whole in [0, 1].
-        start: Accuracy before it began, with the steps carried out; None where there is none.
+        start: Accuracy before it began, with the steps applied; None where there is none.
         stopping: Whether it was asked to stop, and ends with the batch it is in.
         waits: Whether it has stopped and waits to be kept or given up.
         note: What else is to be said, or "".
@@ -86,13 +86,13 @@ class LiveRecovery(Latest):
         self._shown = RecoveryShown()
 
     def start(self, session: Session, doing: str, recipe: Recipe, limit: float | None, note: str) -> None:
-        """Begin; whatever was being done is given up.
+        """Begin; any earlier work is cancelled.
 
         Args:
             session: The session.
             doing: `FINE_TUNE` or `REESTIMATE`.
             recipe: How to train.
-            limit: Seconds that it may take at the most; None: as long as it needs.
+            limit: Seconds that it may take at most; None: as long as it needs.
             note: What is to be said beside it, or "".
 
         Raises:

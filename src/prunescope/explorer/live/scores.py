@@ -32,7 +32,7 @@ class LiveScores(Latest):
         self._say, self._done, self._fail = say, done, fail
 
     def start(self, session: Session, criterion: str) -> None:
-        """Compute the scores of ``criterion``; whatever was being computed is given up."""
+        """Compute the scores of ``criterion``; any earlier work is cancelled."""
         self._start(session, criterion)
 
     async def _in_steps(self, session: Session, criterion: str) -> None:

@@ -1,4 +1,4 @@
-"""Work done bit by bit on the event loop that runs the user's cells; the latest is all that counts."""
+"""Work done in small pieces on the event loop that runs the user's cells; only the latest counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Latest:
             self._loop = None
 
     def _start(self, *work: Any) -> None:
-        """Do ``work``; whatever was being done is given up. May be called from any thread."""
+        """Do ``work``; any earlier work is cancelled. May be called from any thread."""
         if self._loop is None or self._loop.is_closed():
             self._now(*work)
         else:

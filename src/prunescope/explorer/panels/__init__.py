@@ -18,6 +18,6 @@ PANELS: list[type[Panel]] = [
     CostsPanel,
     ExportPanel,
 ]
-"""The panels that have a tab, in their order; another one is a row here."""
+"""The panels that have a tab, in order; add a panel by adding a row."""
 
 __all__ = ["PANELS", "Panel"]

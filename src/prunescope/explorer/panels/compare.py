@@ -25,7 +25,7 @@ _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""
 
 SHOWN = "What is shown above"
-"""What the state without any change is called."""
+"""Name of the state without any change."""
 
 
 class ComparePanel(Panel):
@@ -51,7 +51,7 @@ class ComparePanel(Panel):
         self._drawn: tuple[object, ...] = ()
         self._page: tuple[int, Theme] = (900, LIGHT)
         self.a, self.b = self._list("Compare", "a"), self._list("with", "b")
-        tip = "B keeps the method, norm, dim and seed that are set now; A goes on with the controls"
+        tip = "B keeps the current method, norm, dim and seed; A follows the controls"
         self.hold = widgets.Button(description="Hold these settings as B", tooltip=tip)
         self.press(self.hold, self._hold)
         self.message = message()
@@ -81,7 +81,7 @@ class ComparePanel(Panel):
         self.plans.restrict(hide, lock)
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show what ``snapshot`` compares; nothing is drawn while nobody looks."""
+        """Show what ``snapshot`` compares; nothing is drawn while the panel is hidden."""
         self.plans.render(snapshot)
         if not snapshot.comparing.shown:
             return

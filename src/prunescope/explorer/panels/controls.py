@@ -1,4 +1,4 @@
-"""The controls: they turn a person's hand into requests, and show whatever snapshot they are given.
+"""The controls: they turn user input into requests, and show the snapshot they are given.
 
 `Controls.render` is the only writer of widget values. A value set while rendering is not a request.
 """
@@ -98,7 +98,7 @@ class Controls(Panel):
         self.amount = widgets.FloatText(
             description="Amount", tooltip=GLOSSARY["amount"], step=0.01, layout=_full()
         )
-        # Whole numbers only: a float slider rounds a value to its step and sends that back as a person's.
+        # Whole numbers only: a float slider rounds a value to its step and sends that back as the user's.
         self.percent_slider = widgets.IntSlider(min=0, max=100, readout=False, layout=_full())
         self.count_slider = widgets.IntSlider(min=0, max=1, readout=False, layout=_full())
         self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)], "norm")
@@ -124,7 +124,7 @@ class Controls(Panel):
         self.hear(self.by_hand_fold, lambda _pressed: self._fold(self.state.snapshot))
 
     def _fold(self, snapshot: Snapshot) -> None:
-        """Show what is chosen by hand if somebody asked for it, or has chosen something."""
+        """Show the channels by hand if the fold is open, or if there are any."""
         said = any(snapshot.message(name) for name in BY_HAND)
         show(self._by_hand_rows, self.by_hand_fold.value or bool(snapshot.preview.spec.by_hand) or said)
 
@@ -275,7 +275,7 @@ class Controls(Panel):
         self.other_n.value = "" if listed else str(n)
 
     def _enable(self, snapshot: Snapshot) -> None:
-        """Let the hand at what this method uses, and show nothing else of it."""
+        """Enable and show the parameters that this method uses; hide the others."""
         uses = snapshot.preview.method.uses
         for name, controls in self._named.items():
             for control in controls:
@@ -290,7 +290,7 @@ class Controls(Panel):
 def _move_slider(slider: widgets.IntSlider, top: int, value: int) -> None:
     """Set a slider's range and value, so that neither side ever sees a value beyond its range.
 
-    The page clamps such a value and sends the result back as if a person had moved the slider.
+    The page clamps such a value and sends the result back as if the user had moved the slider.
     """
     slider.min = 0
     slider.max = max(slider.max, top)

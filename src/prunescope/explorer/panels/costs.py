@@ -1,4 +1,4 @@
-"""What it costs: the line under the pictures, and a section with the whole account."""
+"""Costs: the line under the pictures, and the panel with all of them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from prunescope.measure import cost_facts, emissions_account, files_account, ope
 
 HONEST = (
     "A mask makes nothing smaller or faster: pruned weights are zeros that are still stored and multiplied, "
-    "and an output channel that is pruned still emits its bias and the shift of a batch-norm behind it."
+    "and a pruned output channel still outputs its bias and the shift of a batch-norm behind it."
 )
-"""What a mask does not do."""
+"""What a mask does not save."""
 
 
 class CostsPanel(Panel):
-    """What the model costs as it is shown.
+    """The cost of the model as shown.
 
     Attributes:
-        line: The costs in short, and the sentence on what a mask does not do.
+        line: A summary of the costs, and the sentence on what a mask does not save.
         files, emissions: The accounts of the files and FLOPs, and of the residual output of pruned channels.
         compress, silence: The buttons that measure a large file, and that mask residual outputs.
         message: The sentence under the buttons.
@@ -44,12 +44,13 @@ class CostsPanel(Panel):
         self.emissions = widgets.HTML().add_class("ps-account")
         self.message = message()
         self.compress = widgets.Button(
-            description="Measure it", tooltip="Count all numbers, make the three files and compress them"
+            description="Measure compressed size",
+            tooltip="Write the three files, compress them, and count the nonzero parameters",
         )
         self.silence = widgets.Button(
-            description="Mask that too",
-            tooltip="A step of its own: the bias, and the batch-norm's scale and shift, of all channels that "
-            "the steps have pruned",
+            description="Also mask bias and batch-norm",
+            tooltip="Remove the residual output: mask, as a step of its own, the bias and the batch-norm's "
+            "scale and shift of all channels that the steps have pruned",
         )
         self.press(self.compress, partial(state.measure, large=True))
         self.press(self.silence, partial(state.act, actions.silence, "silence"))
@@ -57,7 +58,7 @@ class CostsPanel(Panel):
         self.widget = widgets.VBox(parts).add_class("ps-costs")
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Hide the button that makes a step with the steps; without costs the line has only its sentence."""
+        """Hide the masking button along with the steps; with costs hidden the line has only its sentence."""
         self._locked = "steps" in lock
         html.hide(self.silence, "steps" in hide)
         (self.line.add_class if "costs" in hide else self.line.remove_class)("ps-short")
@@ -78,5 +79,6 @@ class CostsPanel(Panel):
         html.show(self.silence, can)
         self.silence.disabled = self._locked or not snapshot.history.done
         waits = can and not snapshot.history.done and not self._locked
-        problem, note = snapshot.message("silence"), "Apply first: it is masked as a step after that."
+        problem = snapshot.message("silence")
+        note = "Apply the preview first; bias and batch-norm can then be masked as the next step."
         say(self.message, problem or (note if waits else ""), problem=bool(problem))

@@ -1,7 +1,7 @@
 """The effect of pruning on what the model is for: by class, by example, or in a metric of the user's own.
 
-Two pictures, or on request the same as tables. They are made when they are looked at, and only when what they
-show has changed.
+Two pictures, or on request tables of the same. They are made when visible, and only when their content has
+changed.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from prunescope.figures import (
 from prunescope.measure import Effect, Example, Metric
 
 DPI = 200
-"""Dots an inch: two a CSS pixel, so that the pictures are sharp on any screen."""
+"""Dots per inch: two per CSS pixel, so that the pictures are sharp on any screen."""
 
 _TILE, _MOST_COLUMNS, _PADDING = 68, 10, 40  # CSS pixels of a tile at the least; tiles; around the pictures.
 _ROW, _AROUND = 26, 74  # CSS pixels of a row of the chart, and above and below the rows.
 
-HINT = "<p>A checkpoint has weights and no network that could be run, so its effect cannot be measured.</p>"
-"""What stands in the panel of a model that cannot be measured, where others can."""
+HINT = "<p>A checkpoint only has weights and cannot be run, so the effect cannot be measured.</p>"
+"""What the panel shows for a model that cannot be measured, where others can."""
 
 
 class EffectPanel(Panel):
     """What pruning does to the answers of a model, or to a metric of the user's own.
 
     Attributes:
-        as_text: Whether tables stand in place of the pictures.
+        as_text: Whether tables replace the pictures.
         summary: The effect in one sentence.
         body: The pictures, or the tables.
     """
@@ -66,21 +66,21 @@ class EffectPanel(Panel):
         self.widget = widgets.VBox([row, self.body]).add_class("ps-effect")
 
     def offered(self, snapshot: Snapshot) -> bool:
-        """Return whether there is a model whose effect can be measured, as far as is known."""
+        """Return whether the effect can be measured for any model, as far as is known."""
         return len(snapshot.models) > 1 or snapshot.metric is not None
 
     def look(self, in_front: bool) -> None:
-        """Take note of whether the panel is in sight; pictures are made only then."""
+        """Note whether the panel is visible; pictures are made only then."""
         self._looked_at = in_front
         self._refresh()
 
     def set_page(self, width: int, theme: Theme) -> None:
-        """Take the width of the column in CSS pixels, and the colours of the page."""
+        """Set the width of the column in CSS pixels, and the colours of the page."""
         self._width, self._theme = width, theme
         self._refresh()
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show the effect in ``snapshot``; while it is being measured, the last one stays and is paler."""
+        """Show the effect in ``snapshot``; while it is measured, the last one stays, greyed out."""
         if self._model != snapshot.model:
             self._drawn, self._model = None, snapshot.model
         self._refresh()
@@ -135,7 +135,7 @@ def _section(title: str, content: str) -> str:
 
 
 def _image(figure: Figure, text: str) -> str:
-    """Return ``figure`` without its paper, as an image of half as many CSS pixels as it has dots."""
+    """Return ``figure`` without its background, as an image of half as many CSS pixels as it has dots."""
     file = BytesIO()
     figure.savefig(file, format="png", dpi=DPI, transparent=True, pil_kwargs={"compress_level": 1})
     data = b64encode(file.getvalue()).decode()
@@ -145,8 +145,8 @@ def _image(figure: Figure, text: str) -> str:
 
 def _chart_title(effect: Effect) -> str:
     shown, classes = len(shown_classes(effect)), len(effect.classes)
-    return "Right answers, class by class" + (
-        f": the {shown} of {classes:,} classes that moved most" if shown < classes else ""
+    return "Right answers by class" + (
+        f": the {shown} of {classes:,} classes that changed most" if shown < classes else ""
     )
 
 
@@ -173,12 +173,12 @@ def _tables(effect: Effect) -> str:
     told = [(f"#{each.index}", each.target, each.before, each.after, each.fate) for each in examples]
     return _section(_chart_title(effect), table(("Class", "Before", "After"), classes)) + _section(
         _strip_title(effect, len(examples)),
-        table(("Example", "Is", "Before", "After", "What became of it"), told),
+        table(("Example", "Is", "Before", "After", "Outcome"), told),
     )
 
 
 def _metric(metric: Metric) -> str:
     return _section(
-        "Your metric, of the model as it was given and with the steps and what is shown",
+        "Your metric, on the original model and with the steps and the preview",
         table(("Metric", "Before", "After"), metric.rows),
     )

@@ -1,7 +1,7 @@
-"""Choosing among many layers: a search, the groups of a tree, and a list short enough for a page.
+"""Choosing a layer: a search, groups, and a list short enough for a page.
 
-A small model has one list. With more tensors than fit one, the list shows one group of them, such as the
-block ``model.layers.7``, or whatever matches the words that are searched for.
+A small model has one list. With more tensors than fit in one, the list shows one group, such as the block
+``model.layers.7``, or the matches of the search.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LIST_LIMIT = 60
 """With more tensors than this, groups and the search are shown."""
 
 MATCH_LIMIT = 100
-"""Most matches of a search that are listed."""
+"""Most search matches that are listed."""
 
 _BLOCK = re.compile(r"^(.*?\.\d+)\.")
 
 
 def group_of(name: str) -> str:
-    """Return the branch of the tree that a tensor hangs on: its block, or else its first word.
+    """Return the group of a tensor: its block, or else the first part of its name.
 
     Example:
         >>> group_of("model.layers.7.mlp.up_proj.weight"), group_of("lm_head.weight")
@@ -37,7 +37,7 @@ def group_of(name: str) -> str:
 
 
 def matches(words: str, names: Mapping[str, PrunableTensor]) -> list[str]:
-    """Return the names that contain every one of ``words``, whatever their case, in order."""
+    """Return the names that contain all ``words``, ignoring case, in order."""
     wanted = words.lower().split()
     return [name for name in names if all(word in name.lower() for word in wanted)]
 
@@ -46,14 +46,14 @@ class LayerChoice:
     """The controls that choose a layer.
 
     Attributes:
-        search: Where words to search for are typed; it changes what is listed, not what is chosen.
+        search: The search field; it changes what is listed, not what is chosen.
         found: How many layers match.
         group: The groups, with how many tensors each has.
         layer: The tensors of the group, or the matches.
     """
 
     def __init__(self) -> None:
-        # A layout each: where the search is hidden, the layer is not.
+        # A layout each: the search can be hidden without the layer.
         self.search = widgets.Text(
             description="Search",
             tooltip=GLOSSARY["search"],
@@ -72,7 +72,7 @@ class LayerChoice:
         self._names: tuple[str, ...] = ()
 
     def render(self, layer: str, tensors: Mapping[str, PrunableTensor]) -> None:
-        """Show that ``layer`` is chosen of ``tensors``."""
+        """Show ``layer`` as the choice among ``tensors``."""
         if tensors is not self._tensors or len(tensors) != len(self._names):
             self._take(tensors)
         self._tensors = tensors
@@ -82,7 +82,7 @@ class LayerChoice:
         self.layer.value = layer
 
     def list_again(self) -> None:
-        """List the layers anew after another search."""
+        """Update the list after a search."""
         layer = self.layer.value
         self._list(layer)
         self.layer.value = layer
@@ -102,7 +102,7 @@ class LayerChoice:
             show(widget, self._many)
 
     def _list(self, layer: str) -> None:
-        """Offer what was searched for, or the group of ``layer``; ``layer`` itself is always among it."""
+        """List the matches of the search, or the group of ``layer``; ``layer`` itself is always listed."""
         if not self._many:
             names = list(self._names)
         elif self.search.value.strip():
@@ -120,13 +120,13 @@ class LayerChoice:
         self.found.value = f'<div role="note" class="ps-note">{text if found else "No layer matches."}</div>'
 
     def first_of(self, group: str) -> str:
-        """Return the first tensor of a group; the search, which would go before it, is ended."""
+        """Return the first tensor of a group, and clear the search, which would take precedence."""
         self.search.value = ""
         return self._groups[group][0]
 
 
 def not_prunable_list(reasons: Mapping[str, str]) -> str:
-    """Return what is not offered as a layer and why, as HTML that unfolds; "" if there is nothing.
+    """Return collapsible HTML of the tensors that cannot be pruned, with reasons; "" if there are none.
 
     Example:
         >>> not_prunable_list({"scale": "is a single number"})[:63]

@@ -107,7 +107,7 @@ class NetworkPanel(Panel):
         parts = [first, second, self.message, self.says, self.rules, self.progress, self.grid]
         self.widget = widgets.VBox(parts).add_class("ps-network")
 
-    # What a person asks.
+    # User input.
 
     def _ask(self, **goal: Any) -> None:
         self.state.request(goal=replace(self.state.snapshot.network.goal, **goal))
@@ -142,11 +142,11 @@ class NetworkPanel(Panel):
     # What is shown.
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Let no hand make a step where steps are locked or hidden."""
+        """Disable making a step where steps are locked or hidden."""
         self._locked = bool({"steps"} & (hide | lock))
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show what is known of the network of ``snapshot``; nothing is done while nobody looks."""
+        """Show what is known of the network of ``snapshot``; nothing happens while the panel is hidden."""
         if snapshot.front != self.name:
             return
         network = snapshot.network

@@ -1,4 +1,4 @@
-"""What only the page can do: save a file, show the state in its address, copy that address."""
+"""The bridge to the page: save a file, keep the state in the address, copy the address."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _HERE = Path(__file__).parent
 
 
 class Page(Bridge):
-    """A bridge to the page; it shows a button that copies the address where the address carries the state.
+    """A bridge to the page, with a button that copies the address where the address carries the state.
 
     Attributes:
         ours: The parameters of the address that are ours.
-        query: The state as the query of the page's address; "" where the address is not ours to change.
+        query: The state as the query of the page's address; "" if the address must not be changed.
     """
 
     _esm = (_HERE / "page.js").read_text("utf-8")
@@ -26,5 +26,5 @@ class Page(Bridge):
     ours: Any = traitlets.List(list(PARAMETERS)).tag(sync=True)
 
     def save(self, name: str, content: bytes) -> None:
-        """Have the page save ``content`` as a file, as its browser saves downloads."""
+        """Have the page save ``content`` as a download."""
         self.send({"type": "save", "name": name}, buffers=[content])

@@ -1,7 +1,7 @@
-"""What a panel is: a view of the snapshot that turns a person's hand into requests.
+"""Base class of panels: views of the snapshot that turn user input into requests.
 
-A base class rather than a protocol: a panel of somebody's own writes `name`, `title`, `widget` and `render`,
-and leaves the rest as it is here. `prunescope.explorer.panels.PANELS` is the list of those that have a tab.
+A base class rather than a protocol: your own panel defines `name`, `title`, `widget` and `render`, and
+inherits the rest. `prunescope.explorer.panels.PANELS` is the list of those that have a tab.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Panel:
     """A view of the explorer's state, and the only writer of its own widgets.
 
     Args:
-        state: What is explored and shown, and the door to change it.
+        state: The explorer's state, through which changes are requested.
 
     Attributes:
-        name: What the panel is called in ``hide=``, in ``front=`` and in links.
-        title: What its tab says.
-        widget: The panel.
+        name: Its name in ``hide=``, ``front=`` and links.
+        title: The title of its tab.
+        widget: Its root widget.
     """
 
     name: ClassVar[str] = ""
@@ -37,10 +37,10 @@ class Panel:
         self.state = state
         self._rendering = False
 
-    # A person's hand.
+    # User input.
 
     def hear(self, widget: widgets.Widget, act: Callable[[Any], object], name: str = "value") -> None:
-        """Call ``act`` with the new value whenever a person changes ``widget``; not while it is rendered."""
+        """Call ``act`` with the new value whenever the user changes ``widget``; not while rendering."""
 
         def on_change(change: Any) -> None:
             with self.state.lock:
@@ -50,7 +50,7 @@ class Panel:
         widget.observe(on_change, names=name)
 
     def press(self, button: widgets.Button, act: Callable[[], object]) -> None:
-        """Call ``act`` whenever a person presses ``button``."""
+        """Call ``act`` whenever the user presses ``button``."""
 
         def on_click(_button: widgets.Button) -> None:
             with self.state.lock:
@@ -60,31 +60,31 @@ class Panel:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Set values of widgets that are not a person's: nothing that is heard meanwhile is a request."""
+        """Set widget values inside this context without causing requests."""
         before, self._rendering = self._rendering, True
         try:
             yield
         finally:
             self._rendering = before
 
-    # What the explorer tells it; each is called with the lock held.
+    # Called by the explorer, with the lock held.
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show ``snapshot``; it is all that is shown."""
+        """Show ``snapshot``, and nothing else."""
         raise NotImplementedError
 
     def offered(self, snapshot: Snapshot) -> bool:
-        """Return whether the panel has anything to say of this model."""
+        """Return whether the panel has anything to show for this model."""
         return True
 
     def look(self, in_front: bool) -> None:
-        """Take note of whether a person can see the panel: what is costly to draw waits until then."""
+        """Note whether the panel is visible: expensive drawing waits until then."""
 
     def set_page(self, width: int, theme: Theme) -> None:
-        """Take the CSS pixels that the panel has in width, and the colours of the page."""
+        """Set the width of the panel in CSS pixels, and the colours of the page."""
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Hide some controls, and lock others, by the names that links use; `render` follows."""
+        """Hide some controls and lock others, by their names in links; `render` follows."""
 
     def close(self) -> None:
-        """Stop what the panel has started; its widgets are closed with the tree they stand in."""
+        """Stop the panel's work; its widgets are closed with their tree."""

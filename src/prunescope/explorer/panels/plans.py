@@ -1,4 +1,4 @@
-"""Kept plans: the present steps kept under a name, and a plan carried out again, renamed or removed."""
+"""Kept plans: keep the current steps under a name; apply, rename or remove a plan."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 
 BUTTONS = {
-    "carry_out": ("Carry out", "Put the steps of this plan in place of the present ones"),
-    "remove": ("Remove", "Forget this plan"),
-    "keep": ("Keep these steps", "Keep the steps that are carried out as a plan of this name"),
-    "rename": ("Rename the plan", "Give the plan that is chosen this name"),
+    "carry_out": ("Apply plan", "Apply the steps of this plan in place of the current ones"),
+    "remove": ("Remove", "Remove this plan"),
+    "keep": ("Keep these steps", "Keep the applied steps as a plan of this name"),
+    "rename": ("Rename the plan", "Give the selected plan this name"),
 }
-"""What each button says, and what it says of itself, by the name of the act."""
+"""Label and tooltip of each button, by action."""
 
 
 class PlansPanel(Panel):
-    """The kept plans; they stand in the panel that compares them.
+    """The kept plans, shown in the panel that compares them.
 
     Attributes:
         plan: The list of plans.
-        typed: Where a name is typed.
+        typed: The field for a name.
         buttons: The buttons, by the name of their action.
         message: The sentence under them.
     """
@@ -69,12 +69,12 @@ class PlansPanel(Panel):
             self.typed.value = ""
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Hide all that concerns plans, or show it and let no hand use it; `render` follows."""
+        """Hide the plans, or show them disabled; `render` follows."""
         self._locked = "steps" in lock
         html.hide(self.widget, "steps" in hide)
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show the plans of ``snapshot``; the one that was chosen stays so, unless it is gone."""
+        """Show the plans of ``snapshot``; the selected one stays selected, unless it is gone."""
         names, chosen = tuple(snapshot.plans), self.plan.value
         if self.plan.options != names:
             self.plan.options = names

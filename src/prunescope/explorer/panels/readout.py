@@ -39,7 +39,7 @@ class Readout(Panel):
 
     Attributes:
         numbers: The line, an HTML widget with ``role="status"``.
-        problem: A sentence for what has no control of its own; hidden when there is none.
+        problem: The sentence about anything without a control of its own; hidden if there is none.
     """
 
     name = "readout"
@@ -51,7 +51,7 @@ class Readout(Panel):
 
     def render(self, snapshot: Snapshot) -> None:
         """Show ``snapshot``."""
-        # Room for the longest, so that the picture below does not jump under a hand that changes them.
+        # Room for the longest value, so that the picture below does not jump while values change.
         pruned = f"min-width: {len(f'{snapshot.preview.units:,} (100.0 %)')}ch"
         room = {"Pruned": pruned, "Held-out accuracy": "min-width: min(100%, 280px)"}
         facts = "".join(

@@ -17,12 +17,12 @@ from prunescope.explorer.state.state import ExplorerState
 from prunescope.measure import Measure
 
 BUTTONS = {
-    "apply": ("Apply", "Make what is shown a step; the next amount is taken of what is left"),
-    "undo": ("Undo", "Take the last step back"),
-    "redo": ("Redo", "Carry the step that was taken back out again"),
-    "reset": ("Reset", "Go back to the model as it was given; redo brings the steps back"),
+    "apply": ("Apply", "Apply the preview as a step; the next amount refers to what remains"),
+    "undo": ("Undo", "Undo the last step"),
+    "redo": ("Redo", "Redo the step that was undone last"),
+    "reset": ("Reset", "Go back to the original model; redo brings the steps back"),
 }
-"""What each button says, and what it says of itself, by the name of the act."""
+"""Label and tooltip of each button, by action."""
 
 
 class StepsPanel(Panel):
@@ -67,7 +67,7 @@ class StepsPanel(Panel):
         self.state.act(partial(actions.jump, position=position), "steps")
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Hide all that concerns steps, or show it and let no hand move it; `render` follows."""
+        """Hide the steps, or show them disabled; `render` follows."""
         self._locked = "steps" in lock
         for holder in (self.bar, self.widget):
             html.hide(holder, "steps" in hide)
@@ -94,15 +94,15 @@ class StepsPanel(Panel):
 
 
 _EMPTY = (
-    "<p>No steps yet. <b>Apply</b> turns what is shown into the first one; the picture then tells what the "
-    "next step adds from what this one did.</p>"
+    "<p>No steps yet. <b>Apply</b> turns the preview into the first one; the picture then sets apart what "
+    "the next step adds.</p>"
 )
 
 
 def _table(snapshot: Snapshot) -> str:
     history = snapshot.history
     dense = None if snapshot.metric is None else snapshot.metric.before
-    rows = [_row(snapshot, 0, "The model as it was given.", "", dense)]
+    rows = [_row(snapshot, 0, "The original model.", "", dense)]
     for number, step in enumerate(history.steps, start=1):
         what = f"<span>{escape(step.where)}</span> <code>{escape(step.title)}</code>"
         rows.append(_row(snapshot, number, what, step.effect, snapshot.step_measures.get(step)))

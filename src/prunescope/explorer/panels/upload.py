@@ -1,7 +1,7 @@
-"""Uploading a checkpoint through the page, in parts, into a private folder that goes with the session.
+"""Upload a checkpoint through the page, in parts, into a private folder that is removed with the session.
 
-Where the folder comes from, and who removes it: the server makes one for each kernel and removes it when the
-kernel is gone, however it went; see `prunescope.serving.kernels`.
+The server creates the folder for each kernel and removes it when the kernel has ended, however it ended; see
+`prunescope.serving.kernels`.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _NAME_LENGTH = 120
 
 
 class Upload(Bridge):
-    """A button that uploads a checkpoint file; the page is not trusted to keep to the limit.
+    """A button that uploads a checkpoint file; the limit is enforced here, not in the page.
 
     Args:
-        folder: Where to put uploads; it is there, and nobody else can look into it.
-        limit: Bytes that all uploads of the session may have together.
-        endings: How the names of files end that are taken.
-        take: Called with the path of a file that is there, and returns why it cannot be explored, or None.
-        lock: Held while a message of the page is acted on.
+        folder: Where to put uploads; an existing, private folder.
+        limit: Most bytes that all uploads of the session may take together.
+        endings: Accepted file name endings.
+        take: Called with the path of an uploaded file; returns why it cannot be explored, or None.
+        lock: Held while a message of the page is handled.
 
     Attributes:
-        promise: What the page says before anything was uploaded.
-        suffixes: How the names of files end that are taken.
-        limit: Bytes that all uploads of the session may have together.
+        promise: What the page says before anything is uploaded.
+        suffixes: Accepted file name endings.
+        limit: Most bytes that all uploads of the session may take together.
     """
 
-    # Its text: a path would be watched for changes, by a function that keeps every widget there ever was.
+    # The text, not the path: a path is watched for changes, by a function that keeps every widget alive.
     _esm = (_HERE / "upload.js").read_text("utf-8")
     promise = traitlets.Unicode("").tag(sync=True)
     suffixes = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -51,7 +51,7 @@ class Upload(Bridge):
         take: Callable[[Path], RequestError | None],
         lock: AbstractContextManager[object],
     ) -> None:
-        most = f"At most {_megabytes(limit)}, kept until this page is left; nothing in a file is run."
+        most = f"At most {_megabytes(limit)}, kept until you leave this page; no code in a file is run."
         super().__init__(promise=most, suffixes=list(endings))
         self._folder, self.limit, self._endings = folder, limit, tuple(endings)
         self._take, self._lock = take, lock
@@ -69,7 +69,7 @@ class Upload(Bridge):
                 self.send({"type": "end", "text": str(problem), "problem": True})
             except OSError as error:
                 self._drop()
-                text = f"`upload` could not be kept here: {error.strerror}."
+                text = f"`upload` could not be stored: {error.strerror}."
                 self.send({"type": "end", "text": text, "problem": True})
 
     def _act(self, message: Mapping[str, Any], buffers: Sequence[Any]) -> None:
@@ -90,10 +90,10 @@ class Upload(Bridge):
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise RequestError("upload", f"`upload` must not be empty, and {name[:80]} is.")
         if size > self.limit - self._used:
-            before = f", {_megabytes(self._used)} of them used by earlier uploads" if self._used else ""
+            before = f", {_megabytes(self._used)} of which earlier uploads use" if self._used else ""
             most, this = _megabytes(self.limit), _megabytes(size)
             instead = "open it with `prunescope FILE`, or in a notebook with `explore(FILE)`"
-            sentence = f"`upload` may have {most}{before}, and {name[:80]} has {this}: {instead}."
+            sentence = f"`upload` may be at most {most}{before}, and {name[:80]} has {this}: {instead}."
             raise RequestError("upload", sentence)
         self._count += 1
         folder = self._folder / str(self._count)
@@ -104,7 +104,7 @@ class Upload(Bridge):
 
     def _add(self, file: BinaryIO, place: object, part: bytes) -> None:
         if place != file.tell() or not part or file.tell() + len(part) > self._size:
-            raise RequestError("upload", "`upload` came in another order than it was asked for: try again.")
+            raise RequestError("upload", "`upload` arrived out of order: try again.")
         file.write(part)
         if file.tell() < self._size:
             self.send({"type": "next", "place": file.tell()})
@@ -121,11 +121,11 @@ class Upload(Bridge):
         self._used += self._size
         self._path = None
         self.send(
-            {"type": "end", "text": f"{path.name} is uploaded, and among the models.", "problem": False}
+            {"type": "end", "text": f"{path.name} is uploaded and listed among the models.", "problem": False}
         )
 
     def _drop(self) -> None:
-        """Forget an upload that has not come to its end, and remove what is there of it."""
+        """Drop an unfinished upload, and remove what was stored of it."""
         if self._file is not None:
             self._file.close()
         if self._path is not None:
@@ -133,14 +133,14 @@ class Upload(Bridge):
         self._file = self._path = None
 
     def clear(self) -> None:
-        """Remove all that was uploaded."""
+        """Remove all uploads."""
         self._drop()
         for number in range(1, self._count + 1):
             shutil.rmtree(self._folder / str(number), ignore_errors=True)
 
 
 def _safe(name: str) -> str:
-    """Return a name for a file that leads nowhere else, as like to the given one as may be.
+    """Return a safe file name, as close to the given one as possible.
 
     Example:
         >>> _safe("../../<b>model.pt")

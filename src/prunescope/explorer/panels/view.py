@@ -1,4 +1,4 @@
-"""The controls of what the pictures show, folded away behind a button until someone wants them."""
+"""The controls of the pictures, folded away behind a button until needed."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _NAMES = {
 
 
 class ViewControls(Panel):
-    """One list for each field of `View`, and the picture as a file.
+    """One list for each field of `View`, and saving the picture.
 
     Attributes:
         lists: The lists, by the field they set.
-        format: What kind of file a picture is saved as.
+        format: The format to save the picture in.
         save: The button that saves it.
-        fold: The button that folds all of it away.
+        fold: The button that folds the controls away.
     """
 
     name = "view"
@@ -78,7 +78,7 @@ class ViewControls(Panel):
         html.hide(self.widget, "view" in hide)
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show the view of ``snapshot``; what has no say in it is greyed out."""
+        """Show the view of ``snapshot``; controls without effect are greyed out."""
         view = snapshot.view
         with self.writing():
             for name, dropdown in self.lists.items():

@@ -1,4 +1,4 @@
-"""The acts on steps and plans: each changes a session, and says what is to be asked from there."""
+"""The actions on steps and plans: each changes a session, and returns what to request next."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def apply_allocation(session: Session, preview: Preview, allocation: Allocation)
 
 
 def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
-    """Mask what the pruned output channels of the model still put out."""
+    """Mask the residual output of the pruned channels of the model."""
     session.silence(silencing(session, preview.spec.layer))
     return {}
 
@@ -56,7 +56,7 @@ def recover(session: Session, preview: Preview, work: Callable[[Session], object
 
 
 def make_ready(session: Session, preview: Preview, notes: list[str], quiet: bool) -> Mapping[str, Any]:
-    """Make what is shown a step if it prunes, and then have pruned channels put out nothing.
+    """Make what is shown a step if it prunes, and then mask the residual output of pruned channels.
 
     Training would move what they still put out, and rely on it: they could not be cut out any more.
 
@@ -78,31 +78,31 @@ def make_ready(session: Session, preview: Preview, notes: list[str], quiet: bool
 
 
 def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
-    """Take the last step back, and ask again what it asked."""
+    """Undo the last step, and request its settings again."""
     session.undo()
     return {**_nothing(preview.spec), **_again(session.history.steps[session.history.position].spec)}
 
 
 def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
-    """Carry the step that was taken back out again."""
+    """Redo the step that was undone last."""
     session.redo()
     return _after(session.history.done[-1].spec, preview)
 
 
 def reset(session: Session, preview: Preview) -> Mapping[str, Any]:
-    """Go back to the model as it was given."""
+    """Go back to the original model."""
     session.reset()
     return _nothing(preview.spec)
 
 
 def jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
-    """Go to where the first ``position`` steps are carried out."""
+    """Go to where the first ``position`` steps are applied."""
     session.jump(position)
     return _after_all(session, preview)
 
 
 def bring(session: Session, preview: Preview, text: str) -> Mapping[str, Any]:
-    """Carry out the steps of a plan in place of those there are."""
+    """Apply the steps of a plan in place of the current steps."""
     load_plan(session, text)
     return _after_all(session, preview)
 
@@ -120,19 +120,19 @@ def rename(session: Session, _preview: Preview, old: str, new: str) -> Mapping[s
 
 
 def remove(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
-    """Forget a kept plan."""
+    """Remove a kept plan."""
     session.plans = session.plans.remove(name)
     return {}
 
 
 def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any]:
-    """Carry out the steps of a kept plan in place of those there are."""
+    """Apply the steps of a kept plan in place of the current steps."""
     session.history = session.plans[name]
     return _after_all(session, preview)
 
 
 def make_plans(session: Session, plans: Mapping[str, list[Asked]]) -> None:
-    """Keep these plans in place of those there are; the steps stay as they are."""
+    """Replace the kept plans by these; the steps stay as they are."""
     history, session.plans = session.history, Plans()
     for name, steps in plans.items():
         carry_out_specs(session, steps)

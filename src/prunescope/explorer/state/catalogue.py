@@ -99,7 +99,7 @@ class Catalogue:
         raise problems[0]
 
     def answer(self, shown: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
-        """Return what is shown once ``changes`` are carried out.
+        """Return what is shown once ``changes`` are applied.
 
         Args:
             shown: What is shown now.
@@ -304,7 +304,7 @@ def _pooling(method: str) -> str:
 
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
-    """Return whether ``wanted`` leads to channels other than those a person has kept or pruned by hand."""
+    """Return whether ``wanted`` changes which channels those kept or pruned by hand belong to."""
     other = METHODS.get(wanted.get("method", shown.method)) if shown.by_hand else None
     if other is not None and other.groups != METHODS[shown.method].groups:
         return True  # `dim` is then another one.

@@ -1,7 +1,7 @@
 """The state as an address: what the dashboard shows, in the query of its link, and back.
 
-A link comes from anywhere, so everything in it is checked as a person's typing is; one that does not fit
-changes nothing.
+A link can come from anywhere, so everything in it is checked like typed input; one that does not fit changes
+nothing.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _text(name: str, value: object) -> str:
 
 
 def from_query(query: str, panels: Sequence[str] = ()) -> Link:
-    """Return what the query of a link asks for; parameters that are not ours are passed over.
+    """Return what the query of a link asks for; unknown parameters are ignored.
 
     Args:
         query: What follows the ``?`` of an address, such as ``"layer=fc.weight&amount=0.5"``.
@@ -238,7 +238,7 @@ def _plans(text: str) -> dict[str, list[Asked]]:
 
 
 def _unpacked(text: str) -> Any:
-    """Return what the JSON ``text`` holds; None where it is none."""
+    """Parse the JSON ``text``; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

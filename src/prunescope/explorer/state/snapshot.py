@@ -26,8 +26,8 @@ class Snapshot:
     Attributes:
         model: Key of the model in the explorer's catalogue.
         preview: The last good preview.
-        model_sparsity: Fraction of all the model's parameters that is pruned if the preview is carried out.
-        history: The steps, and how many of them are carried out.
+        model_sparsity: Fraction of all the model's parameters that is pruned if the preview is applied.
+        history: The steps, and how many of them are applied.
         step_measures: For each step that was measured, what the model was worth with it and all before.
         notes: Sentences about corrected values, by the field they belong to.
         problem: Why the last request was refused, or None.
@@ -49,15 +49,15 @@ class Snapshot:
         exporting: Key of the file whose text the export panel shows.
         exported: That text, of the steps it was made of; None until it has been asked for.
         files: Keys of the files that can be made of the model.
-        scoring: How far the scores of a criterion are that a person has chosen, or "".
+        scoring: Progress of the scores of the chosen criterion, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
-        sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
+        sparsities: Fraction of each layer that is pruned if the preview is applied, by full name.
         scope: Which layers the method works on at once.
         network: What is known of the whole network, and what is asked of it.
         runs: Whether there is a network that can be run: a checkpoint has weights alone.
         recovery: What is known of a recovery, and how a person wants it trained.
         recovers: For each kind of recovery why it cannot be done, or "".
-        outcomes: Accuracy, or the person's own numbers, of the pruned model before and after each recovery.
+        outcomes: Accuracy, or the user's metric, of the pruned model before and after each recovery.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """

@@ -70,7 +70,7 @@ class ExplorerState(traitlets.HasTraits):
         catalogue: What can be explored.
         lock: Held by whatever changes or reads the state.
         calls: Where the user's metric is called.
-        training_limit: Seconds that a person may train at the most; 0: not at all, None: as long as they ask.
+        training_limit: Seconds that a person may train at most; 0: not at all, None: as long as they ask.
     """
 
     snapshot = traitlets.Instance(Snapshot)
@@ -177,7 +177,7 @@ class ExplorerState(traitlets.HasTraits):
         )
 
     def choose_criterion(self, criterion: str) -> None:
-        """Ask for a criterion as a person does, who sees its scores being computed; code waits for them."""
+        """Request a criterion from the page, which shows the progress of its scores; code waits for them."""
         with self.lock:
             session = self.session
             if session.criteria.known(criterion) is None and not self.snapshot.criteria.get(criterion, ""):
@@ -244,12 +244,12 @@ class ExplorerState(traitlets.HasTraits):
         self.act(partial(actions.recover, work=partial(kept, work=work)), "recover")
 
     def rename_plan(self, old: str, new: str) -> RequestError | None:
-        """Give the plan ``old`` the name ``new``, also where it is compared."""
+        """Rename the plan ``old`` to ``new``, also where it is compared."""
         comparing = self.snapshot.comparing.renamed(old, str(new).strip())
         return self.act(partial(actions.rename, old=old, new=new), "plans", comparing=comparing)
 
     def remove_plan(self, name: str) -> RequestError | None:
-        """Forget the plan ``name``; nothing is compared with it any more."""
+        """Remove the plan ``name``; nothing is compared with it any more."""
         comparing = self.snapshot.comparing.renamed(name, None)
         return self.act(partial(actions.remove, name=name), "plans", comparing=comparing)
 
@@ -284,7 +284,7 @@ class ExplorerState(traitlets.HasTraits):
         """Show the state that a link carries, all of it or nothing.
 
         Args:
-            query: What follows the ``?`` of the link; parameters that are not ours are passed over.
+            query: What follows the ``?`` of the link; unknown parameters are ignored.
 
         Returns:
             None, or why it was refused; then all is as it was, and the sentence is shown.
@@ -371,7 +371,7 @@ class ExplorerState(traitlets.HasTraits):
         self._live_costs.start(self.session, snapshot.preview, large=large)
 
     def _export(self) -> None:
-        """Make the text that the export panel shows, if somebody looks at it and it is not there yet."""
+        """Make the text that the export panel shows, if the panel is visible and it is not there yet."""
         snapshot = self.snapshot
         made, steps = snapshot.exported, snapshot.history.done
         if snapshot.front == "export" and not (made and made.is_of(snapshot.exporting, steps)):

@@ -201,7 +201,7 @@ def _found(model: nn.Module, name: str) -> tuple[nn.Module | None, Tensor]:
 
 
 def silence(model: nn.Module, cut: Cut) -> None:
-    """Have the channels of ``cut`` put out nothing, in place: weights, biases, scales, shifts and means."""
+    """Zero the channels of ``cut``, in place: weights, biases, scales, shifts and means."""
     for item in cut.items:
         if item.role not in ("makes", "passes"):
             continue

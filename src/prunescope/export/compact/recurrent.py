@@ -127,7 +127,7 @@ def _hooked(model: nn.Module, layer: nn.Module, poison: Any, watch: Any) -> Iter
 
 
 def silence_units(model: nn.Module, cut: Cut) -> None:
-    """Have the hidden units of ``cut`` put out nothing, in place."""
+    """Zero the hidden units of ``cut``, in place."""
     layer = model.get_submodule(cut.layer)
     assert isinstance(layer, nn.RNNBase)
     for name in ("bias_ih_l0", "bias_hh_l0"):

@@ -53,10 +53,10 @@ class Smaller:
             channels are masked and silenced, on real examples; computed.
         compared: On how many examples.
         parameters: Numbers in the parameters.
-        flops: Operations for one example.
+        flops: FLOPs of one example.
         file: Bytes of the weights' file.
         latency: Seconds for a batch, with quartiles; None until it is measured.
-        metric: Held-out accuracy, or the person's own numbers; None where there are none.
+        metric: Held-out accuracy, or the user's metric; None where there are none.
     """
 
     model: nn.Module

@@ -1,1 +1,1 @@
-"""What a state of the model costs: numbers, bytes, operations."""
+"""What a state of the model costs: parameters, bytes, FLOPs."""

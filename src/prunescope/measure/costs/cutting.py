@@ -1,4 +1,4 @@
-"""What pruned channels would save if they were cut out of their layers instead of masked; arithmetic only."""
+"""What cutting pruned channels out would save, compared with masking them; arithmetic only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from prunescope.measure.costs.residual import CONVOLUTIONS, TRANSPOSED
 
 @dataclass(frozen=True)
 class Cut:
-    """What smaller layers would save: those that lose channels, counted alone.
+    """What smaller layers would save, counting only the layers that lose channels.
 
-    Layers that read what is cut out shrink too, so the whole saves more. Where outputs are added to others,
-    as in a residual block, the same channels must go there too.
+    Layers that read the channels shrink too, so the network saves more. Where outputs are added to others, as
+    in a residual block, the same channels must be cut there too.
 
     Attributes:
         layers: Names of the layers that would be smaller.
-        parameters: How many numbers they would hold less.
-        flops: How many operations they would take less for one example; None where they are not counted.
+        parameters: Parameters saved.
+        flops: FLOPs saved per example; None if they are not counted.
     """
 
     layers: tuple[str, ...]
@@ -30,12 +30,12 @@ class Cut:
 
 
 def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None = None) -> Cut:
-    """Return what the whole channels that ``masks`` prune would save if their layers were made smaller.
+    """Compute what cutting out the whole channels that ``masks`` prune would save.
 
     Args:
         model: The network. Read, never written.
-        masks: Boolean masks by plain name, True where kept.
-        flops: Its operations, if they are counted.
+        masks: Boolean masks by full name without ``_orig``, True where kept.
+        flops: Its FLOPs, if they are counted.
 
     Example:
         >>> import torch
@@ -64,6 +64,6 @@ def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None =
 
 
 def _can_be_cut(module: nn.Module) -> bool:
-    """Return whether rows and columns of the layer's weight are channels that can go one by one."""
+    """Return whether rows and columns of the layer's weight are channels that can be cut one by one."""
     grouped = getattr(module, "groups", 1) > 1
     return isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) and not grouped

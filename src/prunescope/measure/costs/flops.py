@@ -1,4 +1,4 @@
-"""How many operations one example takes, by torch's own counter."""
+"""FLOPs of one example, by torch's own counter."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from prunescope.sources import rows_of
 
 @dataclass(frozen=True)
 class Flops:
-    """What torch counted for one example: a multiplication with its addition is two operations.
+    """FLOPs of one example as torch counts them: a multiply-add is two.
 
     Attributes:
-        total: Operations of the whole model; those of matrix products and convolutions, which are nearly all.
-        layers: Operations of each module, those within it included, by the module's name.
+        total: FLOPs of the whole model: those of matrix products and convolutions, which are nearly all.
+        layers: FLOPs of each module, those within it included, by the module's name.
     """
 
     total: int
@@ -31,9 +31,9 @@ class Flops:
 
 
 def count_flops(twin: Twin, inputs: tuple[Tensor, ...]) -> Flops:
-    """Return the operations that one example takes.
+    """Return the FLOPs of one example.
 
-    Masks do not change them: pruned weights are multiplied as all others are.
+    Masks do not change them: pruned weights are multiplied like all others.
 
     Args:
         twin: The model to run.
@@ -51,9 +51,9 @@ def count_flops(twin: Twin, inputs: tuple[Tensor, ...]) -> Flops:
 
 @contextmanager
 def _countable() -> Iterator[None]:
-    """Have torch compute by products and convolutions, which the counter knows.
+    """Make torch compute with matrix products and convolutions, which the counter knows.
 
-    It passes over fused kernels: those of recurrent layers, of attention, and of a whole encoder layer.
+    It skips fused kernels: those of recurrent layers, of attention, and of a whole encoder layer.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -71,9 +71,9 @@ def _countable() -> Iterator[None]:
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Spare torch the import of its compiler, two seconds and 77 MiB, only to keep it out of the counter.
+    """Avoid importing torch's compiler (two seconds, 77 MiB), which the counter needs only to exclude itself.
 
-    Where this torch does it otherwise, the import is not spared.
+    In versions of torch that do this differently, the import happens.
     """
     counting = getattr(flop_counter._FlopCounterMode.__torch_dispatch__, "__wrapped__", None)
     if counting is None or hasattr(counting, _KEPT_OUT):

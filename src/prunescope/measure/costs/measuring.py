@@ -1,4 +1,4 @@
-"""What a state of the model costs: numbers, bytes, operations. A mask alone makes none of them less."""
+"""What a state of the model costs: parameters, bytes, FLOPs. A mask alone makes none of them less."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from prunescope.sources import file_size, is_plain
 
 
 def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileSizes:
-    """Return the size of the model's file in one of its states; computed, to the byte.
+    """Compute the size of the model's file in one of its states, to the byte.
 
     Args:
         session: The session.
-        what: A preview, as if it were carried out after the steps; a variant; None is the model as given.
+        what: A preview, as if it were applied after the steps; a variant; None is the original model.
 
     Raises:
         RequestError: A checkpoint holds what a safetensors file cannot hold.
@@ -58,9 +58,9 @@ def file_sizes(session: Session, what: Preview | Variant | None = None) -> FileS
 def compressed_sizes(
     session: Session, what: Preview | Variant | None = None, largest: int | None = None
 ) -> Iterator[FileSizes | None]:
-    """Yield None after each bit of work, then how large the three files are once zlib has compressed them.
+    """Yield None after each piece of work, then the sizes of the three files compressed by zlib.
 
-    They are made and compressed for it, in pieces. States that are made of steps are measured once.
+    The files are written and compressed in pieces. States that are made of steps are measured once.
 
     Args:
         session: The session.
@@ -100,11 +100,11 @@ def _refuse_large(session: Session, what: str, largest: int | None) -> None:
     except RequestError:  # No safetensors file can hold it; its numbers can be counted.
         size = sum(entry.bytes for entry in session.source.weights().entries().values())
     if size > largest:
-        raise RequestError(what, f"A file of {bytes_text(size)} is counted and compressed when asked for.")
+        raise RequestError(what, f"A file of {bytes_text(size)} is compressed and counted only on request.")
 
 
 def nonzero(session: Session, what: Preview | Variant | None = None) -> int:
-    """Return how many of the model's parameters are not zero in one of its states: counted, all of them.
+    """Count the model's nonzero parameters in one of its states.
 
     Args:
         session: The session.
@@ -121,7 +121,7 @@ def nonzero(session: Session, what: Preview | Variant | None = None) -> int:
 def nonzeros(
     session: Session, what: Preview | Variant | None = None, largest: int | None = None
 ) -> Iterator[int | None]:
-    """Yield None after each tensor that is counted, then `nonzero`.
+    """Yield None after each counted tensor, then the value of `nonzero`.
 
     Args:
         session: The session.
@@ -155,7 +155,7 @@ def _nonzero(tensor: Tensor) -> int:
 
 
 def flops(session: Session) -> Flops:
-    """Return torch's count of the operations that one example takes; the same with masks and without.
+    """Return torch's count of the FLOPs of one example; the same with masks and without.
 
     Args:
         session: The session; its model is run once on one example.
@@ -166,7 +166,7 @@ def flops(session: Session) -> Flops:
     _ = session.source.module  # Raises where there is none.
     inputs, known = session.source.inputs, session.findings
     if inputs is None:
-        raise RequestError("data", "`data` or `example` must be given: operations are counted in a run.")
+        raise RequestError("data", "`data` or `example` must be given: FLOPs are counted in a run.")
     if "flops" not in known:
         known["flops"] = count_flops(twin(session), inputs)
     return cast(Flops, known["flops"])
@@ -175,7 +175,7 @@ def flops(session: Session) -> Flops:
 def emissions(
     session: Session, what: Preview | Variant | None = None
 ) -> Iterator[tuple[Emission, ...] | None]:
-    """Yield None after each bit of work, then what the pruned output channels of each layer still put out.
+    """Yield None after each piece of work, then the residual output of each layer's pruned channels.
 
     Args:
         session: The session; its model is run on some of its examples.
@@ -187,20 +187,20 @@ def emissions(
     _ = session.source.module  # Raises where there is none.
     masks, inputs = session.masks(what), session.source.inputs
     if inputs is None:
-        raise RequestError("data", "`data` or `example` must be given: what channels put out shows in a run.")
+        raise RequestError("data", "`data` or `example` must be given: residual output is measured in a run.")
     weights = session.weights(Variant(masks, values=session.variant(what).values))
     yield from measure_emissions(twin(session), masks, weights, inputs)
 
 
 def silencing(session: Session, layer: str = "") -> Silence:
-    """Return what is to be masked so that the output channels that the steps have pruned put out nothing.
+    """Return what to mask so that the channels pruned by the steps have no residual output.
 
     Args:
-        session: The session; its model is run on some of its examples. `Session.silence` carries it out.
-        layer: Full name of the weight to tell of first, if its channels are among them.
+        session: The session; its model is run on some of its examples. `Session.silence` applies it.
+        layer: Full name of the weight to list first, if its channels are among them.
 
     Raises:
-        RequestError: Nothing is put out, or it cannot be seen or masked.
+        RequestError: There is no residual output, or it cannot be measured or masked.
     """
     *_, seen = emissions(session, session.applied)
     assert seen is not None
@@ -215,13 +215,13 @@ def _why_nothing(seen: tuple[Emission, ...]) -> str:
     reasons = "; ".join(f"{each.layer}: {each.why_not}" for each in seen if each.why_not)
     if not seen:
         return "the steps have pruned no whole output channel"
-    return reasons or "the channels that the steps have pruned put out nothing"
+    return reasons or "the channels that the steps have pruned have no residual output"
 
 
 def measure(
     session: Session, what: Preview | Variant | None = None, *, largest: int | None = None
 ) -> Iterator[Costs]:
-    """Yield what is known so far of a state's costs after each bit of work; the last one is the whole.
+    """Yield the costs known so far after each piece of work; the last value is complete.
 
     Args:
         session: The session; left as it is.
@@ -233,7 +233,7 @@ def measure(
         >>> from prunescope.sources import module_source
         >>> *_, costs = measure(Session(module_source(nn.Linear(4, 3))))
         >>> costs.parameters, costs.nonzero, costs.problems["flops"]
-        (15, 15, '`data` or `example` must be given: operations are counted in a run.')
+        (15, 15, '`data` or `example` must be given: FLOPs are counted in a run.')
     """
     costs = Costs(session.parameters)
     parts: dict[str, Callable[[], Iterator[Any]]] = {

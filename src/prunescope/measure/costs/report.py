@@ -1,4 +1,4 @@
-"""The costs of a state of a model, and their account in words and tables."""
+"""The costs of a state of a model, as text and tables."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class FileSizes:
     """Bytes of the model's state as a safetensors file.
 
     Attributes:
-        dense: As it was given, without any pruning.
-        masked: With pruning in place: every pruned tensor whole, and a mask of its size beside it.
-        permanent: After ``remove``: plain tensors, with zeros that take as much room as any number.
+        dense: The original, without pruning.
+        masked: With masks: every pruned tensor whole, plus a mask of its size.
+        permanent: After ``remove``: plain tensors, whose zeros take as much space as any number.
     """
 
     dense: int
@@ -44,14 +44,14 @@ class Costs:
     """What a state of a model costs; what is not measured (yet) is None.
 
     Attributes:
-        parameters: How many numbers its parameters hold.
+        parameters: Number of parameters.
         files: Bytes of its file, computed.
-        nonzero: How many of its parameters are not zero.
+        nonzero: Number of nonzero parameters.
         compressed: Bytes of its file compressed by zlib.
         flops: FLOPs of one example; masks do not change them.
         emissions: The residual output of the pruned output channels of its layers.
         cut: What these channels would save if they were cut out.
-        problems: Why something is not measured, by the name of its attribute.
+        problems: Why something is not measured, by attribute name.
     """
 
     parameters: int = 0
@@ -65,17 +65,17 @@ class Costs:
 
     @property
     def put_out(self) -> float | None:
-        """Return the largest magnitude that pruned channels still put out; None where none was watched."""
+        """Return the largest magnitude in the residual output of pruned channels; None if not measured."""
         values = [each.value for each in self.emissions or () if each.value is not None]
         return max(values, default=None)
 
     def _repr_html_(self) -> str:
-        """Return the whole account, as a notebook shows it."""
+        """Return all costs as HTML, for a notebook."""
         return html_of(files_account(self) + operations_account(self) + emissions_account(self))
 
 
 def bytes_text(count: int) -> str:
-    """Return a number of bytes as people read it.
+    """Format a number of bytes.
 
     Example:
         >>> bytes_text(840), bytes_text(313240), bytes_text(5 << 30)
@@ -97,7 +97,7 @@ def _in_unit(count: int, unit: int) -> str:
 
 
 def cost_facts(costs: Costs) -> list[tuple[str, str]]:
-    """Return the costs in short as pairs of name and value, in reading order.
+    """Return a summary of the costs as pairs of name and value, in reading order.
 
     A value is "…" until it is measured; what cannot be measured is left out.
     """
@@ -105,8 +105,8 @@ def cost_facts(costs: Costs) -> list[tuple[str, str]]:
     nonzero = "…" if costs.nonzero is None else f"{costs.nonzero:,}"
     facts = {
         "nonzero": ("Parameters not zero", f"{nonzero} of {costs.parameters:,}"),
-        "files": ("File given → masked → removed", "…" if files is None else files.text),
-        "compressed": ("The same, compressed", "…" if packed is None else packed.text),
+        "files": ("File original → masked → removed", "…" if files is None else files.text),
+        "compressed": ("Files, compressed", "…" if packed is None else packed.text),
         "flops": ("FLOPs, masked or not", "…" if costs.flops is None else f"{costs.flops.total:,}"),
         "emissions": ("Residual output of pruned channels", _put_out(value)),
     }
@@ -116,7 +116,7 @@ def cost_facts(costs: Costs) -> list[tuple[str, str]]:
 
 
 def _put_out(value: float | None) -> str:
-    return f"up to {value:.3g}" if value else "nothing"
+    return f"up to {value:.3g}" if value else "none"
 
 
 def files_account(costs: Costs) -> list[Block]:
@@ -126,7 +126,7 @@ def files_account(costs: Costs) -> list[Block]:
     packed = costs.compressed
     heads = ["The file of all weights (safetensors)", "Bytes"]
     rows = [
-        ["As it was given", f"{costs.files.dense:,}"],
+        ["Original", f"{costs.files.dense:,}"],
         ["With masks: _orig and _mask", f"{costs.files.masked:,}"],
         ["After remove", f"{costs.files.permanent:,}"],
     ]
@@ -154,7 +154,7 @@ def _saved(flops: Flops, cut: Cut | None) -> tuple[str, tuple[str, ...]]:
     if cut is None:
         return "", ()
     if not cut.layers:
-        return " No whole channel is pruned that could be cut out.", ()
+        return " No whole channel that could be cut out is pruned.", ()
     where = cut.layers if len(cut.layers) == 1 else (f"{len(cut.layers)} layers",)
     operations = ""
     if cut.flops is not None and flops.total:
@@ -195,13 +195,13 @@ def emissions_account(costs: Costs) -> list[Block]:
 
 
 def _named(seen: Emission) -> str:
-    """Return a layer's name in a table; what follows a line break is said smaller."""
-    behind = f", {seen.norm} behind" if seen.norm else ""
+    """Return a layer's name in a table; the text after a line break is set smaller."""
+    behind = f", then {seen.norm}" if seen.norm else ""
     return f"{seen.layer or 'the model itself'}\n{len(seen.channels):,} of {seen.outputs:,}{behind}"
 
 
 def _largest(value: float | None) -> str:
-    return "not seen" if value is None else f"{value:.3g}"
+    return "not measured" if value is None else f"{value:.3g}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:

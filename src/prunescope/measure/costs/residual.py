@@ -1,4 +1,4 @@
-"""What the pruned output channels of a model still put out: a bias, and the shift of a batch-norm behind.
+"""The residual output of a model's pruned channels: the bias, and the shift of the batch-norm after it.
 
 A layer and the batch-norm that reads its output are found by running the model and watching which tensor goes
 where; nothing is guessed from names.
@@ -17,10 +17,10 @@ from prunescope.measure.evaluation import Twin
 from prunescope.sources import rows_of
 
 BATCH = 32
-"""Examples that are run at a time, which a slider's next move may have to wait for."""
+"""Examples per batch: a slider's next move may have to wait for one."""
 
 EXAMPLES = 4 * BATCH
-"""Examples that are run at the most: what a pruned channel puts out is the same for all of them."""
+"""Examples that are run at most: the residual output is the same for all of them."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -28,18 +28,18 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass(frozen=True)
 class Emission:
-    """What the pruned output channels of one layer put out.
+    """The residual output of the pruned output channels of one layer.
 
     Attributes:
         layer: Name of the layer.
         channels: Its output channels of which no weight is kept.
         outputs: How many output channels it has.
-        at_layer: Largest magnitude in them at the layer's output; None where it could not be watched.
+        at_layer: Largest magnitude in them at the layer's output; None if it could not be observed.
         norm: Name of the batch-norm that reads the layer's output, or "".
-        after_norm: Largest magnitude in them behind that batch-norm, or None.
+        after_norm: Largest magnitude in them after that batch-norm, or None.
         kept: Largest magnitude in the other channels at the last of these places, or None.
-        silenced_by: The parameters of which these entries, once masked, leave the channels silent.
-        why_not: Why nothing was measured or why masking cannot silence it, or "".
+        silenced_by: Entries of parameters that, once masked, leave no residual output.
+        why_not: Why nothing was measured, or why masking cannot remove it, or "".
     """
 
     layer: str
@@ -54,7 +54,7 @@ class Emission:
 
     @property
     def value(self) -> float | None:
-        """Return the largest magnitude that the pruned channels have at the last place that was watched."""
+        """Return the largest magnitude in the pruned channels at the last observed place."""
         return self.at_layer if self.after_norm is None else self.after_norm
 
 
@@ -73,18 +73,18 @@ class _Watched:
 
     @property
     def axis(self) -> int:
-        """Return the axis of the output that numbers its channels, from the end."""
+        """Return the channel axis of the output, counted from the end."""
         return -1 - len(getattr(self.module, "kernel_size", ()))
 
     def see(self, output: Tensor) -> None:
-        """Take down what the layer has put out."""
+        """Record the layer's output."""
         self.output = output
         dead, kept = self._split(output, self.axis)
         self.at_layer = max(self.at_layer or 0.0, dead)
         self.kept = max(self.kept, kept)
 
     def see_norm(self, name: str, output: Tensor) -> None:
-        """Take down what a batch-norm made of that."""
+        """Record the batch-norm's output."""
         dead, kept = self._split(output, 1)
         self.norms[name] = max(self.norms.get(name, 0.0), dead)
         self.kept_after = max(self.kept_after, kept)
@@ -99,12 +99,12 @@ class _Watched:
 def measure_emissions(
     twin: Twin, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor], inputs: tuple[Tensor, ...]
 ) -> Iterator[tuple[Emission, ...] | None]:
-    """Yield None after each batch, then what each layer with whole output channels pruned still puts out.
+    """Yield None after each batch, then the residual output of each layer with whole output channels pruned.
 
     Args:
         twin: The model to run.
-        masks: Boolean masks by plain name, True where kept, of all that is pruned.
-        weights: The masked tensors that stand in for the model's own, by plain name.
+        masks: Boolean masks by full name without ``_orig``, True where kept, of all that is pruned.
+        weights: The masked tensors that stand in for the model's own, by full name without ``_orig``.
         inputs: What the model is called with; the first `EXAMPLES` of it are run.
 
     Raises:
@@ -164,7 +164,7 @@ def _dead_outputs(module: nn.Module, mask: Tensor) -> Tensor | None:
 
 def _no_channels(module: nn.Module) -> str:
     if isinstance(module, nn.RNNBase):
-        return "its rows are gates, not channels: what a unit puts out hangs on all of its gates"
+        return "its rows are gates, not channels: a unit's output depends on all of its gates"
     if isinstance(module, nn.MultiheadAttention):
         return "its rows are queries, keys and values inside the layer, not outputs"
     return ""
@@ -186,7 +186,7 @@ class _Norms:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch layers and batch-norms for as long as this lasts."""
+        """Observe layers and batch-norms inside this context."""
         handles = [layer.module.register_forward_hook(self._on_layer(layer)) for layer in self._watched]
         handles += [self._modules[name].register_forward_hook(self._on_norm) for name in self._names.values()]
         try:
@@ -208,11 +208,14 @@ class _Norms:
             layer.see_norm(name, output)
 
     def emission(self, layer: _Watched, masks: Mapping[str, Tensor]) -> Emission:
-        """Return what was seen of ``layer``."""
+        """Return what was observed of ``layer``."""
         channels = tuple(layer.dead.nonzero().flatten().tolist())
         seen = Emission(layer.name, channels, len(layer.dead), layer.at_layer)
         if layer.at_layer is None:
-            return replace(seen, why_not="the model reads its weight without calling it: no output is seen")
+            return replace(
+                seen,
+                why_not="the model reads its weight without calling the layer, so no output is seen",
+            )
         norm = max(layer.norms, key=lambda name: layer.norms[name], default="")
         if norm:
             seen = replace(seen, norm=norm, after_norm=layer.norms[norm], kept=layer.kept_after)

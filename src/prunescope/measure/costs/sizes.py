@@ -1,4 +1,4 @@
-"""How large the file of a model is: as it was given, with masks, after ``remove``, and compressed."""
+"""Size of the model's file: original, with masks, after ``remove``, and compressed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from prunescope.sources import Entry, Weights, file_parts
 
 CHUNK = 1 << 18
-"""Bytes that are compressed at a time: some ten milliseconds of work."""
+"""Bytes compressed at a time: about ten milliseconds of work."""
 
 LEVEL = 6
-"""How hard zlib tries: its own default, which gzip and zip use too."""
+"""Compression level of zlib: its default, which gzip and zip use too."""
 
 
 def dense_file(weights: Weights) -> list[Entry]:
-    """Return what a file of the model holds without any pruning.
+    """Return the entries of the model's file without any pruning.
 
     Raises:
         RequestError: A tensor of a checkpoint is stored as a safetensors file cannot hold it.
@@ -29,11 +29,11 @@ def dense_file(weights: Weights) -> list[Entry]:
 
 
 def masked_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]:
-    """Return what a file holds while pruning is in place: ``_orig`` and ``_mask``.
+    """Return the entries of a file with masks: ``_orig`` and ``_mask``.
 
     Args:
         weights: The model's weights.
-        masks: Boolean masks by plain name, True where kept, of all that is pruned.
+        masks: Boolean masks by full name without ``_orig``, True where kept, of all that is pruned.
     """
     entries = []
     for name, entry in weights.entries().items():
@@ -47,20 +47,20 @@ def masked_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]:
 
 
 def permanent_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]:
-    """Return what a file holds after ``remove``: plain names, zeros where pruned.
+    """Return the entries of a file after ``remove``: names without ``_orig``, zeros where pruned.
 
     Args:
         weights: The model's weights.
-        masks: Boolean masks by plain name, True where kept, of all that is pruned.
+        masks: Boolean masks by full name without ``_orig``, True where kept, of all that is pruned.
     """
     return list(weights.entries(masks).values())
 
 
 def compress(entries: Iterable[Entry]) -> Iterator[int]:
-    """Yield how many bytes zlib has made of a safetensors file so far; the last one is the compressed file's.
+    """Yield the compressed bytes of a safetensors file so far; the last value is the compressed size.
 
     Args:
-        entries: What the file holds; it is made and compressed in pieces of `CHUNK` bytes.
+        entries: The file's entries; it is written and compressed in pieces of `CHUNK` bytes.
     """
     packer = zlib.compressobj(LEVEL)
     size = 0

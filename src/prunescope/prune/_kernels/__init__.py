@@ -1,1 +1,1 @@
-"""How scores are read, cut and written down at the speed of memory. Only the engine imports from here."""
+"""Kernels that read, cut and write scores at memory speed. Only the engine imports from here."""

@@ -1,8 +1,8 @@
-"""Numbers of a large tensor a block at a time, widened by numpy into memory that is used again.
+"""Read a large tensor in blocks, widened by numpy into reused memory.
 
-Torch divides a block among threads, which on a busy machine take a hundred times as long to wake as the block
-takes. And new memory for each block would come from between what a caller keeps of the blocks before, so that
-what is freed is not used again: a whole tensor's worth of it, in the end.
+Torch splits a block among threads, which on a busy machine take a hundred times as long to wake as the block
+takes. And new memory for each block would fragment the heap between what a caller keeps of earlier blocks, so
+that freed memory is not reused: a whole tensor's worth in the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KNOWN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def memory_of(part: Tensor) -> NDArray[Any]:
-    """Return the memory of a tensor of two bytes a number or more, on the CPU.
+    """Return a CPU tensor of two bytes per element or more as an array that shares its memory.
 
     Numpy has no bfloat16, and gets its bits: the upper half of a float32.
 
@@ -37,7 +37,7 @@ def memory_of(part: Tensor) -> NDArray[Any]:
 
 
 def widened_into(room: Array, block: NDArray[Any]) -> Array:
-    """Return the numbers of ``block``, some of what `memory_of` returns: in ``room``, or itself if wide.
+    """Widen ``block``, part of what `memory_of` returns, into ``room``; return it unchanged if wide.
 
     Example:
         >>> half = memory_of(torch.tensor([1.5, -2.0], dtype=torch.bfloat16))
@@ -56,12 +56,12 @@ def widened_into(room: Array, block: NDArray[Any]) -> Array:
 def row_blocks(
     matrix: Tensor, mask: Tensor | None = None, *, absolute: bool = False, rows: int = 0
 ) -> Iterator[Array]:
-    """Yield the rows of a matrix in blocks, in float32 or float64; each is good until the next comes.
+    """Yield the rows of a matrix in blocks, in float32 or float64; each is valid until the next.
 
     Args:
         matrix: Contiguous matrix of real numbers on the CPU. Read, never written.
-        mask: Boolean matrix of its shape; where it is False a number is taken as zero. None: nowhere.
-        absolute: Whether magnitudes are wanted.
+        mask: Boolean matrix of its shape; elements count as zero where it is False. None masks nothing.
+        absolute: Whether to yield magnitudes.
         rows: How many rows a block has at the least, if there are so many, the last one up to twice as many;
             0: as many as stay in the processor's cache.
 

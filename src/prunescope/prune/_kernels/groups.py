@@ -1,7 +1,7 @@
-"""Ranking within groups: a tensor seen as rows, each a group, and the place of every element in its row.
+"""Rank within groups: a tensor seen as rows, one group each, and the rank of every element in its row.
 
-In a short row every pair is compared, column against column, which a processor does for many rows at once; a
-sort of each row takes some twenty times as long.
+In short rows every pair is compared, column against column, vectorised over many rows; sorting each row takes
+about twenty times as long.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Groups:
     Attributes:
         shape: Shape of the tensor.
         axes: Axes that a group runs along, flattened in this order.
-        size: Elements of a group, consecutive along the flattened axes; it divides their number.
+        size: Elements per group, consecutive along the flattened axes; it divides their number.
     """
 
     shape: tuple[int, ...]
@@ -41,26 +41,26 @@ class Groups:
         return [axis for axis in range(len(self.shape)) if axis not in self.axes] + list(self.axes)
 
     def rows(self, t: Tensor) -> Tensor:
-        """Return ``t`` with one group a row: of shape (groups, size), a view where it can be."""
+        """Return ``t`` with one group per row, of shape ``(groups, size)``; a view if possible."""
         return t.permute(self._order).reshape(-1, self.size)
 
     def placed(self, rows: Tensor) -> Tensor:
-        """Return rows, one a group, as a tensor of ``shape`` again."""
+        """Return rows, one per group, as a tensor of ``shape`` again."""
         order = self._order
         back = sorted(range(len(order)), key=order.__getitem__)
         return rows.reshape([self.shape[axis] for axis in order]).permute(back)
 
     def lies_in_rows(self, t: Tensor) -> bool:
-        """Return whether the groups lie in memory one after the other."""
+        """Return whether the groups are contiguous in memory."""
         return t.is_contiguous() and self._order == list(range(len(self.shape)))
 
 
 def ranks_in_rows(scores: Tensor, candidates: Tensor | None = None) -> Tensor:
-    """Return the place of every score in its row, from 0 for the lowest, ties by lowest index.
+    """Return the rank of every score in its row, 0 for the lowest, ties by lowest index.
 
     Args:
         scores: Matrix of float32 or float64 without NaN.
-        candidates: Boolean matrix of its shape, False for what takes no part and gets -1; None: all do.
+        candidates: Boolean matrix of its shape; elements where it is False get -1. None ranks all.
 
     Example:
         >>> ranks_in_rows(torch.tensor([[3.0, 1.0, 1.0]])).tolist()
@@ -75,7 +75,7 @@ def ranks_in_rows(scores: Tensor, candidates: Tensor | None = None) -> Tensor:
     else:
         order = scores.argsort(dim=1, stable=True)
         if candidates is not None:
-            # Whatever takes no part goes to the end, and leaves the order of the others as it is.
+            # Elements that are not candidates sort last and do not affect the order of the others.
             order = order.gather(1, (~candidates).gather(1, order).byte().argsort(dim=1, stable=True))
         numbers = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
         ranks = torch.empty(scores.shape, dtype=torch.int32, device=scores.device)
@@ -84,12 +84,12 @@ def ranks_in_rows(scores: Tensor, candidates: Tensor | None = None) -> Tensor:
 
 
 def write_without_lowest(weights: Tensor, k: int, out: Tensor) -> bool:
-    """Write 0 for the ``k`` elements of lowest magnitude of each short row, and 1 for the others.
+    """Write 0 for the ``k`` elements of lowest magnitude in each short row, and 1 for the others.
 
     Args:
         weights: Contiguous matrix of float32 or float64 on the CPU.
-        k: How many elements of each row go.
-        out: Contiguous matrix of its shape, of a type that numpy knows.
+        k: How many elements of each row to prune.
+        out: Contiguous matrix of its shape, of a dtype that numpy has.
 
     Returns:
         Whether all weights are finite; otherwise what is written may be wrong.
@@ -110,9 +110,9 @@ def write_without_lowest(weights: Tensor, k: int, out: Tensor) -> bool:
 
 
 def _columns(rows: Array, *, absolute: bool) -> Iterator[tuple[int, Array]]:
-    """Yield blocks of ``rows``, turned so that columns lie in memory, and the first row of each.
+    """Yield transposed blocks of ``rows``, with contiguous columns, and the first row of each.
 
-    A block is good until the next comes.
+    A block is valid until the next.
     """
     size = rows.shape[1]
     many = max(1, _BLOCK // size)
@@ -128,10 +128,10 @@ def _columns(rows: Array, *, absolute: bool) -> Iterator[tuple[int, Array]]:
 
 
 def _ranks(columns: Array, *, ordered: bool) -> NDArray[np.uint8]:
-    """Return the place of every number among those of the other columns at the same index.
+    """Return the rank of every number among those of the other columns at the same index.
 
     Args:
-        columns: Numbers; NaN takes no part: it is neither before nor behind another.
+        columns: Numbers; NaN is not ranked.
         ordered: Whether there is no NaN, so that of every two numbers one comes before the other.
     """
     ranks = np.zeros(columns.shape, np.uint8)

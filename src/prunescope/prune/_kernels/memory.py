@@ -1,6 +1,6 @@
-"""How the machine is used: memory to write into, and when a second thread is worth waking.
+"""Memory to write into, and when more than one thread pays off.
 
-Touching new memory is half of what pruning a large tensor costs.
+First touches of new memory are half the cost of pruning a large tensor.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SMALL = 1 << 16
 
 
 def for_one_thread(t: Tensor) -> bool:
-    """Return whether ``t`` is better left to numpy than to torch, and can be.
+    """Return whether numpy can process ``t``, and faster than torch.
 
-    Torch wakes its threads for 32,768 elements. On a machine that is busy they take 5 to 10 ms to meet again,
+    Torch wakes its threads from 32,768 elements on. On a busy machine they take 5 to 10 ms to synchronise,
     for work of as many microseconds.
 
     Example:
@@ -37,16 +37,16 @@ def for_one_thread(t: Tensor) -> bool:
 
 
 def fresh(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a new contiguous tensor whose values are still to be written.
+    """Return a new, uninitialised contiguous tensor.
 
-    A large one on the CPU lies in pages of 2 MB where the system grants them: a page that is touched for the
-    first time is filled with zeros, and pages of 4 kB take three times as long over that as over the writing
-    itself.
+    A large one on the CPU uses pages of 2 MB where the system grants them: the first touch of a page zeroes
+        it, and
+    with pages of 4 kB that takes three times as long as the writing itself.
 
     Args:
         shape: Shape of the tensor.
-        dtype: Its type.
-        device: Where it lies.
+        dtype: Its dtype.
+        device: Its device.
 
     Example:
         >>> fresh((2, 3), torch.float32, torch.device("cpu")).fill_(1).sum()

@@ -1,9 +1,9 @@
-"""Finding the k-th lowest score and writing the mask, at the speed of memory.
+"""Find the k-th lowest score and write the mask, at memory speed.
 
 On a CPU the k-th lowest is found by selection, not by a sort: a sample brackets it, one pass counts what lies
 below the bracket and collects what lies inside, and ``numpy.partition`` settles the rest (Floyd and Rivest,
 "Expected time bounds for selection", 1975, https://doi.org/10.1145/360680.360691). The same pass writes the
-mask, but for what lies inside. Elsewhere the device's own sort is fastest, and the mask one comparison.
+mask, except inside the bracket. On other devices their own sort is fastest, and the mask is one comparison.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _DEVIATIONS = (2.3, 12.0)
 
 
 class Cut(NamedTuple):
-    """Where a ranking is cut: everything below ``threshold`` goes, and some of what equals it."""
+    """Where a ranking is cut: everything below ``threshold`` is pruned, and some of what equals it."""
 
     threshold: float
-    """Score of the last unit that goes."""
+    """Score of the last pruned unit."""
     ties: int | None
-    """How many units with exactly that score go, lowest index first; None: all of them."""
+    """How many units with exactly that score are pruned, lowest index first; None: all of them."""
     tied: Tensor | None = None
     """Their indices, if they are known."""
     written: bool = False
@@ -46,7 +46,7 @@ class Cut(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some of the scores of one part, good until the next block comes."""
+    """Some of the scores of one part, valid until the next block."""
 
     scores: Array
     place: int
@@ -56,15 +56,15 @@ class Block(NamedTuple):
     """Place of the first in its part."""
 
     def within(self, outs: Sequence[Array]) -> Array:
-        """Return the same places of arrays that lie like the parts."""
+        """Return the same positions of arrays laid out like the parts."""
         return outs[self.part][self.start : self.start + len(self.scores)]
 
 
 class Scores:
-    """Scores laid end to end, read in blocks: given ones, or the magnitudes of weights.
+    """Concatenated scores, read in blocks: given ones, or the magnitudes of weights.
 
     Magnitudes are computed a block at a time, in cache, and never held: half of what a large tensor costs is
-    the first touch of new memory. NaN and infinity are looked for on the first reading, while it is there.
+    the first touch of new memory. NaN and infinity are checked on the first reading.
 
     Args:
         parts: Flat contiguous tensors on the CPU in float32 or float64. Read, never written.
@@ -125,7 +125,7 @@ class Scores:
 
 
 class Masks(NamedTuple):
-    """Arrays that lie like the parts of the scores, to write masks into."""
+    """Arrays laid out like the parts of the scores, to write masks into."""
 
     outs: Sequence[Array]
     earlier: Sequence[Array] = ()
@@ -139,7 +139,7 @@ class Masks(NamedTuple):
             out *= block.within(self.earlier)
 
     def strike_out(self, places: NDArray[np.intp]) -> None:
-        """Write 0 at places, in rising order, among all scores."""
+        """Write 0 at the given positions, sorted, among all scores."""
         start = 0
         for out in self.outs:
             first, last = np.searchsorted(places, (start, start + len(out)))
@@ -153,7 +153,7 @@ def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cut:
     Args:
         scores: Scores to cut.
         k: Number of scores to cut off, ``1 <= k <= len(scores)``.
-        masks: What to write the masks into if that can be done on the way.
+        masks: Where to write the masks, if that can be done in the same pass.
 
     Raises:
         ValueError: a score is NaN.
@@ -172,7 +172,7 @@ def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cut:
 
 
 def _cut_whole(scratch: Array, k: int) -> Cut:
-    """Return the cut of scores that are few, or that no sample gives a fair picture of."""
+    """Return the cut of scores that are too few, or too uneven, to sample."""
     scratch.partition(k - 1)
     threshold = scratch[k - 1]
     if k == len(scratch) or scratch[k:].min() > threshold:
@@ -181,20 +181,19 @@ def _cut_whole(scratch: Array, k: int) -> Cut:
 
 
 def sample_step(count: int) -> int:
-    """Return the step between the scores of a sample, odd so that it does not fall in with even rows.
+    """Return the stride of a sample of scores, odd so that it does not align with even rows.
 
-    The longer the step, the less there is to sort, and the wider the bracket: their sum is least at the
-    cube root of the count.
+    A longer stride means less to sort and a wider bracket: their sum is least at the cube root of the count.
     """
     return int(_SPARSITY * count ** (1 / 3)) | 1
 
 
 def _bracket(sample: Array, share: float, deviations: float) -> tuple[float, float]:
-    """Return two values between which the share's quantile lies, near certainly.
+    """Return two values that almost certainly bracket a quantile.
 
     Args:
-        sample: Some of the scores; put into another order.
-        share: Share of the scores to cut off.
+        sample: Some of the scores; reordered in place.
+        share: Fraction of the scores to cut off.
         deviations: Margin on either side, in standard deviations of a rank in the sample.
     """
     place = share * len(sample)
@@ -207,10 +206,10 @@ def _bracket(sample: Array, share: float, deviations: float) -> tuple[float, flo
 
 
 def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks | None) -> Cut | None:
-    """Return the cut if it lies between ``low`` and ``high`` or at one of them, or None.
+    """Return the cut if it lies in ``[low, high]``, or None.
 
-    Everything above ``low`` is kept at first; then what has to go between the two is struck out. The ends
-    are left out when scores are collected: half of all may equal one of them (zeros, say).
+    Everything above ``low`` is kept at first; then the scores to prune between the two are zeroed. The ends
+    are not collected: half of all scores may equal one of them (zeros, say).
     """
     above, places, found = 0, [], []
     flags = np.empty((2, min(len(scores), _BLOCK)), np.bool_)
@@ -240,7 +239,7 @@ def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks |
 
 
 def _cut_equal(scores: Scores, k: int, value: float) -> Cut | None:
-    """Return the cut if it lies at the scores that equal ``value``, or None."""
+    """Return the cut if it falls on scores equal to ``value``, or None."""
     below = equal = 0
     for block in scores.blocks():
         below += int(np.count_nonzero(block.scores < value))
@@ -250,7 +249,7 @@ def _cut_equal(scores: Scores, k: int, value: float) -> Cut | None:
 
 
 def sorted_scores(values: Tensor) -> Tensor:
-    """Return the values in rising order, on their device.
+    """Return the values in ascending order, on their device.
 
     Example:
         >>> sorted_scores(torch.tensor([3.0, 1.0, 2.0]))
@@ -265,7 +264,7 @@ def cut_sorted(values: Tensor, k: int) -> Cut:
     """Return the cut below which exactly ``k`` values lie, from sorted values.
 
     Args:
-        values: 1-D tensor in rising order.
+        values: 1-D tensor in ascending order.
         k: Number of values to cut off, ``1 <= k <= len(values)``.
 
     Example:
@@ -279,7 +278,7 @@ def cut_sorted(values: Tensor, k: int) -> Cut:
 
 
 def write_kept(values: Tensor, cut: Cut, out: Tensor) -> None:
-    """Write 1 into ``out`` for every value that the cut keeps, 0 for every one that goes.
+    """Write 1 into ``out`` for every value that the cut keeps, 0 for every one it prunes.
 
     Args:
         values: 1-D tensor of scores.
@@ -304,11 +303,11 @@ def write_kept(values: Tensor, cut: Cut, out: Tensor) -> None:
 
 
 def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()) -> None:
-    """Write the masks that are left when the ``k`` lowest scores go, ties by lowest index.
+    """Write the masks that prune the ``k`` lowest scores, ties by lowest index.
 
     Args:
         scores: Scores to cut.
-        k: Number of scores that go, ``1 <= k <= len(scores)``.
+        k: Number of scores to prune, ``1 <= k <= len(scores)``.
         outs: Flat tensors of the lengths of the parts, of a type that numpy knows.
         earlier: Masks like ``outs`` to multiply by, if any.
 
@@ -334,10 +333,11 @@ def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor], earlier: Sequen
 
 
 def _first_equal(scores: Scores, threshold: float, count: int) -> Tensor:
-    """Return the lowest ``count`` places at which a score equals ``threshold``.
+    """Return the first ``count`` indices at which a score equals ``threshold``.
 
-    numpy looks, block by block, and stops as soon as it has seen enough: the ties are few, and a thread pool
-    would cost more to wake for each block than the block takes.
+    numpy searches block by block and stops once it has enough: ties are few, and waking a thread pool for
+        each block
+    would take longer than the block.
     """
     found, left = [], count
     for block in scores.blocks():

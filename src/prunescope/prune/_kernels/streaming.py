@@ -1,4 +1,4 @@
-"""A ranking of elements that holds no scores, for tensors that fill the memory."""
+"""A ranking of elements that stores no scores, for tensors that fill the memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NarrowScores(Scores):
     Args:
         part: Flat contiguous tensor on the CPU, of a floating dtype of two bytes or more. Never written.
         absolute: Whether magnitudes are the scores.
-        candidates: 1-D boolean tensor, False where a magnitude counts as -inf; None: nowhere.
+        candidates: 1-D boolean tensor, False where a score counts as -inf; None ranks all.
 
     Raises:
         ValueError: a score is NaN.
@@ -36,7 +36,7 @@ class NarrowScores(Scores):
     """
 
     def __init__(self, part: Tensor, *, absolute: bool, candidates: Tensor | None = None) -> None:
-        """Look at the numbers once."""
+        """Check the numbers once."""
         self.parts = [part]
         self._array = memory_of(part)
         self.absolute = absolute
@@ -84,13 +84,13 @@ class NarrowScores(Scores):
 
 
 class UnheldRanking(Ranking):
-    """The elements of one tensor in the order in which a method would prune them, by scores held nowhere.
+    """The elements of one tensor in the order a method would prune them, without storing scores.
 
-    A `Ranking` takes the memory of its scores, and after two selections as much again. This one reads what
-    the scores are made of at each selection.
+    A `Ranking` takes the memory of its scores, and after two selections as much again. This one reads the
+    weights again at each selection.
 
     Args:
-        scores: Scores of all elements; what they are read from must not change while the ranking is used.
+        scores: Scores of all elements; their source must not change while the ranking is used.
         shape: Shape of the weight.
         default_mask: Boolean mask from earlier pruning, or None; elements that it prunes score -inf.
 
@@ -101,7 +101,7 @@ class UnheldRanking(Ranking):
     """
 
     def __init__(self, scores: Scores, shape: Sequence[int], default_mask: Tensor | None = None) -> None:
-        """Count what is left."""
+        """Count the candidates."""
         self._hold(torch.empty(0), shape, None, default_mask, None)
         self._blocks = scores
         self._gone = 0 if default_mask is None else default_mask.numel() - int(default_mask.count_nonzero())
@@ -110,7 +110,7 @@ class UnheldRanking(Ranking):
 
     @property
     def scores(self) -> Tensor:
-        """Scores of the candidates in index order, 1-D, float32 or wider; computed for whoever asks."""
+        """Scores of the candidates in index order, 1-D, float32 or wider; computed on access."""
         found = [block.scores[block.scores > -np.inf] for block in self._blocks.blocks()]
         return torch.from_numpy(np.concatenate(found))
 
@@ -140,7 +140,7 @@ class UnheldRanking(Ranking):
         return max(0, sum(counts) - self._gone)
 
     def _cut(self, k: int, masks: Masks | None = None) -> Cut | None:
-        """Return the cut at ``k``; if it had to be looked for, ``masks`` may be written on the way."""
+        """Return the cut at ``k``; if it has to be searched, ``masks`` may be written in the same pass."""
         self._check(k)
         if k == 0:
             return None

@@ -1,4 +1,4 @@
-"""Units one by one: which are left, their scores, and how a choice of them is written down."""
+"""Units: which remain, their scores, and writing a selection of them as a mask."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from prunescope.prune._kernels.memory import for_one_thread
 
 
 def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:
-    """Return which units earlier pruning has left, or None if that is all of them.
+    """Return which units earlier pruning has left; None if all remain.
 
     Args:
         mask: Boolean mask of the weight's shape, True where kept, or None.
         dim: Channel axis (≥ 0), or None when units are elements.
 
     Returns:
-        1-D boolean tensor with one entry for every unit: an element that is kept, or a channel with any
-        element kept. None if every unit is left.
+        1-D boolean tensor with one entry per unit, True for a kept element or a channel with any element
+        kept; None if every unit remains.
 
     Example:
         >>> candidate_units(torch.tensor([[True, False], [False, False]]), 0)
@@ -34,11 +34,11 @@ def candidate_units(mask: Tensor | None, dim: int | None) -> Tensor | None:
 
 
 def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | None = None) -> Tensor:
-    """Return ``out`` after writing a value for every channel into all of its elements.
+    """Write a value for every channel into all of its elements, and return ``out``.
 
     Args:
-        kept: 1-D tensor with one entry for every channel, in the dtype of ``out``.
-        dim: Axis of ``out`` that numbers the channels, ≥ 0.
+        kept: 1-D tensor with one entry per channel, in the dtype of ``out``.
+        dim: Channel axis of ``out``, ≥ 0.
         out: Contiguous tensor to write into.
         default_mask: Contiguous tensor like ``out`` to multiply by, or None.
 
@@ -68,9 +68,9 @@ def write_channels(kept: Tensor, dim: int, out: Tensor, default_mask: Tensor | N
 
 
 def spread(scores: Tensor, candidates: Tensor) -> Tensor:
-    """Return the candidates' scores at their places among all units; the others get -inf.
+    """Scatter the candidates' scores to all units; the others get -inf.
 
-    Units that are gone so sort first, and never pass a comparison.
+    Units that are already pruned thus sort first, and never pass a comparison.
 
     Example:
         >>> spread(torch.tensor([1.0, 2.0]), torch.tensor([True, False, True]))
@@ -81,13 +81,13 @@ def spread(scores: Tensor, candidates: Tensor) -> Tensor:
 
 
 def refuse_nan(values: Tensor, candidates: Tensor | None) -> None:
-    """Refuse NaN and flag infinity among the scores, or the weights whose magnitudes are the scores.
+    """Refuse NaN and warn of infinity among scores, or among weights whose magnitudes are the scores.
 
     A finite sum proves that there is neither, in one fast pass.
 
     Args:
         values: 1-D tensor in float32 or float64.
-        candidates: 1-D boolean tensor, True for the units that matter; None: all do.
+        candidates: 1-D boolean tensor, True for the units to check; None checks all.
 
     Raises:
         ValueError: one is NaN.
@@ -99,7 +99,7 @@ def refuse_nan(values: Tensor, candidates: Tensor | None) -> None:
 
 
 def refuse_counts(nans: int, infinite: int, scores: int) -> None:
-    """Refuse NaN among the scores, of which there are so many, and flag infinity.
+    """Refuse NaN among ``scores`` scores, and warn of infinity.
 
     Raises:
         ValueError: there is NaN.

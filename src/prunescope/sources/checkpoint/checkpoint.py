@@ -59,7 +59,7 @@ class Checkpoint:
         index: The index of the shards, or None for a single file.
         parts: The files, opened.
         files: Where they are.
-        tensors: What can be pruned, by plain name: matrices and kernels first, then vectors.
+        tensors: What can be pruned, by full name without ``_orig``: matrices and kernels first, then vectors.
         not_prunable: Why each of the other tensors cannot be pruned, by name.
         parameters: How many numbers the tensors that can be pruned hold.
 
@@ -209,14 +209,15 @@ class Checkpoint:
 
     @property
     def pruned(self) -> Set[str]:
-        """Return the plain names of the tensors that the files hold a mask for."""
+        """Return the full names, without ``_orig``, of the tensors that the files hold a mask for."""
         return self._pruned
 
     def entries(self, masks: Mapping[str, Tensor] | None = None) -> dict[str, Entry]:
-        """Return every tensor of the files as it is stored, by plain name and without masks.
+        """Return every tensor of the files as it is stored, by full name without ``_orig`` and without masks.
 
         Args:
-            masks: Boolean masks by plain name, True where kept; their tensors have zeros elsewhere.
+            masks: Boolean masks by full name without ``_orig``, True where kept; their tensors have zeros
+                elsewhere.
 
         Raises:
             RequestError: One is stored as a safetensors file cannot hold it.
@@ -244,7 +245,7 @@ class Checkpoint:
         return sum(math.prod(each.shape) * each.dtype.itemsize for each in known if each.dtype is not None)
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield what can be pruned by plain name, with zeros where the files hold a mask; read one by one."""
+        """Yield each prunable tensor with its name, one by one, zero where the files hold a mask."""
         for name in list(self.tensors):
             yield name, self.current(name).effective
 
@@ -258,7 +259,7 @@ class Checkpoint:
         """Return what is to be zero in each file, by the names in the files.
 
         Args:
-            masks: Boolean masks by plain name, True where kept.
+            masks: Boolean masks by full name without ``_orig``, True where kept.
         """
         parts: dict[TensorFile, dict[str, Zeroes]] = {file: {} for file in self.parts}
         for plain, mask in masks.items():

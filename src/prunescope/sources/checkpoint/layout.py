@@ -96,7 +96,7 @@ def offered(folder: Path) -> list[Path]:
     folder, for it could not be opened.
 
     Raises:
-        RequestError: ``folder`` is no folder that can be read.
+        RequestError: ``folder`` is not a folder that can be read.
     """
     try:
         entries = sorted(folder.iterdir())
