@@ -47,6 +47,7 @@ GLOSSARY: Mapping[str, str] = {
     "length": "How long it trains.",
     "length unit": "Whether the time or the number of passes over the training examples is given.",
     "when pruned": "Whether the pruned weights are zero from the first step on, or one after the other.",
+    "targets": "What it is trained towards: what the dense model answers (distillation), or the labels.",
     "silence first": "Mask the biases and shifts that pruned channels still put out, so that training cannot "
     "rely on them.",
     # Steps, plans, comparison, export.

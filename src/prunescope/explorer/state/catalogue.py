@@ -163,8 +163,9 @@ class Catalogue:
 
     def _usual(self, session: Session) -> Recipe:
         """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
-        rate = session.source.rate
-        return USUAL if rate is None else replace(USUAL, learning_rate=rate)
+        source = session.source
+        usual = USUAL if source.loss is None else replace(USUAL, targets="labels")
+        return usual if source.rate is None else replace(usual, learning_rate=source.rate)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
