@@ -58,6 +58,7 @@ GLOSSARY: Mapping[str, str] = {
     "side b": "The second of the two states that are compared.",
     "file": "What the file holds: pruned weights, masks, the plan or code.",
     "download": "Download the file that is chosen.",
+    "coupled": "Where channels of several layers are added: those go that all of them prune, or any.",
     "plan file": "Carry out the steps of a plan that was saved, in place of the steps there are.",
 }
 """What each control is, by its name."""

@@ -230,7 +230,9 @@ class FineTuning:
         loss = f", loss {self.loss:.3g}" if self.loss is not None else ""
         said = f"trained {self.step:,} steps{on}{loss}; {self.revived} pruned weights revived"
         values = self._trainee.values() if self.step else {}
-        return self._session.recover(Recovered(self.recipe.call, said), values)
+        last = self.curve[-1] if self.curve else None
+        measured = last.accuracy if last is not None and (last.step, last.done) == (self.step, 1.0) else None
+        return self._session.recover(Recovered(self.recipe.call, said), values, measured)
 
 
 def distillation(answers: Tensor, dense: Tensor, temperature: float = 2.0) -> Tensor:

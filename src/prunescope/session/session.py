@@ -360,12 +360,15 @@ class Session:
             raise RequestError("steps", f"`steps`: {name} is not in this model.")
         return self.tensor(name)
 
-    def recover(self, asked: Recovered, values: Mapping[str, Tensor]) -> Step:
+    def recover(
+        self, asked: Recovered, values: Mapping[str, Tensor], measured: Accuracy | None = None
+    ) -> Step:
         """Give the model new weights as the next step; the model itself is not written.
 
         Args:
             asked: What was done, in words.
             values: New parameters and buffers, by plain name; zero where the steps have pruned.
+            measured: Held-out accuracy with them, if it is known.
 
         Raises:
             RequestError: There are none, or some are not finite.
@@ -376,6 +379,8 @@ class Session:
             raise RequestError("steps", f"`steps`: the new weights are not kept: {why}.")
         step = Step.recovered(asked, values)
         self.history = self.history.then(step)
+        if measured is not None:
+            self._known.remember(self.applied.key, self._known.state(), measured)
         return step
 
     def jump(self, position: int) -> None:

@@ -181,8 +181,8 @@ class LiveRecovery(Latest):
         self._work = None
         curve = tuple(work.curve) if isinstance(work, FineTuning) else ()
         done = None if self._shown.progress is None else replace(self._shown.progress, done=1.0)
-        self._put(doing="", stopping=False, curve=curve, progress=done)
         self._keep(work)
+        self._put(doing="", stopping=False, curve=curve, progress=done)
 
     def _wait(self, work: Work, note: str) -> None:
         """Let a person say whether what was done so far is kept."""

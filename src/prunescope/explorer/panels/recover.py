@@ -25,7 +25,7 @@ from prunescope.session.recovered import Recovered
 SPELLED = {"AdamW": "AdamW", "Adam": "Adam", "SGD": "SGD, momentum 0.9"}
 RATES = {"rewind": "down to 0", "constant": "constant"}
 PRUNING = {"one-shot": "one-shot", "gradual": "gradual"}
-TARGETS = {"dense": "the dense answers", "labels": "the labels"}
+TARGETS = {"dense": "dense model", "labels": "labels"}
 LENGTHS = {"seconds": "seconds", "epochs": "epochs"}
 
 BUTTONS = {
