@@ -42,7 +42,7 @@ GLOSSARY: Mapping[str, str] = {
     "at most": "The largest drop of the metric that is allowed, in points; leave it empty for no limit.",
     # Recovery.
     "optimizer": "The optimizer that trains what is kept.",
-    "learning rate": "The highest learning rate: that of the original training, where it is known.",
+    "learning rate": "The highest learning rate, best that of the original training.",
     "rates": "How the learning rate goes: back to its highest and down to 0 again, or constant.",
     "length": "How long it trains.",
     "length unit": "Whether the time or the number of passes over the training examples is given.",
