@@ -45,11 +45,12 @@ GLOSSARY: Mapping[str, str] = {
     "at most": "The largest drop of the metric that is allowed, in points; leave it empty for no limit.",
     # Recovery.
     "optimizer": "The optimizer that trains what is kept.",
-    "learning rate": "The highest learning rate: that of the original training, where it is known.",
+    "learning rate": "The highest learning rate, best that of the original training.",
     "rates": "How the learning rate goes: back to its highest and down to 0 again, or constant.",
     "length": "How long it trains.",
     "length unit": "Whether the time or the number of passes over the training examples is given.",
     "when pruned": "Whether the pruned weights are zero from the first step on, or one after the other.",
+    "targets": "What it is trained towards: what the dense model answers (distillation), or the labels.",
     "silence first": "Mask the biases and shifts that pruned channels still output, so that training cannot "
     "rely on them.",
     # Steps, plans, comparison, export.
@@ -60,6 +61,7 @@ GLOSSARY: Mapping[str, str] = {
     "side b": "The second of the two states that are compared.",
     "file": "What the file holds: pruned weights, masks, the plan or code.",
     "download": "Download the file that is chosen.",
+    "coupled": "Where channels of several layers are added: those go that all of them prune, or any.",
     "plan file": "Apply the steps of a plan that was saved, in place of the current steps.",
 }
 """What each control is, by its name."""
