@@ -70,7 +70,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_button() -> None:
         await settled(explorer)
         assert panel.silence.layout.display is None
         assert panel.silence.disabled
-        assert "Apply first" in panel.message.value
+        assert "Apply the preview first" in panel.message.value
         explorer.apply()
         await settled(explorer)
         assert not panel.silence.disabled
@@ -144,8 +144,8 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_there() -> None:
         costs = await settled(explorer)
         assert costs.compressed is not None
         panel = explorer.screen.costs
-        assert "`data` or `example` must be given: FLOPs" in panel.files.value
-        assert "`data` or `example` must be given: residual output" in panel.files.value
+        assert "<code>data</code> or <code>example</code> must be given: FLOPs" in panel.files.value
+        assert "<code>data</code> or <code>example</code> must be given: residual output" in panel.files.value
         assert "FLOPs" not in panel.line.value
         assert panel.silence.layout.display == "none"
         with pytest.raises(RequestError, match="`data` or `example` must be given"):

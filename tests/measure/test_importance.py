@@ -288,6 +288,6 @@ def test_token_ids_and_outputs_with_logits() -> None:
     data = torch.randint(11, (40, 5)), torch.arange(40) % 3
     session = Session(module_source(Tokens(), data))
     assert scores(session, "taylor", "embedding.weight").weights.shape == (11, 6)
-    assert "for which alone" in str(
+    assert "defined only for those" in str(
         (ensure_scores(session, "wanda"), session.scored("wanda"))[1]["embedding.weight"]
     )
