@@ -90,3 +90,89 @@ def test_given_scores_set_the_criterion() -> None:
         assert "not among the scores given" in explorer.state.snapshot.message("criterion")
     finally:
         explorer.close()
+
+
+def test_compared_by_hand_a_criterion_is_computed_on_the_loop_first() -> None:
+    async def scene() -> None:
+        explorer = explore(model(), data=data())
+        explorer.request(front="compare")
+        panel = explorer.screen.panels["compare"]
+        said, shown = [], asyncio.Event()
+
+        def follow(change) -> None:
+            said.append(panel.message.value)
+            seen = change.new.comparison
+            if seen is not None and "taylor" in seen.b.title:
+                shown.set()
+
+        explorer.observe(follow, "snapshot")
+        panel.b.value = dict(panel.b.options)["Criterion: Taylor (gradient × weight)"]
+        await asyncio.wait_for(shown.wait(), 60)
+        assert any("Computing Taylor" in words for words in said)
+        seen = explorer.snapshot.comparison
+        assert [seen.a.title, seen.b.title] == [
+            "L1 unstructured, criterion='weight'",
+            "L1 unstructured, criterion='taylor'",
+        ]
+        assert seen.a.mask.sum() == seen.b.mask.sum()
+        explorer.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+
+
+def test_how_far_criteria_agree_is_computed_on_the_loop_while_somebody_looks() -> None:
+    async def scene() -> None:
+        explorer = explore(model(), data=data(), amount=0.5)
+        explorer.request(front="compare")
+        panel = explorer.screen.panels["compare"]
+        tables, changed = [], asyncio.Event()
+
+        def follow(change) -> None:
+            tables.append(change.new.agreeing.table)
+            changed.set()
+
+        async def until_done() -> None:
+            while not (tables and tables[-1] and tables[-1].done):
+                changed.clear()
+                await asyncio.wait_for(changed.wait(), 60)
+
+        explorer.observe(follow, "snapshot")
+        assert panel.agreement.layout.display == "none"
+        panel.criteria.value = True
+        await until_done()
+        first = tables[-1]
+        assert len({id(table) for table in tables if table}) > 3  # It fills while it is looked at.
+        overlap = first.between("weight", "taylor").overlap
+        assert f"{first.between('taylor', 'weight').tau:.2f}".replace("-", "−") in panel.agreement.value
+        assert f"{100 * overlap:.0f} %" in panel.agreement.value
+        assert "Not compared here: batchnorm, given" in panel.agreement.value
+        explorer.amount = 0.2
+        tables.clear()
+        await until_done()
+        assert tables[-1].between("weight", "taylor").tau == first.between("weight", "taylor").tau
+        assert tables[-1].between("weight", "fisher") is not first.between("weight", "fisher")
+        explorer.method = "random_unstructured"
+        await asyncio.sleep(0)
+        assert "draws at random" in panel.agreement.value
+        panel.criteria.value = False
+        assert panel.agreement.layout.display == "none"
+        explorer.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+
+
+def test_without_a_loop_the_agreement_is_there_at_once() -> None:
+    explorer = explore(model(), data=data(), method="grouped_unstructured", amount=0.5)
+    try:
+        explorer.request(front="compare")
+        explorer.screen.panels["compare"].criteria.value = True
+        table = explorer.snapshot.agreeing.table
+        assert table.done
+        mask = explorer.preview.mask
+        explorer.criterion = "wanda"
+        expected = float((~mask & ~explorer.preview.mask).sum() / (~mask).sum())
+        assert table.between("weight", "wanda").overlap == pytest.approx(expected)
+    finally:
+        explorer.close()

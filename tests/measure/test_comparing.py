@@ -198,7 +198,7 @@ def test_moving_the_amount_ranks_nothing_again(monkeypatch: pytest.MonkeyPatch) 
         ranked.append(spec.method)
         return rank(spec, tensors, scores)
 
-    monkeypatch.setattr("prunescope.session.session.rank", counted)
+    monkeypatch.setattr("prunescope.session.rankings.rank", counted)
     for amount in (0.1, 0.2, 0.3):
         preview = shown(explored, amount=amount)
         compare(explored, preview, chosen(explored, Choice(method="random_unstructured"), preview, 2))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from prunescope.measure.criteria import criteria_agreement, kendall_tau
+from prunescope.measure.criteria import criteria_table, kendall_tau
 from prunescope.measure.importance import scored_preview
 from prunescope.session import Session
 from prunescope.sources import module_source
@@ -38,9 +38,14 @@ def test_every_two_criteria_that_are_there_are_compared(method: str) -> None:
     session = Session(module_source(model, (torch.randn(80, 6), torch.arange(80) % 3)))
     spec = replace(session.first_spec, method=method, amount=0.4)
     preview = session.preview(session.resolve(spec))
-    found = {(each.a, each.b): each for each in criteria_agreement(session, preview)}
-    there = ["weight", "taylor", "wanda", "fisher", "activation"]
-    assert list(found) == [(a, b) for i, a in enumerate(there) for b in there[i + 1 :]]
+    *_, table = criteria_table(session, preview)
+    found, there = table.agreements, ["weight", "taylor", "wanda", "fisher", "activation"]
+    assert table.done
+    assert list(table.criteria) == there
+    assert table.left_out["given"].startswith("`criterion` given needs scores of your own")
+    assert "has no batch-norm behind it" in table.left_out["batchnorm"]
+    assert table.between("fisher", "weight") is found["weight", "fisher"]
+    assert set(found) == {(a, b) for i, a in enumerate(there) for b in there[i + 1 :]}
     fisher = scored_preview(session, session.resolve(replace(spec, criterion="fisher")))
     both = sum(int((~preview.masks[name] & ~fisher.masks[name]).sum()) for name in preview.masks)
     gone = sum(int((~mask).sum()) for mask in preview.masks.values())

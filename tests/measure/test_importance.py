@@ -50,7 +50,7 @@ def opened(make, **more: object) -> Session:
 
 def scores(session: Session, criterion: str, name: str) -> Importance:
     ensure_scores(session, criterion)
-    found = session.scored(criterion)
+    found = session.criteria.known(criterion)
     assert found is not None
     importance = found[name]
     assert isinstance(importance, Importance), importance
@@ -152,7 +152,7 @@ def test_batch_norm_is_found_in_a_traced_run_and_none_behind_is_a_state() -> Non
     assert scores(session, "batchnorm", "0.weight").channels[0].tolist() == pytest.approx(
         [0.5, 2.0, 1.0, 0.1]
     )
-    found = session.scored("batchnorm")
+    found = session.criteria.known("batchnorm")
     assert found["4.weight"] == "has no batch-norm after it"
     spec = replace(session.first_spec, layer="4.weight", criterion="batchnorm", method="ln_structured")
     with pytest.raises(RequestError, match="no scores here: 4.weight has no batch-norm after it"):
@@ -171,12 +171,12 @@ def test_not_a_number_and_gradients_of_zero_are_a_sentence() -> None:
     with torch.no_grad():
         session.source.module[2].weight.zero_()
     ensure_scores(session, "taylor")
-    assert "all zero" in str(session.scored("taylor")["0.weight"])
+    assert "all zero" in str(session.criteria.known("taylor")["0.weight"])
     with torch.no_grad():
         session.source.module[2].weight.fill_(float("nan"))
-    assert session.scored("taylor") is None, "the model has changed"
+    assert session.criteria.known("taylor") is None, "the model has changed"
     ensure_scores(session, "taylor")
-    assert "not finite" in str(session.scored("taylor")["0.weight"])
+    assert "not finite" in str(session.criteria.known("taylor")["0.weight"])
 
 
 @pytest.mark.parametrize("criterion", [key for key in CRITERIA if key != "weight"])
@@ -192,17 +192,17 @@ def test_scores_are_computed_once_and_can_be_given_up() -> None:
     work = score(session, "taylor")
     assert next(work) == 0.5
     work.close()
-    assert session.scored("taylor") is None
+    assert session.criteria.known("taylor") is None
     spec = replace(session.first_spec, criterion="taylor")
     with pytest.raises(RequestError, match="waits for its scores"):
         session.preview(session.resolve(spec))
     first = scored_preview(session, session.resolve(spec))
     calls: list[int] = []
     session.source.module.register_forward_hook(lambda *_: calls.append(1))
-    before = session.scored("taylor")
+    before = session.criteria.known("taylor")
     for amount in (0.1, 0.9):
         scored_preview(session, session.resolve(replace(spec, amount=amount)))
-    assert session.scored("taylor") is before
+    assert session.criteria.known("taylor") is before
     assert calls == []
     assert first.scores.label == "Taylor |g·w|"
     assert first.threshold == pytest.approx(float(before["0.weight"].weights.flatten().sort().values[8]))
@@ -288,6 +288,6 @@ def test_token_ids_and_outputs_with_logits() -> None:
     data = torch.randint(11, (40, 5)), torch.arange(40) % 3
     session = Session(module_source(Tokens(), data))
     assert scores(session, "taylor", "embedding.weight").weights.shape == (11, 6)
-    assert "defined only for those" in str(
-        (ensure_scores(session, "wanda"), session.scored("wanda"))[1]["embedding.weight"]
+    assert "for which alone" in str(
+        (ensure_scores(session, "wanda"), session.criteria.known("wanda"))[1]["embedding.weight"]
     )

@@ -130,7 +130,7 @@ def test_training_on_is_seen_at_once() -> None:
 def test_amount_re_selects_from_the_ranking_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(module_source(nn.Linear(4, 3)))
     preview_of(session, amount=0.1)
-    monkeypatch.setattr("prunescope.session.session.rank", lambda *_: pytest.fail("ranked again"))
+    monkeypatch.setattr("prunescope.session.rankings.rank", lambda *_: pytest.fail("ranked again"))
     preview_of(session, amount=0.9)
     preview_of(session, amount=0.9, n=1)
     with pytest.raises(pytest.fail.Exception, match="ranked again"):

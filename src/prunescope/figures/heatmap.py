@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from prunescope.core.preview import Preview
 from prunescope.core.tensor import PrunableTensor
+from prunescope.figures.boxes import GroupBoxes
 from prunescope.figures.cells import MAX_COLUMNS, MAX_ROWS, MatrixLayout, cell_extremes, cell_fractions
 from prunescope.figures.fast.cellimage import CellImage
 from prunescope.figures.fast.quicktext import QuickText
@@ -69,6 +70,7 @@ class Heatmap:
 
     Attributes:
         window: What is in sight.
+        boxes: Frames of the groups that the method compares, where they are large enough to be seen.
     """
 
     def __init__(self, axes: Axes, theme: Theme = LIGHT) -> None:
@@ -77,6 +79,7 @@ class Heatmap:
         self.window = Window(0, 1, 0, 1)
         self._shades = np.rint(np.linspace(rgba(theme.pruned), rgba(theme.kept), 256) * 255).astype(np.uint8)
         self._image = CellImage(axes)
+        self.boxes = GroupBoxes(axes, theme)
         self._band = Rectangle((0, 0), 0, 0, fill=False, edgecolor=theme.ink, linewidth=1.6, visible=False)
         self._band.set_path_effects([halo(theme)])
         axes.add_patch(self._band)
@@ -87,7 +90,7 @@ class Heatmap:
     @property
     def animated(self) -> Sequence[Artist]:
         """Return the artists that change with ``amount``, in drawing order."""
-        return [self._image, *self._numbers, self._band]
+        return [self._image, self.boxes, *self._numbers, self._band]
 
     def fit(self, preview: Preview) -> None:
         """Show all of the tensor, with ticks for its rows and columns."""
@@ -99,6 +102,7 @@ class Heatmap:
         self.window = Window.in_sight(self.axes, layout)
         cells = self._cells(preview, layout, view, largest_weight)
         self._image.set_cells(cells, self.window.extent(layout))
+        self.boxes.fit(preview, layout, self.window)
         self._write_numbers(preview, layout, view, cells)
 
     def _cells(

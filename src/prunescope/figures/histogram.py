@@ -109,7 +109,8 @@ class ScoreHistogram:
         """
         texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
         if preview.method.groups:
-            return [f"each group has its own threshold · {texts[0]}", *texts]
+            own = "each group has its own threshold"
+            return [f"{own} · {texts[0]}", own, *texts]
         if preview.threshold is None or preview.scores is None:
             return texts
         return [f"{preview.scores.symbol} ≤ {number(preview.threshold)} · {text}" for text in texts]

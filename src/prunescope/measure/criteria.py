@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.measure.importance import scored_preview
+from prunescope.core.spec import PruneSpec
+from prunescope.measure.importance import score
 from prunescope.session import Session
 
-MOST = 200_000
-"""Most units whose order is compared; larger layers are subsampled, and the agreement says so."""
+MOST = 30_000
+"""Units whose order is compared; larger layers are subsampled, and the agreement says so."""
 
 PLACE = 3
 """The session's cache slot for the rankings compared here."""
@@ -58,45 +58,109 @@ class CriteriaAgreement:
         return f"{self.a} and {self.b}: τ {self.tau:.2f}{on}, {common}"
 
 
-def criteria_agreement(session: Session, preview: Preview) -> Iterator[CriteriaAgreement]:
-    """Yield the agreement of each pair of criteria that this layer and method allow.
+@dataclass(frozen=True)
+class CriteriaTable:
+    """How far all criteria agree that a layer and a method allow, as far as it is known.
+
+    Attributes:
+        criteria: Their keys, in the order of `prunescope.core.criteria.CRITERIA`.
+        agreements: By two of them, in that order.
+        left_out: Why each other one is not among them, in a sentence.
+        done: Whether that is all.
+    """
+
+    criteria: tuple[str, ...] = ()
+    agreements: Mapping[tuple[str, str], CriteriaAgreement] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    done: bool = False
+
+    def between(self, a: str, b: str) -> CriteriaAgreement | None:
+        """Return how far ``a`` and ``b`` agree, in whichever order; None if it is not known."""
+        return self.agreements.get((a, b)) or self.agreements.get((b, a))
+
+    def knowing(self, criterion: str, agreements: Sequence[CriteriaAgreement]) -> CriteriaTable:
+        """Return the table with one criterion more, and how far it agrees with those before."""
+        known = {**self.agreements, **{(each.a, each.b): each for each in agreements}}
+        return replace(self, criteria=(*self.criteria, criterion), agreements=known)
+
+
+def criteria_table(session: Session, preview: Preview) -> Iterator[CriteriaTable]:
+    """Yield how far each two criteria agree after each bit of work; the last table is the whole.
 
     Args:
         session: The session; missing scores are computed.
         preview: The layer, the method and the amount.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from prunescope.sources import module_source
+        >>> session = Session(module_source(nn.Linear(6, 5), example=torch.rand(9, 6)))
+        >>> *_, table = criteria_table(session, session.preview(session.resolve(session.first_spec)))
+        >>> table.criteria, list(table.left_out)
+        (('weight', 'wanda', 'activation'), ['taylor', 'fisher', 'batchnorm', 'given'])
     """
-    found: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
-    for criterion in CRITERIA:
-        try:
-            resolved = session.resolve(replace(preview.spec, criterion=criterion), frozenset({"criterion"}))
-            seen = scored_preview(session, resolved, PLACE)
-        except RequestError:
-            continue
-        if seen.scores is None or seen.spec.criterion != criterion:
-            continue
-        scores = np.concatenate([part.copy() for part in seen.scores.parts()])
-        gone = np.concatenate([~mask.cpu().numpy().reshape(-1) for mask in seen.masks.values()])
-        found[criterion] = scores, gone
-    session.forget_rankings(PLACE)
-    for a, b in combinations(found, 2):
-        yield _agreement(a, b, *found[a], *found[b])
+    table, known = CriteriaTable(), dict[str, _Ranked]()
+    try:
+        for criterion in CRITERIA:
+            spec = replace(preview.spec, criterion=criterion)
+            try:
+                for _ in _scored(session, spec):
+                    yield table
+                ranked = _ranked(session, spec)
+            except RequestError as problem:
+                table = replace(table, left_out={**table.left_out, criterion: str(problem)})
+                continue
+            found = []
+            for other, before in known.items():
+                found.append(_agreement(other, criterion, before, ranked))
+                yield table
+            known[criterion] = ranked
+            table = table.knowing(criterion, found)
+            yield table
+    finally:
+        session.forget_rankings(PLACE)
+    yield replace(table, done=True)
 
 
-def _agreement(
-    a: str,
-    b: str,
-    scores_a: NDArray[Any],
-    gone_a: NDArray[np.bool_],
-    scores_b: NDArray[Any],
-    gone_b: NDArray[np.bool_],
-) -> CriteriaAgreement:
-    left = scores_a > -np.inf
-    one, other = scores_a[left], scores_b[left]
-    step = -(-len(one) // MOST) or 1
-    both, pruned = int((gone_a & gone_b).sum()), int(gone_a.sum())
-    overlap = both / pruned if pruned else math.nan
-    compared = one[::step], other[::step]
-    return CriteriaAgreement(a, b, kendall_tau(*compared), overlap, len(one), len(compared[0]))
+@dataclass(frozen=True)
+class _Ranked:
+    """What one criterion says of a layer.
+
+    Attributes:
+        scores: Of the units compared.
+        gone: True for each weight that goes.
+        units: How many units there are.
+    """
+
+    scores: NDArray[Any]
+    gone: NDArray[np.bool_]
+    units: int
+
+
+def _scored(session: Session, spec: PruneSpec) -> Iterator[float]:
+    """Compute the scores of a criterion, a batch at a time, unless there is a reason that it has none."""
+    reason = session.criteria.why_not(spec)
+    if reason:
+        raise RequestError("criterion", reason)
+    yield from score(session, spec.criterion)
+
+
+def _ranked(session: Session, spec: PruneSpec) -> _Ranked:
+    seen = session.preview(session.resolve(spec, frozenset({"criterion"})), PLACE)
+    if seen.scores is None:
+        raise RequestError("criterion", "`criterion` ranks nothing where a method draws at random.")
+    scores = np.concatenate([part.copy() for part in seen.scores.parts()])
+    left = scores[scores > -np.inf]
+    gone = np.concatenate([~mask.cpu().numpy().reshape(-1) for mask in seen.masks.values()])
+    return _Ranked(left[:: -(-len(left) // MOST) or 1], gone, len(left))
+
+
+def _agreement(a: str, b: str, one: _Ranked, other: _Ranked) -> CriteriaAgreement:
+    pruned = int(one.gone.sum())
+    overlap = int((one.gone & other.gone).sum()) / pruned if pruned else math.nan
+    tau = kendall_tau(one.scores, other.scores)
+    return CriteriaAgreement(a, b, tau, overlap, one.units, len(one.scores))
 
 
 def kendall_tau(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -58,7 +58,7 @@ def ensure_asked(session: Session, asked: object) -> None:
         RequestError: They cannot be computed.
     """
     for spec in getattr(asked, "specs", (asked,)):
-        if isinstance(spec, PruneSpec) and _is_scored(spec) and not session.unscored(spec):
+        if isinstance(spec, PruneSpec) and _is_scored(spec) and not session.criteria.why_not(spec):
             ensure_scores(session, spec.criterion)
 
 
@@ -89,10 +89,10 @@ def score(session: Session, criterion: str) -> Iterator[float]:
     Raises:
         RequestError: The model cannot be run on the data, or scores given do not fit.
     """
-    if criterion == WEIGHT or session.scored(criterion) is not None:
+    if criterion == WEIGHT or session.criteria.known(criterion) is not None:
         return
     if criterion == "given":
-        session.give_scores(criterion, given_scores(session.source.importance_scores, session))
+        session.criteria.keep(criterion, given_scores(session.source.importance_scores, session))
         yield 1.0
         return
     source = session.source
@@ -115,7 +115,7 @@ def score(session: Session, criterion: str) -> Iterator[float]:
                 raise _failed(criterion, error) from error
             if number < len(batches):
                 yield number / len(batches)
-    session.give_scores(criterion, {name: _sound(found) for name, found in collector.found().items()})
+    session.criteria.keep(criterion, {name: _sound(found) for name, found in collector.found().items()})
     yield 1.0
 
 

@@ -160,10 +160,10 @@ def _layer(session: Session, spec: PruneSpec, name: str) -> Layer:
     asked = replace(spec, layer=tensor.name, amount=0)
     try:
         resolved = resolve(asked, tensor, asked=FIELDS)
-        reason = session.unscored(resolved.spec)
+        reason = session.criteria.why_not(resolved.spec)
         if reason:
             return Layer(tensor, asked, 0, reason)
-        scores = session.importance(resolved.spec, [tensor])
+        scores = session.criteria.importance(resolved.spec, [tensor])
     except RequestError as error:
         if error.parameter in ("seed", "amount"):
             raise

@@ -7,31 +7,30 @@ The user's model is read, never written: steps are masks beside it. What its sta
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunescope.core.counting import count_true
-from prunescope.core.criteria import CRITERIA, WEIGHT, Importance
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
-from prunescope.core.methods import AnyRanking
-from prunescope.core.preview import Preview, make_preview, rank, tensor_norms
-from prunescope.core.scores import ChannelNorms
+from prunescope.core.preview import Preview, make_preview
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, resolve
 from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Ranking, channel_norms
 from prunescope.prune.masking import where_kept
+from prunescope.session.criteria import Criteria
 from prunescope.session.findings import Findings
 from prunescope.session.history import History, Step, Variant
 from prunescope.session.plans import Plans
+from prunescope.session.rankings import Rankings
 from prunescope.session.recovered import Recovered
 from prunescope.session.residuals import Silence
 from prunescope.session.together import Together
 from prunescope.sources import Source
-from prunescope.sources.scoring import Scoring
 
 _IN_PASSING = 9
 """The cache slot of previews that are applied at once, without being shown."""
@@ -58,6 +57,7 @@ class Session:
         history: The steps, and how many of them are applied.
         plans: Histories kept under names.
         parameters: How many numbers the model's parameters hold.
+        criteria: The importance scores that were computed or given.
     """
 
     def __init__(self, source: Source) -> None:
@@ -67,9 +67,9 @@ class Session:
         self._weights = source.weights()
         self.parameters = self._weights.parameters
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
-        self._rankings: dict[int, tuple[object, AnyRanking]] = {}
-        self._norms: dict[int, tuple[object, ChannelNorms]] = {}
         self._findings = Findings(self._weights.state_of_all)
+        self.criteria = Criteria(source, self._findings, self._pool)
+        self._rankings = Rankings(self._key, self.criteria)
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
@@ -174,70 +174,13 @@ class Session:
         pooled = method is not None and method.pooled
         units = sum(each.units(None) for each in self.pool()) if pooled else pool_units
         resolved = resolve(wanted, tensor, asked=asked, previous_units=previous_units, pool_units=units)
-        reason = self.unscored(resolved.spec)
+        reason = self.criteria.why_not(resolved.spec)
         if not reason:
             return resolved
         if asked & {"criterion"}:
             raise RequestError("criterion", reason)
         notes = {**resolved.notes, "criterion": f"`criterion` was reset to weight. {reason}"}
         return replace(resolved, spec=replace(resolved.spec, criterion=WEIGHT), notes=notes)
-
-    # Criteria: their scores come from `prunescope.measure.importance`.
-
-    def unscored(self, spec: PruneSpec) -> str:
-        """Return why the criterion of ``spec`` has no scores for what it prunes, in one sentence, or "".
-
-        Scores that could be computed, but are not yet, need no reason.
-        """
-        criterion = CRITERIA[spec.criterion]
-        if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
-            return ""
-        source = self.source
-        reason = criterion.why_not(
-            runs=isinstance(source.model, nn.Module),
-            inputs=source.has_inputs,
-            data=source.data is not None or isinstance(source.evaluate, Scoring),
-            given=source.importance_scores is not None,
-        )
-        found = self.scored(spec.criterion)
-        if reason or found is None:
-            return reason
-        pool = self.pool() if METHODS[spec.method].pooled else [self.tensor(spec.layer)]
-        scores = (found.get(each.name, "is not scored") for each in pool)
-        why = next(
-            (
-                f"{each.name} {score}"
-                for each, score in zip(pool, scores, strict=True)
-                if isinstance(score, str)
-            ),
-            "",
-        )
-        return f"`criterion` {spec.criterion} has no scores here: {why}." if why else ""
-
-    def scored(self, criterion: str) -> Mapping[str, Importance | str] | None:
-        """Return the scores of a criterion by tensor, or why a tensor has none; None if not computed yet."""
-        return self.findings.get(("importance", criterion))
-
-    def give_scores(self, criterion: str, scores: Mapping[str, Importance | str]) -> None:
-        """Store the scores of a criterion: by tensor, its scores or why it has none: ``"is not run"``.
-
-        They are forgotten once the model has changed.
-        """
-        self.findings["importance", criterion] = dict(scores)
-
-    def _scores(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Importance]:
-        """Return the scores that ``spec`` ranks; empty where it ranks the weights.
-
-        Raises:
-            RequestError: They are not computed yet, or there are none.
-        """
-        if spec.criterion == WEIGHT or not METHODS[spec.method].takes_scores:
-            return {}
-        reason, found = self.unscored(spec), self.scored(spec.criterion)
-        if reason or found is None:
-            waits = f"`criterion` {spec.criterion} waits for its scores: they are not computed yet."
-            raise RequestError("criterion", reason or waits)
-        return {each.name: score for each in tensors if isinstance(score := found[each.name], Importance)}
 
     def preview(self, resolved: Resolved, place: int = 0) -> Preview:
         """Return what ``resolved`` would do. Moving only ``amount`` re-selects from the last ranking.
@@ -250,12 +193,12 @@ class Session:
             RequestError: The tensor's scores are not finite.
         """
         spec = resolved.spec
-        tensor = self.tensor(spec.layer)
-        pool = self.pool() if METHODS[spec.method].pooled else []
-        importance = self.importance(spec, pool or [tensor])
+        tensor, ranked = self.tensor(spec.layer), self._pool(spec)
+        importance = self.criteria.importance(spec, ranked)
         try:
-            ranking = self._cached_ranking(spec, tensor, pool, place)
-            norms = self._cached_norms(spec, tensor, place, importance.get(tensor.name))
+            ranking = self._rankings.ranking(spec, ranked, place)
+            norms = self._rankings.norms(spec, tensor, place, importance.get(tensor.name))
+            pool = ranked if METHODS[spec.method].pooled else []
             return make_preview(resolved, tensor, ranking, norms, pool, importance)
         except RequestError:  # A sentence of its own, such as that the file has changed.
             raise
@@ -265,52 +208,16 @@ class Session:
 
     def units_up_to(self, preview: Preview, score: float) -> int:
         """Return how many units score at most ``score``: what a threshold there prunes, if there is one."""
-        spec = preview.spec
-        pool = self.pool() if preview.method.pooled else []
-        ranking = self._cached_ranking(spec, self.tensor(spec.layer), pool)
+        ranking = self._rankings.ranking(preview.spec, self._pool(preview.spec))
         return ranking.units_up_to(score) if isinstance(ranking, Ranking) else 0
 
     def forget_rankings(self, place: int) -> None:
-        """Free what `preview` caches for a slot that is no longer shown."""
-        self._rankings.pop(place, None)
-        self._norms.pop(place, None)
+        """Free what `preview` keeps for a place that is not looked at any more."""
+        self._rankings.forget(place)
 
-    def _cached_ranking(
-        self, spec: PruneSpec, tensor: PrunableTensor, pool: list[PrunableTensor], place: int = 0
-    ) -> AnyRanking:
-        used, scores = METHODS[spec.method].uses - {"amount"}, self._scores(spec, pool or [tensor])
-        ranked = tuple(self._key(each.name) for each in pool or [tensor])
-        key = (ranked, tuple(scores.values()), spec.method, *(getattr(spec, name) for name in sorted(used)))
-        if place not in self._rankings or self._rankings[place][0] != key:
-            self._rankings.pop(place, None)  # Free the old one before the new one takes memory.
-            self._rankings[place] = (
-                key,
-                rank(spec, pool or [tensor], self.importance(spec, pool or [tensor])),
-            )
-        return self._rankings[place][1]
-
-    def _cached_norms(
-        self, spec: PruneSpec, tensor: PrunableTensor, place: int, scores: Tensor | None
-    ) -> ChannelNorms:
-        scored = (
-            () if scores is None else (spec.criterion, spec.method, *self._scores(spec, [tensor]).values())
-        )
-        key = (self._key(tensor.name), spec.n, spec.channel_dim(tensor), *scored)
-        if place not in self._norms or self._norms[place][0] != key:
-            known = (norms for other, norms in self._norms.values() if other == key)
-            self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
-        return self._norms[place][1]
-
-    def importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
-        """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
-        scores, structured = self._scores(spec, tensors), METHODS[spec.method].structured
-        found = {}
-        for each in tensors if scores else ():
-            dim = spec.channel_dim(each)
-            values = scores[each.name].scores(each.shape, dim, structured=structured)
-            # torch gives a structured mask the dtype of the scores, and the weight with it.
-            found[each.name] = values.to(each.weight.dtype) if structured else values
-        return found
+    def _pool(self, spec: PruneSpec) -> list[PrunableTensor]:
+        """Return the tensors whose units ``spec`` ranks together."""
+        return self.pool() if METHODS[spec.method].pooled else [self.tensor(spec.layer)]
 
     # Steps.
 

@@ -18,24 +18,22 @@ class LiveScores(Latest):
 
     Args:
         say: Called with a sentence that tells how far it is; "" at the end.
-        done: Called with the criterion once its scores are there.
         fail: Called with why they could not be computed.
     """
 
     def __init__(
         self,
         say: Callable[[str], object],
-        done: Callable[[str], object],
         fail: Callable[[RequestError], object],
     ) -> None:
         super().__init__()
-        self._say, self._done, self._fail = say, done, fail
+        self._say, self._fail = say, fail
 
-    def start(self, session: Session, criterion: str) -> None:
-        """Compute the scores of ``criterion``; any earlier work is cancelled."""
-        self._start(session, criterion)
+    def start(self, session: Session, criterion: str, done: Callable[[], object]) -> None:
+        """Compute the scores of ``criterion``, then call ``done``; any earlier work is cancelled."""
+        self._start(session, criterion, done)
 
-    async def _in_steps(self, session: Session, criterion: str) -> None:
+    async def _in_steps(self, session: Session, criterion: str, done: Callable[[], object]) -> None:
         title = CRITERIA[criterion].title
         try:
             self._say(f"Computing {title} …")
@@ -51,7 +49,7 @@ class LiveScores(Latest):
             raise
         else:
             self._say("")
-            self._done(criterion)
+            done()
 
-    def _now(self, session: Session, criterion: str) -> None:
-        self._done(criterion)  # Whoever asks without a loop waits for the scores.
+    def _now(self, session: Session, criterion: str, done: Callable[[], object]) -> None:
+        done()  # Whoever asks without a loop waits for the scores.

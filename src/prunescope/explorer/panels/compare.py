@@ -8,11 +8,13 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.glossary import GLOSSARY
 from prunescope.core.knobs import KNOBS
 from prunescope.core.spec import METHODS
 from prunescope.explorer.canvas.canvas import DPI, PictureCanvas
 from prunescope.explorer.html import message, say, show
+from prunescope.explorer.panels.criteria import criteria_html
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.panels.plans import PlansPanel
 from prunescope.explorer.state.snapshot import Snapshot
@@ -38,6 +40,8 @@ class ComparePanel(Panel):
         hold: The button that keeps the present settings as the second side.
         canvas: The picture of both; None until one is looked at.
         table: Their numbers.
+        criteria: The button that shows how far the criteria agree.
+        agreement: The table of that.
         message: The sentence under the lists.
         plans: The panel of the plans.
     """
@@ -56,9 +60,16 @@ class ComparePanel(Panel):
         self.message = message()
         self._holder = widgets.VBox().add_class("ps-compared")
         self.table = widgets.HTML().add_class("ps-compare-table")
+        tip = "Compute the scores of every criterion, and how far they agree on this layer at this amount"
+        self.criteria = widgets.ToggleButton(
+            description="Agreement of the criteria", tooltip=tip, layout={"width": "auto"}
+        )
+        self.hear(self.criteria, state.ask_criteria)
+        self.agreement = widgets.HTML().add_class("ps-compare-table")
         self.plans = PlansPanel(state)
         row = widgets.Box([self.a, self.b, self.hold]).add_class("ps-take-row")
-        sides = widgets.VBox([row, self.message, self._holder, self.table]).add_class("ps-compare")
+        parts = [row, self.message, self._holder, self.table, self.criteria, self.agreement]
+        sides = widgets.VBox(parts).add_class("ps-compare")
         self.widget = widgets.VBox([sides, self.plans.widget])
 
     def _list(self, description: str, side: str) -> widgets.Dropdown:
@@ -70,7 +81,7 @@ class ComparePanel(Panel):
 
     def _ask(self, side: str, choice: Choice) -> None:
         sides: dict[str, Any] = {side: choice}
-        self.state.request(comparing=replace(self.state.snapshot.comparing, **sides))
+        self.state.choose_sides(replace(self.state.snapshot.comparing, **sides))
 
     def _hold(self) -> None:
         self._ask("b", held(self.state.snapshot))
@@ -88,6 +99,10 @@ class ComparePanel(Panel):
         with self.writing():
             for side, choice in chosen.items():
                 _choose(getattr(self, side), choices(snapshot, choice), choice)
+            self.criteria.value = snapshot.agreeing.asked
+        show(self.agreement, snapshot.agreeing.asked)
+        if snapshot.agreeing.asked:
+            self.agreement.value = criteria_html(snapshot.agreeing)
         self._say(snapshot)
         self._show(snapshot.comparison)
 
@@ -95,7 +110,8 @@ class ComparePanel(Panel):
         seen = snapshot.comparison
         text = snapshot.message("compare") or snapshot.comparing_problem
         told = (seen.problems.get("metric", ""),) if seen else ()
-        say(self.message, text or next(filter(None, told), ""))
+        problem = text or next(filter(None, told), "")
+        say(self.message, problem or snapshot.scoring, problem=bool(problem))
 
     def _show(self, seen: Comparison | None) -> None:
         for widget in (self._holder, self.table):
@@ -140,6 +156,8 @@ def choices(snapshot: Snapshot, chosen: Choice) -> list[tuple[str, Choice]]:
     """Return what can be chosen for a side, with its label; ``chosen`` is among it."""
     options = [(SHOWN, Choice())]
     options += [(method.title, Choice(method=key)) for key, method in METHODS.items()]
+    can = [key for key in CRITERIA if not snapshot.criteria.get(key)]
+    options += [(f"Criterion: {CRITERIA[key].title}", Choice(criterion=key)) for key in can]
     options += [(f"Plan: {name}", Choice(plan=name)) for name in snapshot.plans]
     options.append((GIVEN, Choice(plan="")))
     if chosen not in [choice for _, choice in options]:

@@ -216,7 +216,7 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring")}
+        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring", "agreeing")}
         recovery = replace(shown.recovery, recipe=recipe)
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
@@ -287,7 +287,9 @@ class Catalogue:
             runs=session.source.can_run,
             recovers=reasons(session),
             outcomes=outcomes(session),
-            criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
+            criteria={
+                key: session.criteria.why_not(replace(resolved.spec, criterion=key)) for key in CRITERIA
+            },
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.tensor import PrunableTensor
+from prunescope.explorer.live.criteria import CriteriaShown
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import RecoveryShown
@@ -40,6 +41,7 @@ class Snapshot:
         comparing: What is compared with what, if it is looked at.
         comparison: The two side by side; None unless it is looked at, and where they cannot be compared.
         comparing_problem: Why they cannot, or "".
+        agreeing: How far the criteria agree on what is shown, as far as somebody wants to know.
         models: Title of each model on offer, by key.
         layers: What can be pruned of the model, by full name.
         not_prunable: Why each other tensor of it cannot be.
@@ -78,6 +80,7 @@ class Snapshot:
     comparing: Comparing = field(default_factory=Comparing)
     comparison: Comparison | None = None
     comparing_problem: str = ""
+    agreeing: CriteriaShown = field(default_factory=CriteriaShown)
     models: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, PrunableTensor] = field(default_factory=dict)
     not_prunable: Mapping[str, str] = field(default_factory=dict)

@@ -17,12 +17,14 @@ from typing import Any
 import traitlets
 from torch import nn
 
+from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.compare import LiveSides
 from prunescope.explorer.live.costs import LiveCosts
+from prunescope.explorer.live.criteria import CriteriaShown, LiveCriteria
 from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
@@ -36,6 +38,7 @@ from prunescope.explorer.state.reloading import reloaded
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export.plan import carry_out_specs
 from prunescope.measure import Comparison, Costs
+from prunescope.measure.compare import Comparing
 from prunescope.measure.states import known_of_steps
 from prunescope.recover import kept, outcomes
 from prunescope.session import Session
@@ -96,11 +99,9 @@ class ExplorerState(traitlets.HasTraits):
         self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
-        self._live_scores = LiveScores(
-            lambda words: self._publish(scoring=words),
-            lambda criterion: self.request(criterion=criterion),
-            self.refuse,
-        )
+        self._live_scores = LiveScores(lambda words: self._publish(scoring=words), self.refuse)
+        self._live_criteria = LiveCriteria(self._publish_agreeing)
+        self._agreeing_of: Preview | None = None
         self._live_network = LiveNetwork(lambda known: self._publish(network=known))
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
         self._compared: Comparison | None = None
@@ -177,14 +178,24 @@ class ExplorerState(traitlets.HasTraits):
         )
 
     def choose_criterion(self, criterion: str) -> None:
-        """Request a criterion from the page, which shows the progress of its scores; code waits for them."""
+        """Ask for a criterion as a person does, who sees its scores being computed; code waits for them."""
+        self._once_scored(criterion, lambda: self.request(criterion=criterion))
+
+    def choose_sides(self, comparing: Comparing) -> None:
+        """Ask for what is to be compared as a person does, who sees scores being computed."""
+        unscored = (side.criterion for side in (comparing.a, comparing.b) if side and side.criterion)
+        waits_for = next((each for each in unscored if self.session.criteria.known(each) is None), WEIGHT)
+        self._once_scored(waits_for, lambda: self.request(comparing=comparing))
+
+    def _once_scored(self, criterion: str, ask: Callable[[], object]) -> None:
+        """Call ``ask`` once the scores of ``criterion`` are there, or at once where there can be none."""
         with self.lock:
-            session = self.session
-            if session.scored(criterion) is None and not self.snapshot.criteria.get(criterion, ""):
-                self._live_scores.start(session, criterion)
-            else:
+            there = criterion == WEIGHT or self.session.criteria.known(criterion) is not None
+            if there or self.snapshot.criteria.get(criterion, ""):
                 self._live_scores.close()
-                self.request(criterion=criterion)
+                ask()
+            else:
+                self._live_scores.start(self.session, criterion, ask)
 
     def act(self, action: actions.Act, parameter: str, **changes: Any) -> RequestError | None:
         """Let ``action`` change the session, then show what it says to ask from there, and ``changes``.
@@ -346,6 +357,7 @@ class ExplorerState(traitlets.HasTraits):
             self._sides.go()
         self._export()
         self._live_recovery.follow(self.session, answer.recovery.recipe)
+        self._agree()
         if answer.front == "network":
             self._live_network.follow(self.session, answer.preview.spec, answer.network.goal)
         else:
@@ -376,6 +388,28 @@ class ExplorerState(traitlets.HasTraits):
         made, steps = snapshot.exported, snapshot.history.done
         if snapshot.front == "export" and not (made and made.is_of(snapshot.exporting, steps)):
             self._live_export.start(self.session, snapshot.exporting)
+
+    def ask_criteria(self, asked: bool) -> None:
+        """Show how far the criteria agree while the comparison is looked at, or no longer."""
+        with self.lock:
+            self._publish(agreeing=CriteriaShown(asked))
+            self._agreeing_of = None
+            self._agree()
+
+    def _agree(self) -> None:
+        """Compare the criteria on what is shown, if somebody looks at that."""
+        snapshot = self.snapshot
+        if not (snapshot.agreeing.asked and snapshot.front == "compare"):
+            self._live_criteria.close()
+            self._agreeing_of = None
+        elif self._agreeing_of is not snapshot.preview:
+            self._agreeing_of = snapshot.preview
+            self._live_criteria.start(self.session, snapshot.preview)
+
+    def _publish_agreeing(self, preview: Preview, shown: CriteriaShown) -> None:
+        with self.lock:
+            if preview is self.snapshot.preview and self.snapshot.agreeing.asked:
+                self._publish(agreeing=shown)
 
     def _publish(self, **found: Any) -> None:
         with self.lock:
@@ -412,6 +446,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_costs,
             self._live_export,
             self._live_scores,
+            self._live_criteria,
             self._live_network,
             self._live_recovery,
             self._sides,
