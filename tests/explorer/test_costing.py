@@ -177,7 +177,7 @@ def test_an_example_is_checked() -> None:
     for example in (3, torch.tensor(1.0), torch.zeros(0, 3), (torch.ones(2, 3), torch.ones(3, 3))):
         with pytest.raises(RequestError, match="`example` must be what the model is called with"):
             explore(network(), example=example)
-    with pytest.raises(RequestError, match="`example` serves where there is no `data`"):
+    with pytest.raises(RequestError, match="`example` replaces `data`"):
         explore(nn.Linear(4, 3), data=(torch.ones(2, 4), torch.zeros(2).long()), example=torch.ones(1, 4))
     with pytest.raises(RequestError, match="`example` needs your own model"):
         explore(example=torch.ones(1, 4))

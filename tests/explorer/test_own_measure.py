@@ -315,8 +315,8 @@ DATA = torch.zeros(4, 8), torch.tensor([0, 1, 1, 0])
     ("given", "sentence"),
     [
         ({"evaluate": 0.5}, "`evaluate` must be a function .* got float"),
-        ({"evaluate": zeros, "data": DATA}, "`evaluate` serves instead of `data`: give one of them"),
-        ({"classes": ["a", "b"]}, "`classes` names what is in `data`: give both"),
+        ({"evaluate": zeros, "data": DATA}, "`evaluate` replaces `data`: give one of them"),
+        ({"classes": ["a", "b"]}, "`classes` names the targets in `data`: give both"),
         ({"classes": ["a"], "data": DATA}, "`classes` must name all classes 0 to 1, got 1 names"),
         ({"classes": "ab", "data": DATA}, "`classes` must be a list of names, got 'ab'"),
         ({"classes": [1, 2], "data": DATA}, "`classes` must be a list of names"),
