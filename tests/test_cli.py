@@ -113,7 +113,10 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "sentence"),
     [
         (["gone.pt"], "`model` gone.pt cannot be opened: No such file or directory."),
-        (["cut.safetensors"], "`model` cut.safetensors is no safetensors file: it ends before its header."),
+        (
+            ["cut.safetensors"],
+            "`model` cut.safetensors is not a safetensors file: it ends before its header.",
+        ),
         (["--models", "nowhere"], "`models` nowhere cannot be read: No such file or directory."),
     ],
 )

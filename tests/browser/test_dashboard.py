@@ -263,7 +263,7 @@ def test_bad_input_is_answered_beside_its_control_and_the_picture_stays(dashboar
     dashboard.choose("Norm n", "another number …")
     dashboard.type("n =", "abc")
     hosts.wait_until(dashboard.page, lambda: dashboard.page.get_by_role("alert").count() == 1)
-    assert "`n` must be a number, inf, -inf, 'fro' or 'nuc', got 'abc'" in dashboard.problem()
+    assert "“Norm n” must be a number, inf, -inf, 'fro' or 'nuc', got 'abc'" in dashboard.problem()
     options = dashboard.page.get_by_label("Layer", exact=True).locator("option").all_inner_texts()
     bias = next(option for option in options if "head.bias" in option)
     dashboard.choose("Layer", bias)

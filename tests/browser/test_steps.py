@@ -159,4 +159,4 @@ def test_what_is_downloaded_does_it_again(open_page: OpenPage, voila_url: str, t
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Apply plan file").click()
     chooser.value.set_files(files=[{"name": "p.json", "mimeType": "application/json", "buffer": b"{}"}])
-    says(page, "`plan` must be JSON that Prunescope saved")
+    says(page, "“Plan file” must be JSON that Prunescope saved")

@@ -309,7 +309,7 @@ def test_the_dashboard_offers_a_folder_and_nothing_outside(
     explorer = dashboard()
     assert explorer.request(model="models/inside.safetensors") is None
     assert explorer.layer == "conv.weight"
-    assert "it is no zip archive" in str(explorer.request(model="models/broken.pt"))
+    assert "it is not a zip archive" in str(explorer.request(model="models/broken.pt"))
     assert "`model` must be one of" in str(explorer.request(model="models/link.safetensors"))
     assert "`model` must be one of" in str(explorer.request(model=str(outside)))
     assert "`model` must be one of" in str(explorer.request(model="models/../outside.safetensors"))

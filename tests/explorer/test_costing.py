@@ -70,7 +70,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_button() -> None:
         await settled(explorer)
         assert panel.silence.layout.display is None
         assert panel.silence.disabled
-        assert "Apply first" in panel.message.value
+        assert "Apply the preview first" in panel.message.value
         explorer.apply()
         await settled(explorer)
         assert not panel.silence.disabled
@@ -144,8 +144,8 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_there() -> None:
         costs = await settled(explorer)
         assert costs.compressed is not None
         panel = explorer.screen.costs
-        assert "`data` or `example` must be given: FLOPs" in panel.files.value
-        assert "`data` or `example` must be given: residual output" in panel.files.value
+        assert "<code>data</code> or <code>example</code> must be given: FLOPs" in panel.files.value
+        assert "<code>data</code> or <code>example</code> must be given: residual output" in panel.files.value
         assert "FLOPs" not in panel.line.value
         assert panel.silence.layout.display == "none"
         with pytest.raises(RequestError, match="`data` or `example` must be given"):
@@ -177,7 +177,7 @@ def test_an_example_is_checked() -> None:
     for example in (3, torch.tensor(1.0), torch.zeros(0, 3), (torch.ones(2, 3), torch.ones(3, 3))):
         with pytest.raises(RequestError, match="`example` must be what the model is called with"):
             explore(network(), example=example)
-    with pytest.raises(RequestError, match="`example` serves where there is no `data`"):
+    with pytest.raises(RequestError, match="`example` replaces `data`"):
         explore(nn.Linear(4, 3), data=(torch.ones(2, 4), torch.zeros(2).long()), example=torch.ones(1, 4))
     with pytest.raises(RequestError, match="`example` needs your own model"):
         explore(example=torch.ones(1, 4))

@@ -206,7 +206,7 @@ def test_one_that_hangs_is_reported_not_called_again_and_heard_when_it_answers(
     async def scene() -> None:
         explorer = explore(network(), evaluate=gate, amount=1)
         snapshot = await settled(explorer, answered)
-        sentence = "`evaluate` has not answered for 0.2 s. It cannot be stopped"
+        sentence = "`evaluate` has been running for over 0.2 s. Python cannot interrupt it"
         assert sentence in snapshot.metric.problem
         explorer.amount = 3
         assert explorer.snapshot.metric.problem == ""
@@ -228,7 +228,7 @@ def test_one_that_hangs_without_an_event_loop(gate: Gate, monkeypatch: pytest.Mo
     explorer = explore(network(), evaluate=gate, amount=1)
     try:
         explorer.amount = 2
-        assert "has not answered for 0.1 s" in explorer.snapshot.metric.problem
+        assert "has been running for over 0.1 s" in explorer.snapshot.metric.problem
         assert gate.entered.wait(20)
         assert gate.calls == [0]
     finally:
@@ -302,7 +302,7 @@ def test_a_model_that_cannot_be_copied() -> None:
     model.lock = threading.Lock()
     explorer = explore(model, evaluate=zeros)
     try:
-        assert "`evaluate` cannot be asked: `model` cannot be copied" in explorer.snapshot.metric.problem
+        assert "`evaluate` cannot be called: `model` cannot be copied" in explorer.snapshot.metric.problem
         assert explorer.preview.pruned_units > 0
     finally:
         explorer.close()
@@ -315,8 +315,8 @@ DATA = torch.zeros(4, 8), torch.tensor([0, 1, 1, 0])
     ("given", "sentence"),
     [
         ({"evaluate": 0.5}, "`evaluate` must be a function .* got float"),
-        ({"evaluate": zeros, "data": DATA}, "`evaluate` serves instead of `data`: give one of them"),
-        ({"classes": ["a", "b"]}, "`classes` names what is in `data`: give both"),
+        ({"evaluate": zeros, "data": DATA}, "`evaluate` replaces `data`: give one of them"),
+        ({"classes": ["a", "b"]}, "`classes` names the targets in `data`: give both"),
         ({"classes": ["a"], "data": DATA}, "`classes` must name all classes 0 to 1, got 1 names"),
         ({"classes": "ab", "data": DATA}, "`classes` must be a list of names, got 'ab'"),
         ({"classes": [1, 2], "data": DATA}, "`classes` must be a list of names"),

@@ -102,7 +102,9 @@ def test_a_hostile_file_gets_its_sentence_and_goes(explorer: Explorer, uploads: 
     assert explorer.snapshot is shown
     assert "upload/1/evil.pt" not in explorer.state.catalogue.entries
     assert (
-        PageOf(explorer.screen.upload, b"no archive").send("x.pt")["text"].endswith("it is no zip archive.")
+        PageOf(explorer.screen.upload, b"no archive")
+        .send("x.pt")["text"]
+        .endswith("it is not a zip archive.")
     )
 
 

@@ -198,7 +198,7 @@ def test_a_phone_shows_headings_whole() -> None:
     titles = [heading.title.get_text() for heading in picture._headings]
     assert titles == [weights.name, "L2 norm of the output channels", "magnitude |w| of the weights"]
     lines = [heading.line.get_text() for heading in picture._headings]
-    assert lines[1] == "light part: share of its weights pruned"
+    assert lines[1] == "light part: fraction of its weights pruned"
     assert lines[2] == f"|w| ≤ {preview.threshold:.3g} · 11,059 of 36,864 pruned"
     structured = preview_tensor(resolve(PruneSpec("w", "ln_structured", 0.3), weights), weights)
     picture.update(structured)

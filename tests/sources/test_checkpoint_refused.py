@@ -149,7 +149,7 @@ SAFETENSORS_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown dtype": (lambda p: raw_safetensors(p, header(dtype="Q3"), b"1"), "unknown variant `Q3`"),
     "nothing in it": (lambda p: raw_safetensors(p, {}), "none of its 0 tensors holds weights"),
-    "pipe": (pipe, "is no regular file"),
+    "pipe": (pipe, "is not a regular file"),
 }
 
 
@@ -187,9 +187,9 @@ def short_record(path: Path) -> None:
 
 
 TORCH_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda p: p.write_bytes(b""), "it is no zip archive"),
-    "text": (lambda p: p.write_text("hello"), "it is no zip archive"),
-    "cut": (cut, "it is no zip archive"),
+    "empty": (lambda p: p.write_bytes(b""), "it is not a zip archive"),
+    "text": (lambda p: p.write_text("hello"), "it is not a zip archive"),
+    "cut": (cut, "it is not a zip archive"),
     "old": (
         lambda p: torch.save(state(), p, _use_new_zipfile_serialization=False),
         "two lines of Python convert it: `state = torch.load('m.pt', weights_only=True)` and "
@@ -203,13 +203,13 @@ TORCH_REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "long pickle": (long_pickle, "its list of tensors has 134,217,728 bytes"),
     "other byte order": (other_order, "was written on a big-endian machine"),
     "short record": (short_record, "a damaged one" if sys.platform == "win32" else "damaged"),
-    "a tensor": (lambda p: torch.save(torch.ones(2), p), "holds no tensors by name: Tensor at its top"),
-    "no tensors": (lambda p: torch.save({"epoch": 1}, p), "holds no tensors by name: dict at its top"),
+    "a tensor": (lambda p: torch.save(torch.ones(2), p), "holds no tensors by name, but a Tensor"),
+    "no tensors": (lambda p: torch.save({"epoch": 1}, p), "holds no tensors by name, but a dict"),
     "nothing to prune": (
         lambda p: torch.save({"a": torch.tensor(1)}, p),
         "none of its 1 tensors holds weights",
     ),
-    "pipe": (pipe, "is no regular file"),
+    "pipe": (pipe, "is not a regular file"),
 }
 
 
@@ -225,7 +225,7 @@ def test_a_bad_torch_file_gets_a_sentence(tmp_path: Path, case: str) -> None:
 def test_a_file_that_git_lfs_has_not_fetched_says_how_to(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     assert sentence(tmp_path / name) == (
-        f"`model` {name} is not the checkpoint but Git LFS's note of it: fetch it with `git lfs pull`."
+        f"`model` {name} is only a Git LFS pointer to the checkpoint: fetch it with `git lfs pull`."
     )
 
 
@@ -238,11 +238,11 @@ def test_a_state_dict_within_itself_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("index", "expected"),
     [
-        ("", "is no index: it is no JSON."),
-        ("[" * 100_000, "is no index: it is no JSON."),
+        ("", "is not an index: it is not JSON."),
+        ("[" * 100_000, "is not an index: it is not JSON."),
         ("[]", 'it has no "weight_map" of tensors to files.'),
         ('{"weight_map": {}}', 'it has no "weight_map" of tensors to files.'),
-        ('{"weight_map": {"w": 3}}', "is not to be trusted: '3' is no name of a file that lies beside it."),
+        ('{"weight_map": {"w": 3}}', "is not safe: '3' is not the name of a file beside it."),
         ('{"weight_map": {"w": "gone.safetensors"}}', "gone.safetensors cannot be opened: No such file"),
         (
             '{"weight_map": {"w": "m.safetensors"}}',
@@ -275,7 +275,7 @@ def test_an_index_cannot_name_a_file_elsewhere(tmp_path: Path, file: str) -> Non
     folder.mkdir()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"conv.weight": file}}))
-    assert "is no name of a file that lies beside it" in sentence(index)
+    assert "is not the name of a file beside it" in sentence(index)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_an_index_cannot_name_a_file_elsewhere(tmp_path: Path, file: str) -> Non
         ("gone", "gone cannot be opened: No such file or directory."),
         (
             "notes.txt",
-            "notes.txt is no checkpoint: its name must end in .safetensors, .pt, .pth, .bin, .ckpt, "
+            "notes.txt is not a checkpoint: its name must end in .safetensors, .pt, .pth, .bin, .ckpt, "
             ".pth.tar.",
         ),
         ("empty", "empty holds no checkpoint: no file there ends in .safetensors"),

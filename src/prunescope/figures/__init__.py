@@ -1,4 +1,4 @@
-"""Matplotlib drawings of previews and of what they do: figures and axes only, no pyplot and no widgets."""
+"""Matplotlib drawings of previews and their effects: figures and axes only, no pyplot and no widgets."""
 
 from prunescope.figures.classes import draw_classes, shown_classes
 from prunescope.figures.comparison import ComparisonFigure

@@ -1,4 +1,4 @@
-"""How far two states agree, as cells and as bars: kept by both, pruned by both, pruned by one alone."""
+"""The agreement of two states, as cells and bars: kept by both, pruned by both, pruned by one alone."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from prunescope.measure import SIDES, Comparison
 
 @dataclass(frozen=True)
 class Shares:
-    """What becomes of the weights of each cell, or each channel, as fractions of them.
+    """The fractions of each cell's or channel's weights that the two states keep.
 
     Attributes:
         a: Kept by the first state.
         b: Kept by the second.
-        either: Kept by one at least.
+        either: Kept by at least one.
     """
 
     a: NDArray[Any]
@@ -51,7 +51,7 @@ class Shares:
         return cls(a, b, seen.kept_by_either.float().numpy())
 
     def kept(self, side: str) -> NDArray[Any]:
-        """Return what ``side`` keeps; of ``"both"``, what both do."""
+        """Return what ``side`` keeps; for ``"both"``, what both keep."""
         kept: NDArray[Any] = self.a + self.b - self.either if side == "both" else getattr(self, side)
         return kept
 
@@ -62,7 +62,7 @@ class Shares:
 
 
 class AgreementMap:
-    """The mask of one side, or of both, on ``axes``, with what only one prunes set apart; updated in place.
+    """The mask of one side or of both on ``axes``, highlighting what only one prunes; updated in place.
 
     Args:
         axes: Where to draw.
@@ -89,11 +89,11 @@ class AgreementMap:
         fit_matrix(self.axes, seen.tensor, layout_of(seen), self.theme)
 
     def update(self, seen: Comparison, shares: Shares | None = None) -> None:
-        """Show ``seen``: the part of it that the axes' limits leave in sight.
+        """Show ``seen``, as far as it is within the axes' limits.
 
         Args:
-            seen: What is compared.
-            shares: Those of the cells in sight, where they are known already.
+            seen: The comparison.
+            shares: Those of the visible cells, if already computed.
         """
         layout = layout_of(seen)
         window = Window.in_sight(self.axes, layout)
@@ -110,7 +110,7 @@ class AgreementMap:
 
 
 class NormPair:
-    """The channel norms on ``axes`` twice: upwards with what the first side leaves, downwards the second.
+    """The channel norms on ``axes`` twice: what the first side keeps upwards, the second downwards.
 
     Args:
         axes: Where to draw.
@@ -168,7 +168,7 @@ class NormPair:
 
 
 def layout_of(seen: Comparison) -> MatrixLayout:
-    """Return how the compared layer is laid out."""
+    """Return the layout of the compared layer."""
     return MatrixLayout.of(seen.tensor.shape, seen.dim)
 
 
@@ -178,12 +178,12 @@ def only(theme: Theme, side: str) -> str:
 
 
 def stripe(side: str) -> int:
-    """Return which way the stripes of what ``side`` prunes alone run."""
+    """Return the direction of the stripes of what ``side`` prunes alone."""
     return RISING if side == "a" else FALLING
 
 
 def agreement_handles(theme: Theme) -> list[Artist]:
-    """Return what a legend says of the four states."""
+    """Return the legend entries of the four states."""
     both = Patch(color=theme.kept, label="kept by both"), Patch(color=theme.pruned, label="pruned by both")
     return [*both, *(_handle(theme, side) for side in SIDES)]
 

@@ -1,4 +1,4 @@
-"""What an allocation prunes, layer by layer; the predicted front; and rules side by side."""
+"""An allocation layer by layer, the predicted front, and rules side by side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MeasuredShown(Protocol):
 
     @property
     def drop(self) -> float:
-        """Return what is lost."""
+        """Return the drop of the metric."""
 
     @property
     def examples(self) -> int:
@@ -39,7 +39,7 @@ class AllocationShown(Protocol):
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Return which fraction of each layer's units goes."""
+        """Return the fraction of each layer's units that is pruned."""
 
     @property
     def weights(self) -> Mapping[str, int]:
@@ -47,19 +47,19 @@ class AllocationShown(Protocol):
 
     @property
     def rule(self) -> str:
-        """Return the rule it is by."""
+        """Return its rule."""
 
     @property
     def reached(self) -> float:
-        """Return the share of the goal that is reached."""
+        """Return the fraction of the goal's unit that is pruned."""
 
     @property
     def measured(self) -> MeasuredShown | None:
-        """Return what it is worth; None if that was not measured."""
+        """Return the measured metric; None if it was not measured."""
 
 
 def draw_allocation(axes: Axes, allocation: AllocationShown, theme: Theme, *, names: bool = True) -> None:
-    """Draw a row a layer, depth downwards, as high as its weights go: what is pruned, then what is kept."""
+    """Draw a row per layer, depth downwards, its height by its weights: what is pruned, then what is kept."""
     layers = list(allocation.shares)
     edges = row_edges([allocation.weights[layer] for layer in layers])
     shares, heights = np.array([allocation.shares[layer] for layer in layers]), np.diff(edges)
@@ -88,7 +88,7 @@ def _with_room(middles: NDArray[np.float64], axes: Axes) -> list[int]:
 
 
 def worth_text(allocation: AllocationShown) -> str:
-    """Return what an allocation was measured to be worth, in few words."""
+    """Return the measured metric of an allocation as short text."""
     measured = allocation.measured
     if measured is None:
         return "not measured"
@@ -115,7 +115,7 @@ def rules_figure(
     theme: Theme | None = None,
     size: tuple[float, float] | None = None,
 ) -> Figure:
-    """Return rules at the same target as small multiples, with each one's measured metric under its name."""
+    """Return a figure of rules at the same target as small multiples, each with its measured metric."""
     theme = theme or rc_theme()
     width, height = size or (2.0 + 1.5 * len(allocations), 3.6)
     figure = Figure(figsize=(width, height), facecolor=theme.paper, layout="constrained")
@@ -138,17 +138,17 @@ def draw_front(
     at_most: float | None = None,
     metric: str = "accuracy",
 ) -> None:
-    """Draw the predicted front as a dashed line and what was measured as dots on and off it.
+    """Draw the predicted front as a dashed line, and measured allocations as dots.
 
     Args:
         axes: Where to draw.
-        shares: Shares that are pruned, rising.
-        drops: The drop that is predicted for each.
+        shares: Pruned fractions, ascending.
+        drops: The predicted drop of each.
         theme: The colours.
-        measured: Share, drop and rule of each allocation that was measured.
-        at: The target, drawn as an upright line.
-        at_most: The drop that is allowed, drawn as a level line.
-        metric: What drops.
+        measured: Fraction, drop and rule of each measured allocation.
+        at: The target, drawn as a vertical line.
+        at_most: The allowed drop, drawn as a horizontal line.
+        metric: Name of the metric.
     """
     axes.set_facecolor(theme.paper)
     axes.plot(shares, drops, color=theme.kept, linestyle=DASHES, label="predicted")
@@ -164,7 +164,7 @@ def draw_front(
     if at_most is not None:
         axes.axhline(at_most, color=theme.threshold, linestyle=DASHES, linewidth=1)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("share pruned", color=theme.faint)
+    axes.set_xlabel("fraction pruned", color=theme.faint)
     axes.set_ylabel(f"drop of {metric}", color=theme.faint)
     axes.tick_params(colors=theme.faint, labelsize=9)
     for side in ("top", "right"):

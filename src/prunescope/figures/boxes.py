@@ -19,7 +19,7 @@ SMALLEST = 7
 """Pixels, at 100 dots an inch, that the shorter side of a box has at least to be drawn."""
 
 MOST = 4000
-"""Boxes that are drawn at the most."""
+"""Boxes that are drawn at most."""
 
 _CODES = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], Path.code_type)
 

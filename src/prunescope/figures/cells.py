@@ -1,4 +1,4 @@
-"""Lays a tensor out as a matrix and reduces it to as many cells as a screen can show."""
+"""Lay a tensor out as a matrix, and reduce it to as many cells as a screen can show."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_ROWS, MAX_COLUMNS = 256, 640
-"""Cells a heatmap has at most; a screen shows no more."""
+"""Most cells of a heatmap; a screen shows no more."""
 
 _AT_ONCE = 1 << 18
-"""Values that are looked at at a time: a matrix may be as large as memory."""
+"""Values processed at a time: a matrix may be as large as memory."""
 
 _UINT8_MAX = 255
 
 
 @dataclass(frozen=True)
 class MatrixLayout:
-    """How a tensor's axes become the rows and columns of a picture.
+    """How a tensor's axes map to the rows and columns of a picture.
 
-    A channel is always a visible band: axis 0 runs down and all others run across in order, so channels
-    along axis 0 are rows and channels along axis 1 are neighbouring columns; along any later axis, that axis
-    runs down.
+    A channel is always a visible band: axis 0 runs down and all others run across in order, so channels along
+        axis 0
+    are rows and channels along axis 1 are adjacent columns; for any later ``dim``, that axis runs down.
 
     Attributes:
         rows: The axis that runs down; None for a vector, which is one row.
@@ -41,7 +41,7 @@ class MatrixLayout:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], dim: int) -> MatrixLayout:
-        """Return the layout for a tensor of ``shape`` whose channels are numbered by ``dim``."""
+        """Return the layout for a tensor of ``shape`` with channels along ``dim``."""
         if len(shape) == 1:
             return cls(None, shape)
         return cls(dim if dim >= 2 else 0, shape)
@@ -54,14 +54,14 @@ class MatrixLayout:
 
     @property
     def column_axis(self) -> int | None:
-        """Return the axis whose index changes slowest from left to right; None where several share it."""
+        """Return the axis whose index changes slowest from left to right; None if there are several."""
         if self.rows is None:
             return 0
         return 1 if self.rows == 0 else None
 
     @property
     def column_width(self) -> int:
-        """Return how many columns one index of `column_axis` takes: the kernel's size for a convolution."""
+        """Return the columns per index of `column_axis`: the kernel's size for a convolution."""
         if self.column_axis is None:
             return 1
         return self.size[1] // self.shape[self.column_axis]
@@ -76,7 +76,7 @@ class MatrixLayout:
         return moved[first:last].reshape(last - first, -1)
 
     def index(self, row: int, column: int) -> tuple[int, ...]:
-        """Return the tensor's index of what stands in ``row`` and ``column`` of the matrix.
+        """Return the tensor index of the matrix entry at ``row`` and ``column``.
 
         Example:
             >>> MatrixLayout.of((4, 3, 2, 2), dim=0).index(1, 7)
@@ -93,16 +93,15 @@ class MatrixLayout:
 def cell_fractions(
     matrix: NDArray[np.bool_], rows: int = MAX_ROWS, columns: int = MAX_COLUMNS
 ) -> NDArray[np.float32]:
-    """Return the fraction of True values in each cell of a grid laid over ``matrix``.
+    """Compute the fraction of True values in each cell of a grid over ``matrix``.
 
     Args:
         matrix: Boolean matrix of shape ``(R, C)``.
-        rows: Cells down, at most.
-        columns: Cells across, at most.
+        rows: Most cells down.
+        columns: Most cells across.
 
     Returns:
-        Array of shape ``(min(R, rows), min(C, columns))``, in [0, 1]. Cells differ in size by one value at
-        most.
+        Array of shape ``(min(R, rows), min(C, columns))``, in [0, 1]. Cell sizes differ by at most one value.
 
     Example:
         >>> cell_fractions(np.array([[True, False, True, True]]), columns=2)
@@ -120,15 +119,15 @@ def cell_extremes(
     rows: int = MAX_ROWS,
     columns: int = MAX_COLUMNS,
 ) -> NDArray[np.float32]:
-    """Return the value farthest from zero in each cell of a grid laid over a matrix.
+    """Compute the value farthest from zero in each cell of a grid over a matrix.
 
-    A mean of weights of both signs would be next to nothing everywhere.
+    A mean of weights of both signs would be near zero everywhere.
 
     Args:
-        rows_of: Returns the rows of the matrix from a first to before a last one, as they are needed.
+        rows_of: Returns the rows ``[first, last)`` of the matrix on demand.
         size: Rows and columns of the matrix, ``(R, C)``.
-        rows: Cells down, at most.
-        columns: Cells across, at most.
+        rows: Most cells down.
+        columns: Most cells across.
 
     Returns:
         Array of shape ``(min(R, rows), min(C, columns))``.
@@ -163,7 +162,7 @@ def _reduced(
 
 
 def group_starts(length: int, groups: int) -> NDArray[np.int64]:
-    """Return where each of ``groups`` groups of nearly equal size starts among ``length`` places.
+    """Return the start of each of ``groups`` groups of nearly equal size among ``length`` positions.
 
     Example:
         >>> group_starts(5, 2)
@@ -175,9 +174,9 @@ def group_starts(length: int, groups: int) -> NDArray[np.int64]:
 
 
 def _sum_rows(counts: NDArray[np.uint8], groups: int) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
-    """Return the sums of groups of rows, and how many rows each has.
+    """Return the sums of groups of rows, and the number of rows in each.
 
-    Rows are added whole, in the type they come in: some ten times as fast as ``reduceat`` over wide numbers.
+    Whole rows are added in their own dtype: about ten times as fast as ``reduceat`` over wide numbers.
     """
     starts = group_starts(len(counts), groups)
     if len(starts) == len(counts):

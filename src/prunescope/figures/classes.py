@@ -16,16 +16,16 @@ from prunescope.figures.style import Theme, rc_theme
 from prunescope.measure import Accuracy, ClassEffect, Effect
 
 MAX_CLASSES = 20
-"""Rows at most; of more classes, those whose accuracy moved most are drawn."""
+"""Most rows; of more classes, those whose accuracy changed most are drawn."""
 
 LONGEST_NAME = 14
-"""Letters of a class's name that are written at most."""
+"""Longest class name that is written, in characters."""
 
 _APART = 0.17  # Between the middle of a row and the intervals above and below it.
 
 
 def shown_classes(effect: Effect, most: int = MAX_CLASSES) -> list[ClassEffect]:
-    """Return the classes that are drawn, in the order of their indices: the ``most`` that moved most."""
+    """Return the ``most`` classes whose accuracy changed most, in index order."""
     moved = sorted(range(len(effect.classes)), key=lambda place: -effect.classes[place].moved)
     return [effect.classes[place] for place in sorted(moved[:most])]
 
@@ -33,12 +33,12 @@ def shown_classes(effect: Effect, most: int = MAX_CLASSES) -> list[ClassEffect]:
 def draw_classes(
     effect: Effect, ax: Axes | None = None, *, most: int = MAX_CLASSES, theme: Theme | None = None
 ) -> Axes:
-    """Return ``ax`` after drawing the accuracy of each class before and after, with 95 % intervals.
+    """Draw the accuracy of each class before and after, with 95 % intervals; return the axes.
 
     Args:
         effect: What to draw.
         ax: Empty axes; those of a new figure if None.
-        most: Rows at most; of more classes, those whose accuracy moved most are drawn.
+        most: Most rows; of more classes, those whose accuracy changed most are drawn.
         theme: The colours; those of matplotlib's ``rcParams`` if None.
 
     Example:

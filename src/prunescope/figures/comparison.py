@@ -38,10 +38,10 @@ from prunescope.figures.style import LIGHT, Theme
 from prunescope.measure import SIDES, Comparison
 
 _MASKS = 0.5
-"""The part of the height that the masks have, side by side."""
+"""The fraction of the height for the masks, side by side."""
 
 _ENTRY = 165
-"""Pixels that an entry of the legend takes."""
+"""Width of a legend entry in pixels."""
 
 
 class ComparisonFigure:
@@ -54,8 +54,8 @@ class ComparisonFigure:
     Attributes:
         figure: The figure.
         theme: The colours.
-        masks: Axes of the two masks, of the first state and of the second; a zoom in one is one in both.
-        bars: Axes of the channel norms: upwards what the first state leaves, downwards the second.
+        masks: Axes of the two masks, first and second state; they zoom together.
+        bars: Axes of the channel norms: what the first state keeps upwards, the second downwards.
 
     Example:
         >>> from torch import nn
@@ -76,7 +76,7 @@ class ComparisonFigure:
         self._build()
 
     def _build(self) -> None:
-        """Make the axes and the artists; whatever was there goes."""
+        """Make the axes and the artists, replacing any that exist."""
         figure, theme = self.figure, self.theme
         figure.clear()
         figure.set_facecolor(theme.paper)
@@ -113,11 +113,11 @@ class ComparisonFigure:
             self.update(seen)
 
     def height_at(self, width: int) -> int:
-        """Return how many pixels high the figure should be to be ``width`` pixels wide."""
+        """Return the height in pixels for a figure ``width`` pixels wide."""
         return 580 if width >= NARROW else 840
 
     def fit(self) -> None:
-        """Lay the axes out for the figure's present size, and show the whole tensor."""
+        """Lay the axes out for the figure's current size, and show the whole tensor."""
         self._lay_out()
         if self._seen is not None:
             self._draw_still(self._seen)
@@ -153,7 +153,7 @@ class ComparisonFigure:
         return changed
 
     def refresh(self) -> None:
-        """Reduce what is in sight now, after a zoom, to cells again."""
+        """Recompute the cells of the visible part, after a zoom."""
         if self._seen is not None:
             self._draw_maps(self._seen)
 
@@ -192,16 +192,16 @@ class ComparisonFigure:
 
 
 def _lines(seen: Comparison) -> list[str]:
-    """Return what stands over each of the axes, and changes with the amount."""
+    """Return the line above each of the axes, which changes with the amount."""
     lines = [
         f"{percent(side.sparsity)} pruned, {percent(alone / seen.weights)} by {letter} alone"
         for letter, side, alone in (("A", seen.a, seen.only_a), ("B", seen.b, seen.only_b))
     ]
     if seen.jaccard is None:
-        return [*lines, "Neither of them prunes anything"]
+        return [*lines, "Neither prunes anything"]
     return [*lines, f"A and B agree on {percent(seen.agreement)} of the weights"]
 
 
 def _still(seen: Comparison) -> tuple[object, ...]:
-    """Return all that the parts drawn once depend on; comparable while the comparison lives."""
+    """Return everything the static parts depend on; comparable while the comparison lives."""
     return id(seen.tensor), id(seen.norms), seen.n, seen.dim, seen.a.title, seen.b.title

@@ -1,4 +1,4 @@
-"""Each picture on its own, matplotlib's way: onto ``ax`` or a new figure, by the rcParams, no widgets."""
+"""Each picture on its own, the matplotlib way: on ``ax`` or a new figure, in the style of rcParams."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def draw_heatmap(
     colour_range: str = "layer",
     largest_weight: float | None = None,
 ) -> Axes:
-    """Return ``ax`` after drawing the mask, the weights or the scores of ``preview`` on it.
+    """Draw the mask, the weights or the scores of ``preview``; return the axes.
 
     Args:
         preview: What to draw.
         ax: Empty axes; those of a new figure if None. ``ax.figure.savefig`` writes PNG, SVG, PDF.
         show: ``"mask"``, ``"weights"`` or ``"scores"``.
-        colour_range: Whose largest weight has the full colour: ``"layer"``, ``"channel"`` or ``"model"``.
-        largest_weight: That of the model, for ``colour_range="model"``.
+        colour_range: The colours reach the largest weight of the ``"layer"``, ``"channel"`` or ``"model"``.
+        largest_weight: Largest weight of the model, for ``colour_range="model"``.
 
     Raises:
-        RequestError: ``show`` or ``colour_range`` is none of those, or ``largest_weight`` is missing.
+        RequestError: ``show`` or ``colour_range`` has another value, or ``largest_weight`` is missing.
 
     Example:
         >>> import torch
@@ -70,7 +70,7 @@ def draw_norms(
     norms: str = "raw",
     overlay: str = "none",
 ) -> Axes:
-    """Return ``ax`` after drawing the channel norms of ``preview`` on it, with the threshold if it is one.
+    """Draw the channel norms of ``preview``, with the threshold if norms are ranked; return the axes.
 
     Args:
         preview: What to draw.
@@ -81,7 +81,7 @@ def draw_norms(
         overlay: ``"none"``, or ``"l1_l2"``.
 
     Raises:
-        RequestError: A keyword has none of these values.
+        RequestError: A keyword has another value.
     """
     view = View(chart="norms", order=order, scale=scale, norms=norms, overlay=overlay)
     ax = _axes(ax)
@@ -89,7 +89,7 @@ def draw_norms(
 
 
 def draw_histogram(preview: Preview, ax: Axes | None = None, *, scale: str = "linear") -> Axes:
-    """Return ``ax`` after drawing the histogram of the scores of ``preview`` on it, with the threshold.
+    """Draw the histogram of the scores of ``preview`` with the threshold; return the axes.
 
     Args:
         preview: What to draw; its method must rank by scores.
@@ -97,7 +97,7 @@ def draw_histogram(preview: Preview, ax: Axes | None = None, *, scale: str = "li
         scale: ``"linear"`` or ``"log"``.
 
     Raises:
-        RequestError: The method draws at random, or ``scale`` is none of these.
+        RequestError: The method draws at random, or ``scale`` has another value.
     """
     view = View(chart="histogram", scale=scale)
     if preview.scores is None:
@@ -109,10 +109,10 @@ def draw_histogram(preview: Preview, ax: Axes | None = None, *, scale: str = "li
 
 
 def draw_agreement(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Return ``ax`` after drawing what two states keep and prune together, and each alone.
+    """Draw what two states keep and prune together, and each alone; return the axes.
 
     Args:
-        comparison: What is compared, such as ``explorer.compare("random_unstructured")``.
+        comparison: The comparison, such as ``explorer.compare("random_unstructured")``.
         ax: Empty axes; those of a new figure if None.
     """
     ax = _axes(ax)
@@ -125,7 +125,7 @@ def draw_agreement(comparison: Comparison, ax: Axes | None = None) -> Axes:
 
 
 def draw_both_norms(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Return ``ax`` after drawing what two states leave of each channel norm: A upwards, B downwards.
+    """Draw what two states keep of each channel norm, A upwards and B downwards; return the axes.
 
     Args:
         comparison: What is compared.

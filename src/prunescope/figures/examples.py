@@ -1,4 +1,4 @@
-"""A strip of examples with the answers before and after, those that changed first and marked."""
+"""A strip of examples with the answers before and after; changed ones come first and are marked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prunescope.measure import Effect, Example
 from prunescope.sources import Inputs
 
 MAX_EXAMPLES = 20
-"""Examples in a strip, unless another number is asked for."""
+"""Default number of examples in a strip."""
 
 MARKS = {"became wrong": "✗", "became right": "✓", "became wrong in another way": "≠"}
 """The sign of an answer that changed."""
@@ -37,10 +37,10 @@ def draw_examples(
     columns: int = 10,
     theme: Theme | None = None,
 ) -> Axes:
-    """Return ``ax`` after drawing examples with the class answered before and after, changed ones first.
+    """Draw examples with their answers before and after, changed ones first; return the axes.
 
-    An example that is an image, or a vector of as many numbers as a square has, is drawn as an image; another
-    vector as a line; anything else, such as tokens, is a frame with text. Each is scaled by itself.
+    Images, and vectors whose length is a square, are drawn as images; other vectors as lines; anything else,
+    such as tokens, as a frame with text. Each is scaled on its own.
 
     Args:
         effect: What to draw.
@@ -74,7 +74,7 @@ def draw_examples(
 
 
 def strip_height(examples: Sequence[Example], columns: int) -> float:
-    """Return how high the strip of ``examples`` is, in widths of a tile."""
+    """Return the height of the strip of ``examples``, in tile widths."""
     return math.ceil(len(examples) / columns) * _tile_height(examples)
 
 
@@ -83,7 +83,7 @@ def _tile_height(examples: Sequence[Example]) -> float:
 
 
 def _stacked(examples: Sequence[Example]) -> bool:
-    """Return whether the names are too long to stand beside each other."""
+    """Return whether the names are too long to fit side by side."""
     return any(len(name) > _SHORT for each in examples for name in (each.before, each.after, each.target))
 
 
@@ -107,7 +107,7 @@ def _draw_picture(
 
 
 def _lines(example: Example, stacked: bool) -> list[str]:
-    """Return what stands under a picture: the answers, and what would be right."""
+    """Return the text under a picture: the answers, and the right one."""
     number, truth = f"#{example.index}", f"is {example.target}"
     answers = [example.after]
     if example.changed:
@@ -131,7 +131,7 @@ def _write(ax: Axes, left: float, top: float, lines: list[str], room: float, the
 
 
 def _look(inputs: Inputs, index: int) -> NDArray[np.float32] | None:
-    """Return what an example looks like, in [0, 1]: ``(H, W)``, ``(H, W, 3)``, a line ``(L,)``, or None."""
+    """Return the picture of an example, in [0, 1]: ``(H, W)``, ``(H, W, 3)``, a line ``(L,)``, or None."""
     values = (inputs[0] if isinstance(inputs, tuple) else inputs)[index].detach()
     if values.is_complex() or not (values.is_floating_point() or values.ndim > 1):
         return None  # A number, or tokens.

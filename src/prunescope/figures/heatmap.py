@@ -1,4 +1,4 @@
-"""The heatmap of one tensor: its mask, weights or scores, reduced to the cells of what is in sight."""
+"""The heatmap of one tensor: its mask, weights or scores, reduced to the visible cells."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 
 MAX_NUMBERS = 12
-"""Rows and columns of single weights in sight in which their numbers are written, at most."""
+"""Most visible rows and columns in which the weights' values are written."""
 
 _PALEST = 0.35  # Of a score of zero: kept and pruned stay apart on a white page.
 
 
 class Window(NamedTuple):
-    """Rows and columns of the matrix that are in sight, ends excluded."""
+    """The visible rows and columns of the matrix, ends excluded."""
 
     top: int
     bottom: int
@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
     @classmethod
     def in_sight(cls, axes: Axes, layout: MatrixLayout) -> Window:
-        """Return the window of the limits of ``axes``, a whole column of kernels at a time."""
+        """Return the window within the limits of ``axes``, in whole kernels across."""
         (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
         rows, columns = layout.size
         width = layout.column_width
@@ -69,7 +69,7 @@ class Heatmap:
         theme: The colours.
 
     Attributes:
-        window: What is in sight.
+        window: The visible part.
         boxes: Frames of the groups that the method compares, where they are large enough to be seen.
     """
 
@@ -97,7 +97,7 @@ class Heatmap:
         fit_matrix(self.axes, preview.tensor, _layout(preview), self.theme)
 
     def update(self, preview: Preview, view: View, largest_weight: float | None = None) -> None:
-        """Show ``preview``: the part of it that the axes' limits leave in sight."""
+        """Show ``preview``, as far as it is within the axes' limits."""
         layout = _layout(preview)
         self.window = Window.in_sight(self.axes, layout)
         cells = self._cells(preview, layout, view, largest_weight)
@@ -108,7 +108,7 @@ class Heatmap:
     def _cells(
         self, preview: Preview, layout: MatrixLayout, view: View, largest_weight: float | None
     ) -> NDArray[np.uint8]:
-        """Return the colours of the cells in sight, of shape (rows, columns, 4)."""
+        """Return the colours of the visible cells, of shape (rows, columns, 4)."""
         theme, window = self.theme, self.window
         fractions = cell_fractions(window.of(layout.matrix(preview.mask)))
         if view.heatmap == "mask" and preview.tensor.default_mask is None:
@@ -140,7 +140,7 @@ class Heatmap:
     def _scaled(
         self, preview: Preview, layout: MatrixLayout, view: View, largest_weight: float | None
     ) -> NDArray[np.float32]:
-        """Return the weights or scores in sight as shares of the colour range, in [-1, 1]."""
+        """Return the visible weights or scores as fractions of the colour range, in [-1, 1]."""
         key = (
             preview.tensor, preview.norms, preview.method.key, view.heatmap, view.colour_range,
             largest_weight, self.window,
@@ -191,7 +191,7 @@ class Heatmap:
             number.set_color("#111417" if _lightness(cells[row, column]) > 0.2 else "#ffffff")
 
     def _number_size(self, rows: int, columns: int) -> float:
-        """Return the size in points in which numbers fit into the cells; 0 if they do not."""
+        """Return the font size in points at which numbers fit into the cells; 0 if they do not."""
         box, dot = self.axes.bbox, self.axes.figure.dpi / 100
         width, height = box.width / columns / dot, box.height / rows / dot
         fitting = (size for size, across in ((9.0, 46), (7.5, 36)) if width >= across and height >= 14)
@@ -205,7 +205,7 @@ class Heatmap:
         return number
 
     def light(self, preview: Preview, channel: int | None) -> None:
-        """Frame the band of ``channel``; of none if None."""
+        """Frame the band of ``channel``; None removes the frame."""
         self._band.set_visible(channel is not None)
         if channel is None:
             return
@@ -218,7 +218,7 @@ class Heatmap:
             frame(self._band, self.axes, (-0.5, across - 0.5), (channel - 0.5, channel + 0.5))
 
     def index_at(self, preview: Preview, x: float, y: float) -> tuple[int, ...] | None:
-        """Return the index of the weight at the data coordinates ``(x, y)``, or None beside the tensor."""
+        """Return the index of the weight at the data coordinates ``(x, y)``; None outside the tensor."""
         layout = _layout(preview)
         rows, columns = layout.size
         row, column = int(np.floor(y + 0.5)), int(np.floor((x + 0.5) * layout.column_width))
@@ -252,14 +252,14 @@ def _rows(preview: Preview, view: View, layout: MatrixLayout, first: int, last: 
 
 
 def across_locator(axes: Axes) -> MaxNLocator:
-    """Return what places whole numbers along a horizontal axis, about one in a hundred pixels."""
+    """Return a locator of whole numbers on a horizontal axis, about one per hundred pixels."""
     return MaxNLocator(max(3, round(axes.bbox.width / axes.figure.dpi)), integer=True, min_n_ticks=1)
 
 
 def frame(box: Rectangle, axes: Axes, across: tuple[float, float], down: tuple[float, float]) -> None:
-    """Lay ``box`` around what is in sight of a part of ``axes``, with a line's width between.
+    """Put ``box`` around the visible part of a range of ``axes``, a line's width away, to hide nothing.
 
-    So it hides none of it. It may reach out of the axes by as much: the first and the last are framed whole.
+    It may extend beyond the axes by as much, so that the first and last are framed whole.
     """
     corners = axes.transData.transform([(across[0], down[0]), (across[1], down[1])])
     low, high = np.maximum(corners.min(0), axes.bbox.min), np.minimum(corners.max(0), axes.bbox.max)
@@ -273,7 +273,7 @@ def frame(box: Rectangle, axes: Axes, across: tuple[float, float], down: tuple[f
 
 
 def halo(theme: Theme) -> withStroke:
-    """Return the edge that sets a frame apart from whatever it lies on."""
+    """Return the edge that makes a frame visible on any background."""
     return withStroke(linewidth=4, foreground=theme.paper)
 
 
@@ -286,7 +286,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _whole(low: float, high: float, count: int) -> tuple[int, int]:
-    """Return the first place in sight and the one after the last, at least one."""
+    """Return the first visible position and the one after the last, at least one apart."""
     first = min(max(int(np.floor(low + 0.5)), 0), count - 1)
     return first, min(max(int(np.ceil(high + 0.5)), first + 1), count)
 
@@ -297,12 +297,12 @@ def rgba(colour: str) -> NDArray[np.float32]:
 
 
 def _lightness(colour: NDArray[np.uint8]) -> float:
-    """Return the relative luminance, nearly: in [0, 1]."""
+    """Return the approximate relative luminance, in [0, 1]."""
     return float(((colour[:3] / 255) ** 2.2) @ np.array([0.2126, 0.7152, 0.0722]))
 
 
 def _short(value: float) -> str:
-    """Return ``value`` in six letters or so: ``"0.19"``, ``"−0.003"``, ``"4e−5"``."""
+    """Format ``value`` in about six characters: ``"0.19"``, ``"−0.003"``, ``"4e−5"``."""
     size = abs(value)
     form = ".2f" if size >= 0.005 or size == 0 else ".3f" if size >= 0.0005 else ".0e"
     return f"{value:{form}}".replace("e-0", "e-").replace("-", "−")

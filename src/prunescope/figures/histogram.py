@@ -1,4 +1,4 @@
-"""The histogram of the scores a method ranks by, divided by the threshold."""
+"""The histogram of the scores a method ranks by, split at the threshold."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
 
 BINS = 128
-"""Bins of many scores; few have fewer."""
+"""Number of bins; few scores get fewer."""
 
 
 class ScoreHistogram:
-    """The scores of a preview's candidates on ``axes``, updated in place.
+    """The histogram of a preview's remaining scores on ``axes``, updated in place.
 
     Args:
         axes: Where to draw.
@@ -66,7 +66,7 @@ class ScoreHistogram:
         self.axes.set_ylabel(preview.unit_name, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:
-        """Show ``preview``: the bin of the threshold is cut there, so that no bar is both.
+        """Show ``preview``; the bin of the threshold is cut there, so that no bar is mixed.
 
         Where each group has a threshold of its own, a bar is of both: what goes below, what stays above.
         """
@@ -87,7 +87,7 @@ class ScoreHistogram:
         return np.bincount(self._bins[gone], minlength=256)[: len(self._counts)]
 
     def channel_at(self, x: float) -> int | None:
-        """Return None: a place in a histogram is no channel."""
+        """Return None: positions in a histogram are not channels."""
         return None
 
     def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
@@ -95,17 +95,17 @@ class ScoreHistogram:
         return None if preview.method.groups else x
 
     def light(self, channel: int | None) -> None:
-        """Frame nothing: a channel has no place here."""
+        """Frame nothing: a histogram has no channels."""
 
     def title(self, preview: Preview) -> str:
-        """Return what the chart shows."""
+        """Return the chart's title."""
         where = "in the model" if preview.pooled else f"of the {preview.unit_name}"
         return f"{_label(preview)} {where}"
 
     def lines(self, preview: Preview) -> Sequence[str]:
-        """Return what the step does, in a line and in a shorter one.
+        """Return what the step does, as a line and a shorter one.
 
-        First comes the threshold, which is told nowhere else.
+        The threshold comes first, since it is shown nowhere else.
         """
         texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
         if preview.method.groups:
@@ -119,16 +119,16 @@ class ScoreHistogram:
 def cut_at(
     threshold: float | None, edges: NDArray[Any], counts: NDArray[Any], lowest: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Cut the bin that holds some scores of either kind at the threshold.
+    """Cut the bin with both pruned and kept scores at the threshold.
 
     Args:
-        threshold: Highest score that goes; None cuts nothing.
-        edges: Of shape ``(B + 1,)``, rising.
+        threshold: Highest pruned score; None cuts nothing.
+        edges: Of shape ``(B + 1,)``, ascending.
         counts: Scores in each bin, of shape ``(B,)``.
-        lowest: How many scores go, the lowest ones.
+        lowest: How many of the lowest scores are pruned.
 
     Returns:
-        Edges, counts, and how many of each count go; by one longer if a bin was cut.
+        Edges, counts, and how many of each count are pruned; one longer if a bin was cut.
 
     Example:
         >>> edges, counts, pruned = cut_at(0.3, np.array([0.0, 0.5, 1.0]), np.array([4, 2]), 3)
@@ -149,5 +149,5 @@ def cut_at(
 
 
 def _label(preview: Preview) -> str:
-    """Return what the method ranks by."""
+    """Return the name of what the method ranks by."""
     return "" if preview.scores is None else preview.scores.label

@@ -1,4 +1,4 @@
-"""How a live picture is laid out: axes at places in pixels, a title over each, and a line below it."""
+"""The layout of a live picture: axes at pixel positions, each with a title and a line below it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from prunescope.figures.fast.quicktext import QuickText, text_width
 from prunescope.figures.style import Theme
 
 LEFT, RIGHT, TOP, BETWEEN, BOTTOM = 76, 14, 46, 98, 84
-"""Pixels around and between the axes, at 100 dots an inch."""
+"""Pixels around and between the axes, at 100 dots per inch."""
 
 NARROW = 640
-"""Pixels of width below which axes stand under each other."""
+"""Width in pixels below which axes are stacked."""
 
 LEGEND_ROW, TOOLBAR = 20, 36
 """Pixels of a row of the legend, and of the strip that ipympl's toolbar needs below a narrow picture."""
@@ -26,7 +26,7 @@ EDGE = 8
 
 
 def add_axes(figure: Figure, theme: Theme) -> Axes:
-    """Return new axes in the colours of ``theme``, to be put in their place later."""
+    """Return new axes in the colours of ``theme``, to be positioned later."""
     axes: Axes = figure.add_axes((0, 0, 1, 1), label=str(len(figure.axes)))
     axes.set_facecolor(theme.paper)
     axes.tick_params(colors=theme.faint, labelsize=9, length=3, which="both")
@@ -36,7 +36,7 @@ def add_axes(figure: Figure, theme: Theme) -> Axes:
 
 
 def dress_chart(axes: Axes, theme: Theme) -> None:
-    """Give ``axes`` of a chart level grid lines, and no frame above and on the right."""
+    """Give chart ``axes`` horizontal grid lines, and no frame at the top and right."""
     axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -44,7 +44,7 @@ def dress_chart(axes: Axes, theme: Theme) -> None:
 
 
 def place(axes: Axes, left: float, bottom: float, across: float, up: float) -> None:
-    """Put ``axes`` at a place in pixels at 100 dots an inch, the label of the y axis on the left edge."""
+    """Position ``axes`` in pixels at 100 dots per inch, with the y label at the left edge."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     width, height = figure.get_size_inches() * 100
@@ -54,19 +54,19 @@ def place(axes: Axes, left: float, bottom: float, across: float, up: float) -> N
 
 
 def label_across(axes: Axes, words: str, theme: Theme) -> None:
-    """Write ``words`` under ``axes``: in the middle, or as far left as it takes to end where the axes do."""
+    """Write ``words`` under ``axes``: centred, or shifted left to end where the axes do."""
     axes.set_xlabel(words, color=theme.faint, fontsize=theme.text_size)
     if text_width(axes.xaxis.label, words) > width_of(axes):
         axes.set_xlabel(words, loc="right")
 
 
 def width_of(axes: Axes) -> float:
-    """Return how many pixels wide ``axes`` are, at 100 dots an inch."""
+    """Return the width of ``axes`` in pixels, at 100 dots per inch."""
     return float(axes.bbox.width * 100 / axes.figure.dpi)
 
 
 def fitting(text: Text, pixels: float, *words: str) -> str:
-    """Return the first of ``words`` that ``text`` shows in so many pixels, or the beginning of the last."""
+    """Return the first of ``words`` that fits ``pixels`` when drawn by ``text``, or the last, truncated."""
     for each in words:
         if text_width(text, each) <= pixels:
             return each
@@ -76,9 +76,9 @@ def fitting(text: Text, pixels: float, *words: str) -> str:
 
 
 class Heading:
-    """A title over axes and a line of text below it, as much of both as there is room for.
+    """A title above axes and a line of text below it, as far as they fit.
 
-    They begin where the axes do, in a narrow figure at its left edge.
+    They start where the axes do, or at the left edge of a narrow figure.
 
     Args:
         axes: What they stand over; they are written anew when its place has changed.
@@ -103,19 +103,19 @@ class Heading:
         self.line.set_clip_on(False)
 
     def write_title(self, *words: str) -> None:
-        """Write the first of ``words`` that there is room for, or the beginning of the last."""
+        """Write the first of ``words`` that fits, or the last, truncated."""
         left = self._left()
         self.title.xy = (left, 1)
         self.title.set_text(fitting(self.title, self._room(left), *words))
 
     def write_line(self, *words: str) -> None:
-        """Write the first of ``words`` that there is room for, or the beginning of the last."""
+        """Write the first of ``words`` that fits, or the last, truncated."""
         left = self._left()
         self.line.set_x(left)
         self.line.set_text(fitting(self.line, self._room(left), *words))
 
     def _left(self) -> float:
-        """Return where the text begins, as a fraction of the axes' width."""
+        """Return where the text starts, as a fraction of the axes' width."""
         box, figure = self.axes.get_position(), self.axes.get_figure(root=True)
         assert figure is not None
         pixels = figure.get_figwidth() * 100

@@ -1,4 +1,4 @@
-"""What the legend says: the states of weights and their colours, the threshold, the lines."""
+"""The legend: the states of weights and their colours, the threshold, the lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prunescope.figures.view import View
 def state_handles(
     preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
 ) -> list[Artist]:
-    """Return what a legend says of the heatmap: the states of weights, and their colours."""
+    """Return the legend entries of the heatmap: the states of weights, and their colours."""
     handles: list[Artist] = []
     if view.heatmap == "weights":
         limits = preview.colour_limits(view.heatmap, view.colour_range, largest_weight)
@@ -38,7 +38,7 @@ def state_handles(
 def legend_handles(
     preview: Preview, view: View, theme: Theme, largest_weight: float | None = None
 ) -> list[Artist]:
-    """Return what the legend of both pictures says: the states, the threshold, the lines."""
+    """Return all legend entries: the states, the threshold, the lines."""
     handles = state_handles(preview, view, theme, largest_weight)
     if view.heatmap == "weights":
         handles.insert(3, Patch(color=theme.kept, label="kept"))
@@ -56,5 +56,5 @@ def legend_handles(
 
 
 def entries(preview: Preview, view: View) -> int:
-    """Return how many entries that legend has."""
+    """Return the number of legend entries."""
     return len(legend_handles(preview, view, LIGHT))

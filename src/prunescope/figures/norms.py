@@ -1,4 +1,4 @@
-"""The bar chart of channel norms: what is kept of each channel, what goes, and the threshold."""
+"""The bar chart of channel norms: what is kept and pruned of each channel, and the threshold."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
 
 MAX_BARS = 512
-"""Bars drawn at most; more channels are averaged into groups, and the axis says so."""
+"""Most bars; more channels are averaged into groups, and the axis says so."""
 
 GRIP = 5
-"""Pixels beside a line or above a bar that still belong to it, at 100 dots an inch."""
+"""Tolerance in pixels for pointing at a line or a bar, at 100 dots per inch."""
 
 MAX_APART = 96
-"""Bars with gaps between them at most."""
+"""Most bars drawn with gaps."""
 
 _STEPS = (1, 2, 5, 10)
 """Between ticks, times a power of ten: their numbers are short."""
@@ -43,7 +43,7 @@ class NormChart:
         theme: The colours.
 
     Attributes:
-        order: The channel at each place from left to right.
+        order: The channel at each position, left to right.
     """
 
     def __init__(self, axes: Axes, theme: Theme = LIGHT) -> None:
@@ -143,7 +143,7 @@ class NormChart:
             self._by_hand.set_data((edges[bars] + edges[bars + 1]) / 2, self._columns[2].high[bars])
 
     def _bars_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the bars that show the channels at ``places``: several share one where there are many."""
+        """Return the bars of the channels at ``places``; many channels share bars."""
         return places // _group(len(self.order))
 
     def _edges(self) -> NDArray[np.float64]:
@@ -152,12 +152,12 @@ class NormChart:
         return edges
 
     def channel_at(self, x: float) -> int | None:
-        """Return the channel whose bar stands at the data coordinate ``x``, or None beside all."""
+        """Return the channel whose bar is at the data coordinate ``x``; None outside."""
         place = int(np.floor(x + 0.5))
         return int(self.order[place]) if 0 <= place < len(self.order) else None
 
     def next_channel(self, channel: int | None, step: int) -> int | None:
-        """Return the channel ``step`` places on, as far as there are any; the first one after None."""
+        """Return the channel ``step`` positions on, within bounds; the first one for None."""
         if not len(self.order):
             return None
         if channel is None:
@@ -166,7 +166,7 @@ class NormChart:
         return int(self.order[min(max(place, 0), len(self.order) - 1)])
 
     def score_at(self, preview: Preview, view: View, x: float, y: float) -> float | None:
-        """Return the score that a threshold at the data coordinates ``(x, y)`` stands for."""
+        """Return the score of a threshold at the data coordinates ``(x, y)``."""
         return y * _divisor(preview, view) if _ranks_bars(preview) else None
 
     def bar_at(self, x: float, y: float) -> int | None:
@@ -184,7 +184,7 @@ class NormChart:
         return None if on_line or pixels[0] > pixels[1] + GRIP else channel
 
     def light(self, channel: int | None) -> None:
-        """Frame the bar of ``channel``; of none if None."""
+        """Frame the bar of ``channel``; None removes the frame."""
         self._light.set_visible(channel is not None)
         if channel is not None:
             bar = int(self._bars_of(np.flatnonzero(self.order == channel))[0])
@@ -194,13 +194,13 @@ class NormChart:
             frame(self._light, self.axes, (edges[bar], edges[bar + 1]), (bottom, top))
 
     def title(self, preview: Preview) -> str:
-        """Return what the chart shows."""
+        """Return the chart's title."""
         return f"{preview.norms.label} of the {preview.tensor.axis(preview.dim)}"
 
     def lines(self, preview: Preview, view: View) -> Sequence[str]:
-        """Return what the step does in a line and in a shorter one; the threshold as the bars have it."""
+        """Return what the step does, as a line and a shorter one; the threshold in the units of the bars."""
         if not preview.method.structured:
-            return ["light part: share of its weights pruned", "light part: share pruned"]
+            return ["light part: fraction of its weights pruned", "light part: fraction pruned"]
         texts = [f"{preview.pruned_units:,} of {preview.units:,} pruned", f"{preview.pruned_units:,} pruned"]
         if preview.threshold is None or preview.scores is None:
             return texts
@@ -209,7 +209,7 @@ class NormChart:
 
 
 def _log_locator(low: float, high: float) -> Locator:
-    """Return what finds places for ticks from ``low`` to ``high``: the handful there is room for."""
+    """Return a locator for a handful of ticks from ``low`` to ``high``."""
     decades = math.log10(high / low)
     if decades < 0.7:
         return MaxNLocator(4, steps=_STEPS)
@@ -217,7 +217,7 @@ def _log_locator(low: float, high: float) -> Locator:
 
 
 def short_number(value: float) -> str:
-    """Return ``value`` so short that beside an axis it does not lie on the label; powers of ten would.
+    """Format ``value`` short enough not to overlap an axis label, as powers of ten would.
 
     Example:
         >>> short_number(0.15), short_number(0.00025)
@@ -231,7 +231,7 @@ def short_number(value: float) -> str:
 
 
 def by_hand_mark(theme: Theme) -> dict[str, Any]:
-    """Return how a bar is marked whose channel is kept or pruned by hand."""
+    """Return the marker of a channel kept or pruned by hand."""
     return {
         "marker": "D",
         "markersize": 5,
@@ -247,7 +247,7 @@ def _ranks_bars(preview: Preview) -> bool:
 
 
 def _divisor(preview: Preview, view: View) -> int:
-    """Return what norms are divided by before they are shown: 1, or the number of weights in a channel."""
+    """Return the divisor of the norms shown: 1, or the number of weights in a channel."""
     if view.norms == "raw":
         return 1
     return max(1, preview.mask.numel() // max(1, len(preview.norms.now)))
@@ -266,12 +266,12 @@ def finite(norms: Tensor) -> NDArray[Any]:
 
 
 def _group(channels: int) -> int:
-    """Return how many channels a bar stands for."""
+    """Return the number of channels per bar."""
     return max(1, -(-channels // MAX_BARS))
 
 
 def grouped(values: NDArray[Any]) -> NDArray[Any]:
-    """Return ``values``, or the means of groups of neighbours where there are more than a screen shows."""
+    """Return ``values``, or means of groups of neighbours if there are more than a screen shows."""
     if len(values) <= MAX_BARS:
         return values
     starts = np.arange(0, len(values), _group(len(values)))

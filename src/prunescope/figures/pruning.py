@@ -1,8 +1,8 @@
 """The picture of one preview: a heatmap above, norms and a histogram of scores below, on one figure.
 
 Everything that depends on ``amount`` alone is an *animated* artist, updated in place: a canvas that can blit
-draws the rest once (`PruningFigure.update` tells when it must) and then only those artists, step by step.
-Computing stays in `prunescope.core.preview`; here numbers only become artists.
+draws the rest once (`PruningFigure.update` says when it must) and then only those artists. Computing stays in
+`prunescope.core.preview`; here numbers only become artists.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from prunescope.figures.style import LIGHT, Theme
 from prunescope.figures.view import View
 
 _HEATMAP, _NORMS = 0.575, 0.6
-"""The heatmap's share of the height of all axes, and the norms' of the width that two charts share."""
+"""The heatmap's fraction of the total height, and the norm chart's fraction of the width of two charts."""
 
 _ENTRY = 125
-"""Pixels an entry of the legend takes, and a little more."""
+"""Width of a legend entry in pixels, with a margin."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class PruningFigure:
         heatmap: Axes of the heatmap: one row and column per weight, or cells of many.
         bars: Axes of the channel norms along ``dim``.
         scores: Axes of the histogram of scores.
-        place: What is pointed at; forgotten when another tensor, ``dim`` or view is shown.
+        place: What the pointer is on; reset when another tensor, ``dim`` or view is shown.
 
     Example:
         >>> import torch
@@ -91,7 +91,7 @@ class PruningFigure:
         self._build()
 
     def _build(self) -> None:
-        """Make the axes and the artists; whatever was there goes."""
+        """Make the axes and the artists, replacing any that exist."""
         self.figure.clear()
         self.figure.set_facecolor(self.theme.paper)
         self.heatmap, self.bars, self.scores = (add_axes(self.figure, self.theme) for _ in range(3))
@@ -137,14 +137,14 @@ class PruningFigure:
             self.update(*shown)
 
     def fit(self) -> None:
-        """Lay the axes out for the figure's present size, and show the whole tensor."""
+        """Lay the axes out for the figure's current size, and show the whole tensor."""
         self._lay_out()
         if self._shown is not None:
             self._draw_still(*self._shown)
             self._draw_moving(*self._shown)
 
     def _lay_out(self) -> None:
-        """Give the axes their places, with margins in pixels that text needs."""
+        """Position the axes, with margins in pixels for the text."""
         width, height = self.figure.get_size_inches() * 100
         charts = [chart.axes for chart in self._charts]
         stacked = len(charts) if width < NARROW else 1
@@ -163,10 +163,10 @@ class PruningFigure:
             place(charts[1], LEFT + share + gap, bottom, across - gap - share, low)
         for axes in (self.bars, self.scores):
             axes.set_visible(axes in charts)
-            axes.set_navigate(axes in charts)  # Matplotlib zooms what lies on top, be it visible or not.
+            axes.set_navigate(axes in charts)  # Matplotlib zooms the topmost axes, visible or not.
 
     def height_at(self, width: int) -> int:
-        """Return how many pixels high the figure should be to be ``width`` pixels wide."""
+        """Return the height in pixels for a figure ``width`` pixels wide."""
         if width >= NARROW:
             return 600
         return 500 if len(self._charts) == 1 else 690
@@ -175,8 +175,8 @@ class PruningFigure:
         """Show ``preview``.
 
         Args:
-            preview: What to show.
-            view: What of it; the mask and what the method ranks if None.
+            preview: The preview.
+            view: What to show of it; None shows the mask and what the method ranks.
             largest_weight: Largest magnitude in the whole model, for a view with its colour range.
 
         Returns:
@@ -193,7 +193,7 @@ class PruningFigure:
         return changed
 
     def refresh(self) -> None:
-        """Reduce what is in sight now, after a zoom, to cells again."""
+        """Recompute the cells of the visible part, after a zoom."""
         if self._shown is not None:
             self._heat.update(*self._shown)
             self._animate()
@@ -202,11 +202,11 @@ class PruningFigure:
 
     @property
     def shown(self) -> tuple[Preview, View] | None:
-        """Return what is shown, and how; None before the first `update`."""
+        """Return the preview and its view; None before the first `update`."""
         return None if self._shown is None else self._shown[:2]
 
     def place_at(self, axes: Axes | None, x: float, y: float) -> Place | None:
-        """Return what stands at the data coordinates ``(x, y)`` of ``axes``; None where nothing does."""
+        """Return what is at the data coordinates ``(x, y)`` of ``axes``; None if nothing is."""
         if self._shown is None or axes is None:
             return None
         preview = self._shown[0]
@@ -219,18 +219,18 @@ class PruningFigure:
         return None if index is None else Place(index[preview.dim], index)
 
     def score_at(self, axes: Axes | None, x: float, y: float) -> float | None:
-        """Return the score of a threshold drawn through ``(x, y)`` of ``axes``; None where there is none."""
+        """Return the score of a threshold through ``(x, y)`` of ``axes``; None if it has none."""
         chart = next((chart for chart in self._charts if chart.axes is axes), None)
         return None if chart is None or self._shown is None else chart.score_at(*self._shown[:2], x, y)
 
     def bar_at(self, axes: Axes | None, x: float, y: float) -> int | None:
-        """Return the channel whose bar stands at ``(x, y)`` of ``axes``; None where none does."""
+        """Return the channel whose bar is at ``(x, y)`` of ``axes``; None if there is none."""
         if self._shown is None or axes is not self.bars:
             return None
         return self._norms.bar_at(x, y)
 
     def cursor_at(self, axes: Axes | None, x: float, y: float) -> Cursors:
-        """Return the cursor that tells what a press at ``(x, y)`` of ``axes`` begins."""
+        """Return the cursor for what a press at ``(x, y)`` of ``axes`` would do."""
         if self.bar_at(axes, x, y) is not None:
             return Cursors.HAND
         if self.score_at(axes, x, y) is None:
@@ -244,7 +244,7 @@ class PruningFigure:
         return self._norms.next_channel(None if self.place is None else self.place.channel, step)
 
     def point(self, place: Place | None) -> None:
-        """Frame the channel at ``place`` in both axes and read it out above them; nothing if None."""
+        """Frame the channel at ``place`` in both axes and describe it above them; None clears both."""
         self.place = place
         if self._shown is not None:
             self._show_place(self._shown[0])
@@ -256,7 +256,7 @@ class PruningFigure:
         self._write_lines(preview)
 
     def reading(self) -> tuple[str, str]:
-        """Return what is pointed at in words: the weight, and the channel with what a click on it does."""
+        """Describe what the pointer is on: the weight, and the channel with what a click does."""
         if self._shown is None or self.place is None:
             return "", ""
         preview = self._shown[0]
@@ -284,7 +284,7 @@ class PruningFigure:
     # Words.
 
     def _write_titles(self, preview: Preview) -> None:
-        """Write over each axes what it shows."""
+        """Write the title of each axes."""
         tensor, name = preview.tensor, preview.tensor.name
         endings = (f"…{name[start:]}" for start in range(1, len(name)))  # Names differ at the end.
         heatmap, norms, histogram = self._headings
@@ -323,17 +323,17 @@ class PruningFigure:
 
     @property
     def _strip(self) -> int:
-        """Return the pixels left to the toolbar below the legend of a narrow picture."""
+        """Return the pixels reserved for the toolbar below the legend of a narrow picture."""
         return 0 if self.figure.get_figwidth() * 100 >= NARROW else TOOLBAR
 
     def _legend_rows(self) -> int:
-        """Return how many rows the legend has; a narrow page needs a further one."""
+        """Return the number of legend rows; a narrow page needs one more."""
         count = 4 if self._shown is None else entries(*self._shown[:2])
         return -(-count // max(2, int(self.figure.get_figwidth() * 100 / _ENTRY)))
 
 
 def _still(preview: Preview, view: View, largest_weight: float | None) -> tuple[object, ...]:
-    """Return all that the parts drawn once depend on; comparable while the preview lives."""
+    """Return everything the static parts depend on; comparable while the preview lives."""
     spec, method = preview.spec, preview.method
     scores = None if preview.scores is None else (preview.scores.label, preview.scores.by_channel)
     ranked = scores, method.structured, method.groups, preview.unit_name

@@ -1,4 +1,4 @@
-"""The pictures in words: what stands under the pointer, and the whole in one sentence."""
+"""The pictures in words: what is under the pointer, and the whole in one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prunescope.core.text import number, percent
 
 
 def sentence(preview: Preview) -> str:
-    """Return the picture of ``preview`` as a colleague would put it.
+    """Describe the picture of ``preview`` in one sentence.
 
     Example:
         >>> import torch
@@ -69,10 +69,7 @@ def axes_text(tensor: PrunableTensor, axes: Sequence[int]) -> str:
 
 
 def channel_reading(preview: Preview, channel: int) -> str:
-    """Return number, norm, rank and state of ``channel``; rank 1 is the smallest norm.
-
-    A channel that a person has kept or pruned is said to be so by hand.
-    """
+    """Describe ``channel``: index, norm, rank (1 is the smallest norm) and state, "by hand" if it is."""
     norms = preview.norms.now
     norm = float(norms[channel])
     rank = int((norms < norms[channel]).sum() + (norms[:channel] == norms[channel]).sum()) + 1
@@ -83,14 +80,14 @@ def channel_reading(preview: Preview, channel: int) -> str:
 
 
 def click_reading(preview: Preview, channel: int) -> str:
-    """Return what a click on the bar of ``channel`` does."""
+    """Describe what a click on the bar of ``channel`` does."""
     turned = preview.turned(channel)
     verbs = {KEPT: "keeps it", PRUNED: "prunes it", IN_PART: "leaves it to the method", None: "does nothing"}
     return f"a click {verbs[turned]}"
 
 
 def channel_state(preview: Preview, channel: int) -> str:
-    """Return whether ``channel`` is kept, pruned, or in part."""
+    """Return the state of ``channel``: kept, pruned, or the fraction kept."""
     mask = preview.mask.select(preview.dim, channel)
     kept = int(mask.count_nonzero())
     if kept == mask.numel():
@@ -102,7 +99,7 @@ def channel_state(preview: Preview, channel: int) -> str:
 
 
 def weight_reading(preview: Preview, index: Sequence[int]) -> str:
-    """Return index, weight, score and state of one weight."""
+    """Describe one weight: index, value, score and state."""
     place = tuple(index)
     weight = float(preview.values("weights", lambda tensor: tensor[place].reshape(1)))
     words = [f"[{', '.join(map(str, place))}] = {number(weight)}".replace("-", "−")]

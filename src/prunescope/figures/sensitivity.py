@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from prunescope.figures.style import Theme, rc_theme
 
 LEAST_SHARE = 0.5
-"""Height of the smallest layer's row, as a share of what it would have if all were alike."""
+"""Height of the smallest layer's row, as a fraction of the mean height."""
 
 LABEL_PIXELS = 11.0
 """Height of a row that has room for its name."""
@@ -67,7 +67,7 @@ class TableShown(Protocol):
 
 
 def row_edges(weights: Sequence[int]) -> NDArray[np.float64]:
-    """Return where rows begin and end, from 0 to 1: heights go with shares of the weights, none too small.
+    """Return the row edges, from 0 to 1: heights proportional to weights, none too small.
 
     Example:
         >>> row_edges([1, 3]).round(3).tolist()
@@ -80,7 +80,7 @@ def row_edges(weights: Sequence[int]) -> NDArray[np.float64]:
 
 
 def column_edges(amounts: Sequence[float]) -> NDArray[np.float64]:
-    """Return where columns begin and end: half-way between amounts, as far again beyond the ends."""
+    """Return the column edges: half-way between amounts, and as far beyond the ends."""
     known = np.asarray(amounts, np.float64)
     middles = (known[1:] + known[:-1]) / 2
     first = known[0] - (middles[0] - known[0] if len(middles) else known[0] / 2)
@@ -138,7 +138,7 @@ class SensitivityMap:
         self.label_rows()
 
     def label_rows(self) -> None:
-        """Name the rows that have room for a name; to be called again when the axes have another height."""
+        """Label the rows that have room for it; call again when the height of the axes changes."""
         height = self.axes.bbox.height * 100 / self.axes.figure.dpi
         middles = (self.rows[1:] + self.rows[:-1]) / 2
         shown, last = [], -1.0
@@ -209,7 +209,7 @@ class SensitivityMap:
         self.steps.set_data(np.repeat(at, 2), np.column_stack([self.rows[:-1], self.rows[1:]]).ravel())
 
     def cell_at(self, x: float, y: float) -> tuple[str, float] | None:
-        """Return the layer and the amount at a point in the axes' numbers; None where there is no cell."""
+        """Return the layer and the amount at data coordinates; None where there is no cell."""
         row, column = bisect_right(self.rows, y) - 1, bisect_right(self.columns, x) - 1
         inside = 0 <= row < len(self.layers) and 0 <= column < len(self.amounts)
         return (self.layers[row], self.amounts[column]) if inside else None

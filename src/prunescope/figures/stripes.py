@@ -1,4 +1,4 @@
-"""Cells of plain colour, some of them striped, so that they are not told apart by colour alone."""
+"""Cells of plain colour, some striped, so that they differ by more than colour."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from prunescope.figures.fast.cellimage import CellImage
 
 PLAIN, RISING, FALLING = 0, 1, 2
-"""What a cell can be: without stripes, or with stripes that rise or fall from left to right."""
+"""Patterns of a cell: plain, or with stripes that rise or fall from left to right."""
 
 _PERIOD, _WIDTH = 7.0, 1.6
-"""Pixels from stripe to stripe along a line, and of each, at 100 dots an inch."""
+"""Distance and width of stripes in pixels, at 100 dots per inch."""
 
 HATCHES = {RISING: "////", FALLING: "\\\\\\\\"}
-"""Matplotlib's hatch for patches that stand beside such cells."""
+"""Matplotlib's matching hatch for legend patches."""
 
 
 class StripedCells(CellImage):
@@ -75,12 +75,12 @@ class StripedCells(CellImage):
 
 
 def _patterns(rows: int, columns: int, dot: float) -> dict[int, NDArray[np.bool_]]:
-    """Return where stripes lie that rise, and that fall, for pixels from the bottom up.
+    """Return the masks of rising and of falling stripes, for pixels bottom up.
 
     Args:
         rows: Pixels up.
         columns: Pixels across.
-        dot: Pixels a hundredth of an inch.
+        dot: Pixels per hundredth of an inch.
     """
     line = np.arange(rows + columns) % (_PERIOD * dot) < _WIDTH * dot
     shifted = sliding_window_view(line, columns)  # A line begins one pixel further on than the one before.

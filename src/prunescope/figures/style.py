@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.colors import to_hex
 
 DASHES = (0, (5, 3))
-"""The threshold line's dashes, so that it is not told by colour alone."""
+"""Dashes of the threshold line, so that it differs by more than colour."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Theme:
         kept, pruned, earlier: A weight that is kept, that this step prunes, that an earlier step pruned.
         only_a, only_b: A weight that one of two states prunes and the other keeps.
         threshold: The threshold line.
-        negative, zero, positive: Weights, between which colours run.
+        negative, zero, positive: The colour scale of weights.
         text_size: Size of labels and ticks in points, or matplotlib's name of one.
 
     Example:
@@ -68,7 +68,7 @@ KEPT, PRUNED, EARLIER = LIGHT.kept, LIGHT.pruned, LIGHT.earlier
 
 
 def rc_theme() -> Theme:
-    """Return the theme that matplotlib's ``rcParams`` ask for; the colours of the data stay."""
+    """Return the theme of matplotlib's ``rcParams``, with our data colours."""
     rc = matplotlib.rcParams
     grid = rc["grid.color"]
     return replace(

@@ -1,4 +1,4 @@
-"""What the pictures show of a preview: one small frozen value, chosen from one table."""
+"""What the pictures show of a preview: a small frozen value, with a table of its choices."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ VIEW_CHOICES: Mapping[str, Mapping[str, str]] = {
     "norms": {"raw": "as they are", "per_weight": "divided by channel size"},
     "overlay": {"none": "nothing", "l1_l2": "L1 and L2"},
 }
-"""For each field of `View` its values, and what a person reads for them."""
+"""The values of each field of `View`, with their labels."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What the pictures show of a preview; every field is a string, so that it is JSON as it stands.
+    """What the pictures show of a preview; every field is a string, so it serialises as JSON.
 
     Attributes:
         heatmap: The ``"mask"``, the ``"weights"`` (zero is white) or the ``"scores"``.
-        colour_range: Whose largest weight has the full colour: of the ``"layer"``, of each ``"channel"``, of
+        colour_range: The colours reach the largest weight of the ``"layer"``, of each ``"channel"``, or of
             the whole ``"model"``.
         chart: Channel ``"norms"``, a ``"histogram"`` of scores, or norms and, where the method ranks single
             weights, the histogram beside them (``"auto"``).
@@ -40,7 +40,7 @@ class View:
         overlay: ``"none"``, or ``"l1_l2"``: the L1 and the L2 norms over the bars.
 
     Raises:
-        RequestError: A field has a value that `VIEW_CHOICES` does not offer.
+        RequestError: A field has a value that is not in `VIEW_CHOICES`.
 
     Example:
         >>> View(heatmap="weights").heatmap

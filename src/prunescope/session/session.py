@@ -212,7 +212,7 @@ class Session:
         return ranking.units_up_to(score) if isinstance(ranking, Ranking) else 0
 
     def forget_rankings(self, place: int) -> None:
-        """Free what `preview` keeps for a place that is not looked at any more."""
+        """Free what `preview` caches for a slot that is no longer shown."""
         self._rankings.forget(place)
 
     def _pool(self, spec: PruneSpec) -> list[PrunableTensor]:

@@ -1,4 +1,4 @@
-"""Where weights come from: a module in memory, a checkpoint file, or one of the shipped demos."""
+"""Sources of weights: a module in memory, a checkpoint file, or one of the demos."""
 
 from prunescope.sources.batches import MOST_EXAMPLES, Batches
 from prunescope.sources.checkpoint import (

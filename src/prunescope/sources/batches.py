@@ -1,4 +1,4 @@
-"""Examples that come in batches, read once and only when they are asked for."""
+"""Examples that come in batches, read once and only when needed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from prunescope.core.errors import RequestError
 from prunescope.sources.inputs import Inputs, Named, as_tensor, is_classes, rows_of
 
 MOST_EXAMPLES = 256
-"""Examples that are taken of a loader, a dataset or batches, unless another number is asked for."""
+"""Default number of examples read from a loader, a dataset or batches."""
 
 TARGET_NAMES = ("labels", "label", "targets", "target", "y")
-"""What targets are called in a dict of tensors."""
+"""Names of the targets in a dict of tensors."""
 
 
 @contextmanager
 def _randomness_kept() -> Iterator[None]:
-    """Leave the global random states as they were found: a loader draws from them."""
+    """Restore the global random states after the block: a loader draws from them."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng():
@@ -36,13 +36,13 @@ def _randomness_kept() -> Iterator[None]:
 
 @dataclass(eq=False)
 class Batches:
-    """Examples that are read from batches when they are first asked for.
+    """Examples that are read from batches on first use.
 
     Args:
         given: Batches, each ``(inputs, targets)`` or a dict of tensors.
         most: How many examples are taken at most.
-        total: How many there are, if that is known.
-        parameter: What messages call them.
+        total: How many there are, if known.
+        parameter: Their name in messages.
         classes: Whether targets must be class indices.
 
     Example:
@@ -66,7 +66,7 @@ class Batches:
 
     @property
     def note(self) -> str:
-        """Return in a sentence how many examples of how many are taken."""
+        """Return how many of the examples are used, in one sentence."""
         count = len(self._pair[1]) if self._pair is not None else min(self.most, self.total or self.most)
         if self.total is None:
             return f"Measured on the first {count:,} examples."
@@ -74,11 +74,11 @@ class Batches:
         return f"Measured on {of} {self.total:,} examples."
 
     def read(self) -> Iterator[int]:
-        """Yield how many examples were read after each batch, until there are enough; nothing if done before.
+        """Yield how many examples were read after each batch, until there are enough; nothing if done.
 
         Raises:
-            RequestError: A batch is none, its examples have other shapes than those before, there is none, or
-                the loader raises; said again whenever it is asked.
+            RequestError: A batch has another form, its examples have other shapes than earlier ones, there is
+                no batch, or the loader raises; raised again on every call.
         """
         if self._problem is not None:
             raise self._problem
@@ -141,7 +141,7 @@ class Batches:
 
     @property
     def pair(self) -> tuple[Inputs, Tensor]:
-        """Return ``(inputs, targets)``; read now if they were not before.
+        """Return ``(inputs, targets)``, reading them now if needed.
 
         Raises:
             RequestError: As `read` does.
@@ -164,10 +164,10 @@ def batches_of(given: Iterable[Any], parameter: str = "data") -> Iterator[tuple[
     Args:
         given: Batches, each ``(inputs, targets)`` or a dict of tensors with targets under one of
             `TARGET_NAMES`.
-        parameter: What messages call them.
+        parameter: Their name in messages.
 
     Raises:
-        RequestError: A batch is none, or the iterable raises.
+        RequestError: A batch has another form, or the iterable raises.
 
     Example:
         >>> [(inputs, targets)] = batches_of([{"ids": torch.zeros(2, 3), "labels": torch.tensor([0, 1])}])
@@ -203,7 +203,7 @@ def split(batch: Any, parameter: str, what: str) -> tuple[tuple[Tensor, ...], Te
     """Return the inputs and the targets of a batch.
 
     Raises:
-        RequestError: It is no ``(inputs, targets)`` and no dict of tensors with targets.
+        RequestError: It is neither ``(inputs, targets)`` nor a dict of tensors with targets.
     """
     wanted = f"`{parameter}` must give batches of (inputs, targets), or dicts with tensors and 'labels'"
     if isinstance(batch, Mapping):

@@ -1,4 +1,4 @@
-"""A deep copy of a model: the one that is run, pruned or given away in the place of the person's own."""
+"""Deep copies of a model, to run, prune or export in place of the user's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def copy_of(model: nn.Module) -> nn.Module:
         model: Any module; read, never written.
 
     Raises:
-        RequestError: It holds what cannot be copied; the sentence says in which attribute.
+        RequestError: An attribute cannot be copied; the sentence names it.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -34,7 +34,7 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied_tensors(model: nn.Module) -> dict[int, object]:
-    """Return copies of the tensors that ``deepcopy`` refuses: with a history, or in a layout of their own."""
+    """Return copies of the tensors that ``deepcopy`` refuses: with a grad history or a special layout."""
     memo: dict[int, object] = {}
     for _, value in _attributes(model):
         if isinstance(value, Tensor) and not (value.is_leaf and is_plain(value)):
@@ -45,7 +45,7 @@ def _copied_tensors(model: nn.Module) -> dict[int, object]:
 
 
 def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield every attribute of every layer by its full name; parameters and buffers are among them."""
+    """Yield every attribute of every layer with its full name, parameters and buffers included."""
     for prefix, module in model.named_modules():
         own = {key: value for key, value in vars(module).items() if key not in _TABLES}
         for name, value in {**own, **module._parameters, **module._buffers}.items():

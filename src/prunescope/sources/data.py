@@ -1,4 +1,4 @@
-"""Examples as people have them: tensors, arrays, dicts of tensors, a `Dataset`, a `DataLoader`, batches.
+"""The accepted forms of examples: tensors, arrays, dicts of tensors, a `Dataset`, a `DataLoader`, batches.
 
 All of them become ``(inputs, targets)``. A loader is not touched until its examples are needed, and is read
 once.
@@ -23,9 +23,9 @@ WANTED = "`data` must be (inputs, targets), tensors of N examples each with clas
 
 
 def batches(given: Any, size: int = 64) -> tuple[Iterable[Any], int | None] | None:
-    """Return the batches of a loader, a dataset or an iterable, and how many examples it has, if known.
+    """Return the batches of a loader, a dataset or an iterable, and the number of examples if known.
 
-    None if it is none of them.
+    None if it is none of these.
 
     Example:
         >>> _, total = batches(torch.utils.data.TensorDataset(torch.zeros(5, 2), torch.zeros(5).long()))
@@ -52,19 +52,19 @@ def _length(dataset: object) -> int | None:
 def examples(
     given: Any, *, most: int = MOST_EXAMPLES, classes: bool = True, parameter: str = "data"
 ) -> tuple[Inputs, Tensor] | Batches:
-    """Return ``(inputs, targets)`` of what a person has, or the batches that they will be read from.
+    """Return ``(inputs, targets)`` in any accepted form, or the batches to read them from.
 
     A pair whose second part is a tensor or an array is ``(inputs, targets)``, used whole; so is a dict of
     tensors with targets. Anything else is batches.
 
     Args:
         given: ``(inputs, targets)``, a dict of tensors, a loader, a dataset, or an iterable of batches.
-        most: How many examples of batches are taken at most.
+        most: Most examples to read from batches.
         classes: Whether targets must be class indices.
-        parameter: What messages call it.
+        parameter: Its name in messages.
 
     Raises:
-        RequestError: It is none of them.
+        RequestError: It has none of these forms.
 
     Example:
         >>> examples((np.zeros((2, 3)), np.array([0, 1])))[1]
@@ -95,7 +95,7 @@ def _is_pair(given: Any) -> bool:
 
 
 def _holds_tensors(given: Any) -> bool:
-    """Return whether it is a tuple or list of tensors themselves, which are no batches."""
+    """Return whether it is a tuple or list of tensors, which is not a list of batches."""
     return isinstance(given, tuple | list) and any(isinstance(part, Tensor | np.ndarray) for part in given)
 
 
@@ -128,7 +128,7 @@ def _whole(
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """Examples to train on, gone through anew in each epoch.
+    """Training examples, iterated anew in each epoch.
 
     Attributes:
         given: Returns ``(inputs, targets)``, or batches of them.
@@ -160,12 +160,12 @@ class Training:
 
     @property
     def examples(self) -> int | None:
-        """Return how many there are, if that is known."""
+        """Return the number of examples, if known."""
         given = self.given()
         return given.total if isinstance(given, Batches) else len(given[1])
 
     def batches(self, size: int) -> int | None:
-        """Return how many batches an epoch has, if that is known."""
+        """Return the number of batches per epoch, if known."""
         given = self.given()
         if isinstance(given, Batches):
             return _length(given.given)
@@ -173,14 +173,14 @@ class Training:
 
 
 def training_of(given: object, *, classes: bool = True) -> Training:
-    """Return what to train on, from whatever `examples` takes.
+    """Return training examples from any form that `examples` accepts.
 
     Args:
-        given: What a person has.
+        given: The examples.
         classes: Whether targets must be class indices.
 
     Raises:
-        RequestError: It is none of these.
+        RequestError: It has none of these forms.
     """
     found = examples(given, classes=classes, parameter="train")
     return Training(lambda: found)

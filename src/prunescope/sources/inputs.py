@@ -1,4 +1,4 @@
-"""What a model is called with: tensors by position or by name, and what it answers."""
+"""Inputs of a model, by position or by name, and its outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Named(tuple[Tensor, ...]):
-    """Inputs that a model takes by name; a tuple of their tensors that remembers the names.
+    """Keyword inputs of a model: a tuple of tensors that remembers their names.
 
     Example:
         >>> Named({"ids": torch.zeros(2, 3)}).names
@@ -28,7 +28,7 @@ class Named(tuple[Tensor, ...]):
 
 
 Inputs = Tensor | tuple[Tensor, ...]
-"""What the model is called with: a tensor, or one per argument; axis 0 counts examples."""
+"""Inputs of a model: a tensor, or one per argument; axis 0 counts examples."""
 
 
 def parts_of(inputs: Inputs) -> tuple[Tensor, ...]:
@@ -49,12 +49,12 @@ def rows_of(inputs: tuple[Tensor, ...], rows: slice | Tensor) -> tuple[Tensor, .
 
 
 def arguments(inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Return what the model is called with: by position, and by name."""
+    """Return the positional and the keyword arguments of the model."""
     return ((), dict(zip(inputs.names, inputs, strict=True))) if isinstance(inputs, Named) else (inputs, {})
 
 
 def scores_of(answer: Any) -> Any:
-    """Return the scores in what a model answers: itself, or its ``logits``, as language models have them."""
+    """Return the scores in a model's output: the output itself, or its ``logits``."""
     if isinstance(answer, Mapping) and "logits" in answer:
         return answer["logits"]
     logits = getattr(answer, "logits", None)
@@ -62,7 +62,7 @@ def scores_of(answer: Any) -> Any:
 
 
 def as_tensor(value: Any) -> Tensor | None:
-    """Return ``value`` as a tensor, an array's numbers in torch's usual precision; None if it is none.
+    """Return ``value`` as a tensor, arrays in torch's default precision; None if it is not one.
 
     Example:
         >>> as_tensor(np.zeros((2, 3))).dtype, as_tensor("a")
@@ -77,5 +77,5 @@ def as_tensor(value: Any) -> Tensor | None:
 
 
 def is_classes(targets: Tensor) -> bool:
-    """Return whether ``targets`` are class indices: whole numbers, one an example."""
+    """Return whether ``targets`` are class indices: integers, one per example."""
     return targets.ndim == 1 and not (targets.is_floating_point() or targets.is_complex())

@@ -1,4 +1,4 @@
-"""Reads an `nn.Module`: which of its parameters can be pruned, and what pruning they carry already."""
+"""Read an `nn.Module`: which of its parameters can be pruned, and what pruning they already carry."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _plain_name(module: nn.Module, stored: str) -> tuple[str, Tensor | None]:
 
 
 def read_again(model: nn.Module, tensor: PrunableTensor) -> PrunableTensor:
-    """Return ``tensor`` as it is in ``model`` now: trained on, moved, pruned or replaced since it was read.
+    """Read ``tensor`` again from ``model``, in case it was trained, moved, pruned or replaced.
 
     Args:
         model: The module that ``tensor`` was read from.
@@ -158,7 +158,7 @@ def read_again(model: nn.Module, tensor: PrunableTensor) -> PrunableTensor:
 def fingerprint(model: nn.Module, tensor: PrunableTensor) -> tuple[object, ...]:
     """Return a value that changes whenever torch counts a change to the parameter or its mask.
 
-    Writing through ``.data`` goes uncounted, by torch's design; everything else shows.
+    Writes through ``.data`` are not counted, by torch's design; everything else is.
     """
     module_name, _, name = tensor.name.rpartition(".")
     module = model.get_submodule(module_name)
@@ -171,7 +171,7 @@ def fingerprint(model: nn.Module, tensor: PrunableTensor) -> tuple[object, ...]:
 
 
 def find_tensor(model: nn.Module, tensors: Mapping[str, PrunableTensor], layer: object) -> PrunableTensor:
-    """Return the tensor that ``layer`` names: a full parameter name, or a module whose ``weight`` is meant.
+    """Find the tensor that ``layer`` names: a full parameter name, or a module, for its ``weight``.
 
     Args:
         model: The module that ``tensors`` was read from.

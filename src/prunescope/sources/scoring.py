@@ -1,4 +1,4 @@
-"""A loss and a metric of a person's own, measured on held-out data: for anything but classification."""
+"""The user's own loss and metric, measured on held-out data: for anything but classification."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prunescope.sources.batches import Batches
 from prunescope.sources.inputs import Inputs, arguments, parts_of, rows_of, scores_of
 
 BATCH = 128
-"""Examples that the model answers at a time."""
+"""Examples per batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Scoring:
         return self.data.pair if isinstance(self.data, Batches) else self.data
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """Return the numbers by name; a metric's own names stand as they are."""
+        """Return the numbers by name; a metric's own names are kept."""
         inputs, targets = self.pair
         answers = self._answers(model, parts_of(inputs))
         found: dict[str, Any] = {}

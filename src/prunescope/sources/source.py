@@ -1,4 +1,4 @@
-"""A model to explore, with what is known about it."""
+"""A model to explore, with its data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Source:
 
     Attributes:
         model: The network, or the files of its weights. Read, never written.
-        title: What a person reads in the list of models.
+        title: Its title in the list of models.
         data: Held-out ``(inputs, targets)`` for live accuracy, or the batches to read them from, or None.
             ``targets`` are class indices of shape ``(N,)``; the model must answer ``inputs`` with scores of
             shape ``(N, classes)``. Nothing is ever trained on them.
@@ -74,7 +74,7 @@ class Source:
 
     @property
     def inputs(self) -> tuple[Tensor, ...] | None:
-        """Return what the model is called with, one tensor per argument; axis 0 counts examples. Or None.
+        """Return the model's inputs, one tensor per argument, axis 0 counting examples; or None.
 
         Raises:
             RequestError: They are to be read from batches, and cannot be.
@@ -114,7 +114,7 @@ class Source:
         """Return the network.
 
         Raises:
-            RequestError: There is none: the model is a checkpoint.
+            RequestError: The model is a checkpoint.
         """
         if not isinstance(self.model, nn.Module):
             raise RequestError(
@@ -138,7 +138,7 @@ class Source:
 
     @property
     def can_run(self) -> bool:
-        """Return whether there is a network to be run: files have weights alone."""
+        """Return whether the model can be run: files only have weights."""
         return isinstance(self.model, nn.Module)
 
 
@@ -171,7 +171,7 @@ def module_source(
             the gradients of. None is the cross-entropy, mean over the batch.
         metric: Likewise, a number that is not trained for, or a dict of numbers by name.
         train: What a pruned copy may be trained on; whatever ``data`` may be.
-        importance_scores: Scores of your own for the criterion ``"given"``: a tensor, a dict by full name, or
+        importance_scores: Your own scores for the criterion ``"given"``: a tensor, a dict by full name, or
             a function of ``(module, name)`` that returns one, or None for what it does not cover.
 
     Raises:
@@ -189,12 +189,12 @@ def module_source(
             f"name, got {type(evaluate).__name__}.",
         )
     if evaluate is not None and data is not None:
-        raise RequestError("evaluate", "`evaluate` serves instead of `data`: give one of them.")
+        raise RequestError("evaluate", "`evaluate` replaces `data`: give one of them.")
     scored = _check_functions(data, loss=loss, metric=metric)
     checked = None if data is None else examples(data, most=max_examples, classes=not scored)
     names = _class_names(classes, checked)
     if example is not None and data is not None:
-        raise RequestError("example", "`example` serves where there is no `data`: give one of them.")
+        raise RequestError("example", "`example` replaces `data`: give one of them.")
     inputs = None if example is None else _checked_example(example)
     note = checked.note if isinstance(checked, Batches) else ""
     if scored and checked is not None:
@@ -246,7 +246,7 @@ def _class_names(classes: object, data: tuple[Inputs, Tensor] | Batches | None) 
     if names is None or not all(isinstance(name, str) for name in names):
         raise RequestError("classes", f"`classes` must be a list of names, got {classes!r}.")
     if data is None:
-        raise RequestError("classes", "`classes` names what is in `data`: give both.")
+        raise RequestError("classes", "`classes` names the targets in `data`: give both.")
     if isinstance(data, Batches):  # What is read later is checked by the pictures, which say "class 7".
         return names
     if int(data[1].max()) >= len(names):
@@ -264,7 +264,7 @@ def checkpoint_source(
     Args:
         path: A file, an index of shards, or a folder.
         within: A folder that all files must lie in; None allows any place.
-        largest: Bytes that all of its tensors may have in memory; None allows any number.
+        largest: Most bytes its tensors may take in memory; None allows any number.
 
     Raises:
         RequestError: There is no checkpoint, it cannot be trusted or read, or its tensors have more bytes.

@@ -1,8 +1,8 @@
-"""What changes whenever a tensor in memory does, so that what was computed of it can be known to be old.
+"""A fingerprint of tensors in memory, to tell when what was computed from them is outdated.
 
 Reading must not look like a change. A tensor that shares its memory lazily with a copy, as the last masked
-weight of an evaluation may, moves to other memory as soon as anyone asks for a plain pointer, as NumPy does.
-So a tensor is known by its storage, which stays, and not by the address of its numbers, which does not.
+weight of an evaluation may, moves as soon as something asks for a plain pointer, as NumPy does. So a tensor
+is identified by its storage, which stays, and not by the address of its data, which does not.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def tensor_state(tensor: Tensor) -> tuple[object, ...]:
-    """Return a value that changes whenever torch counts a change to ``tensor``, or it gets other numbers.
+    """Return a value that changes whenever torch counts a change to ``tensor``, or it gets other storage.
 
-    Writing through ``.data`` goes uncounted, by torch's design; assigning to ``.data`` shows.
+    Writes through ``.data`` are not counted, by torch's design; assigning to ``.data`` is noticed.
 
     Example:
         >>> import torch
@@ -32,7 +32,7 @@ def version(tensor: Tensor) -> int:
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Return whether ``tensor`` is an ordinary array of numbers: not sparse, nested or in a library's layout.
+    """Return whether ``tensor`` is an ordinary dense array: not sparse, nested or in a special layout.
 
     Example:
         >>> import torch
@@ -43,12 +43,12 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def layout_of(tensor: Tensor) -> str:
-    """Return how ``tensor`` lies in memory, in torch's words, such as ``"strided"`` or ``"sparse_coo"``."""
+    """Return torch's name of the layout of ``tensor``, such as ``"strided"`` or ``"sparse_coo"``."""
     return "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.").strip("_")
 
 
 def memory_of(tensor: Tensor) -> tuple[int, int] | None:
-    """Return which memory ``tensor`` has and where in it it begins; None if it has none of its own."""
+    """Return the storage of ``tensor`` and its offset in it; None if it has no storage."""
     try:
         return int(tensor.untyped_storage()._cdata), int(tensor.storage_offset())
     except (NotImplementedError, RuntimeError):  # sparse, or in the layout of a library

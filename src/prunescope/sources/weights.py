@@ -1,4 +1,4 @@
-"""What a session needs of whatever holds the weights: a module in memory, or files."""
+"""The interface between a session and its weights: a module in memory, or files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from prunescope.sources.state import tensor_state
 
 
 class Weights(Protocol):
-    """Tensors by name, and what tells that one has changed."""
+    """Tensors by name, and how to tell that one has changed."""
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
-        """Return what can be pruned, by full name."""
+        """Return the prunable tensors, by full name."""
 
     @property
     def parameters(self) -> int:
-        """Return how many numbers the whole model holds."""
+        """Return the number of parameters of the whole model."""
 
     @property
     def not_prunable(self) -> Mapping[str, str]:
@@ -34,7 +34,7 @@ class Weights(Protocol):
 
     @property
     def largest_pool(self) -> int | None:
-        """Return how many weights may be ranked together; None if as many as there are."""
+        """Return how many weights may be ranked together; None for any number."""
 
     @property
     def files(self) -> Sequence[Path]:
@@ -45,14 +45,14 @@ class Weights(Protocol):
         """Return the names (without ``_orig``) of the tensors that the model carries its own masks for."""
 
     def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
-        """Return all that a file of the model holds, by full name without ``_orig`` and without masks.
+        """Return all entries of a file of the model, by full name without ``_orig`` and without masks.
 
         Args:
             masks: Boolean masks by full name without ``_orig``, True where kept; their tensors have zeros
                 elsewhere.
 
         Raises:
-            RequestError: One is stored as no file can hold it.
+            RequestError: A file cannot hold one of them.
         """
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
@@ -75,13 +75,13 @@ class Weights(Protocol):
         """
 
     def state(self, name: str) -> object:
-        """Return what changes whenever the tensor ``name`` does, as of its last `current`."""
+        """Return a fingerprint of the tensor ``name``, as of its last `current`."""
 
     def own_masks(self) -> Mapping[str, Tensor]:
-        """Return the masks of earlier pruning that the weights came with, as far as they are known."""
+        """Return the masks that the weights came with, as far as they are known."""
 
     def state_of_all(self) -> tuple[object, ...]:
-        """Return what changes whenever anything does that the model's answers depend on."""
+        """Return a fingerprint of everything that the model's outputs depend on."""
 
 
 class ModuleWeights:
@@ -143,5 +143,5 @@ class ModuleWeights:
         return {name: mask for name, mask in now.items() if mask is not None}
 
     def state_of_all(self) -> tuple[object, ...]:
-        """Return what changes whenever the model does, by torch's own count."""
+        """Return a fingerprint of the model, by torch's own count."""
         return tuple(map(tensor_state, (*self._model.parameters(), *self._model.buffers())))

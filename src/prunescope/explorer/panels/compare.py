@@ -55,8 +55,7 @@ class ComparePanel(Panel):
         self._drawn: tuple[object, ...] = ()
         self._page: tuple[int, Theme] = (900, LIGHT)
         self.a, self.b = self._list("Compare", "a"), self._list("with", "b")
-        tip = "B keeps the current method, norm, dim and seed; A follows the controls"
-        self.hold = widgets.Button(description="Hold these settings as B", tooltip=tip)
+        self.hold = widgets.Button(description="Hold these settings as B", tooltip=GLOSSARY["hold"])
         self.press(self.hold, self._hold)
         self.message = message()
         self._holder = widgets.VBox().add_class("ps-compared")

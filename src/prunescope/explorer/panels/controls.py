@@ -14,7 +14,7 @@ import ipywidgets as widgets
 
 from prunescope.core.channels import channels_text
 from prunescope.core.criteria import CRITERIA
-from prunescope.core.glossary import GLOSSARY
+from prunescope.core.glossary import GLOSSARY, option
 from prunescope.core.knobs import KNOBS, Dim
 from prunescope.core.patterns import Pattern
 from prunescope.core.preview import Preview
@@ -99,8 +99,12 @@ class Controls(Panel):
             description="Amount", tooltip=GLOSSARY["amount"], step=0.01, layout=_full()
         )
         # Whole numbers only: a float slider rounds a value to its step and sends that back as the user's.
-        self.percent_slider = widgets.IntSlider(min=0, max=100, readout=False, layout=_full())
-        self.count_slider = widgets.IntSlider(min=0, max=1, readout=False, layout=_full())
+        self.percent_slider, self.count_slider = (
+            widgets.IntSlider(
+                min=0, max=top, readout=False, tooltip=GLOSSARY["amount slider"], layout=_full()
+            )
+            for top in (100, 1)
+        )
         self.n = _dropdown("Norm n", [*NORMS, ("another number …", OTHER_NORM)], "norm")
         self.other_n = widgets.Text(
             description="n =", tooltip=GLOSSARY["other norm"], continuous_update=False, layout=_full()
@@ -235,6 +239,7 @@ class Controls(Panel):
         self.groups.render(snapshot.preview)
         self.model.value = snapshot.model
         self.method.value = spec.method
+        self.method.tooltip = option("method", spec.method)
         scope = snapshot.scope.text
         self._set_options(self.scope, scope_choices(snapshot.layers, snapshot.preview.tensor.name, scope))
         self.scope.value = scope
@@ -272,6 +277,7 @@ class Controls(Panel):
         n = snapshot.preview.spec.n
         listed = any(n == value for _, value in NORMS)
         self.n.value = n if listed else OTHER_NORM
+        self.n.tooltip = option("norm", n)
         self.other_n.value = "" if listed else str(n)
 
     def _enable(self, snapshot: Snapshot) -> None:
@@ -280,10 +286,11 @@ class Controls(Panel):
         for name, controls in self._named.items():
             for control in controls:
                 if control is not self.layers.found:
-                    control.disabled = name in _KNOBS - uses or name in self._locked
+                    unused = "the method does not use it." if name in _KNOBS - uses else ""
+                    html.enable(control, html.LOCKED if name in self._locked else unused)
         for name in _KNOBS:
             show(getattr(self, name), name in uses)
-        self.groups.patterns.disabled = bool(self._locked & _PATTERN)
+        html.enable(self.groups.patterns, html.LOCKED if self._locked & _PATTERN else "")
         show(self.other_n, "n" in uses and self.n.value == OTHER_NORM)
 
 
@@ -304,7 +311,7 @@ def _full() -> widgets.Layout:
 
 def _dropdown(description: str, options: Sequence[tuple[str, Any]], term: str = "") -> widgets.Dropdown:
     return widgets.Dropdown(
-        description=description, options=list(options), tooltip=GLOSSARY.get(term), layout=_full()
+        description=description, options=list(options), tooltip=GLOSSARY.get(term, ""), layout=_full()
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
 
 import ipywidgets as widgets
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.markup import html_of
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
@@ -45,12 +45,11 @@ class CostsPanel(Panel):
         self.message = message()
         self.compress = widgets.Button(
             description="Measure compressed size",
-            tooltip="Write the three files, compress them, and count the nonzero parameters",
+            tooltip=GLOSSARY["compress"],
         )
         self.silence = widgets.Button(
             description="Also mask bias and batch-norm",
-            tooltip="Remove the residual output: mask, as a step of its own, the bias and the batch-norm's "
-            "scale and shift of all channels that the steps have pruned",
+            tooltip=GLOSSARY["mask residual output"],
         )
         self.press(self.compress, partial(state.measure, large=True))
         self.press(self.silence, partial(state.act, actions.silence, "silence"))
@@ -66,18 +65,15 @@ class CostsPanel(Panel):
     def render(self, snapshot: Snapshot) -> None:
         """Show the costs of ``snapshot``."""
         costs = snapshot.costs
-        facts = "".join(
-            f'<span class="ps-fact"><span class="ps-name">{escape(name)}</span> '
-            f'<span class="ps-value">{escape(value)}</span><span class="ps-stop">. </span></span>'
-            for name, value in cost_facts(costs)
-        )
+        facts = "".join(html.fact(name, value) for name, value in cost_facts(costs))
         self.line.value = f'<div class="ps-costfacts">{facts}</div><p class="ps-honest">{HONEST}</p>'
         self.files.value = html_of(files_account(costs) + operations_account(costs))
         self.emissions.value = html_of(emissions_account(costs))
         html.show(self.compress, "compressed" in costs.problems and costs.files is not None)
         can = any(each.silenced_by for each in costs.emissions or ())
         html.show(self.silence, can)
-        self.silence.disabled = self._locked or not snapshot.history.done
+        locked = html.LOCKED if self._locked else ""
+        html.enable(self.silence, locked or ("" if snapshot.history.done else "there is no step yet."))
         waits = can and not snapshot.history.done and not self._locked
         problem = snapshot.message("silence")
         note = "Apply the preview first; bias and batch-norm can then be masked as the next step."

@@ -9,7 +9,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from prunescope.core.errors import RequestError
-from prunescope.core.glossary import GLOSSARY
+from prunescope.core.glossary import GLOSSARY, option
+from prunescope.explorer import html
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.panel import Panel
@@ -72,8 +73,10 @@ class ExportPanel(Panel):
                 self.what.options = options
             offered = snapshot.exporting in snapshot.files
             self.what.value = snapshot.exporting if offered else snapshot.files[0]
+        self.what.tooltip = option("file", self.what.value)
         steps, made = snapshot.history.done, snapshot.exported
-        self.what.disabled = self.save.disabled = not steps
+        for control in (self.what, self.save):
+            html.enable(control, "" if steps else "there is no step yet.")
         fresh = made is not None and made.is_of(self.what.value, steps)
         problem = made.problem if made is not None and fresh else ""
         say(self.message, snapshot.message("plan") or snapshot.message("what") or problem)

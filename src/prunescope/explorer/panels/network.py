@@ -11,8 +11,9 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from prunescope.core.glossary import GLOSSARY
+from prunescope.core.glossary import GLOSSARY, option
 from prunescope.core.text import percent
+from prunescope.explorer import html
 from prunescope.explorer.bridge import Bridge
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.live.network import NetworkShown
@@ -79,7 +80,9 @@ class NetworkPanel(Panel):
         self.target = widgets.BoundedIntText(
             description="Prune %", tooltip=GLOSSARY["target"], min=1, max=99, value=50, layout=full
         )
-        self.slider = widgets.IntSlider(min=1, max=99, value=50, readout=False, layout=full)
+        self.slider = widgets.IntSlider(
+            min=1, max=99, value=50, readout=False, tooltip=GLOSSARY["target slider"], layout=full
+        )
         self.unit = _dropdown("of", UNIT_TITLES, "unit")
         self.rule = _dropdown("rule", RULE_TITLES, "rule")
         self.at_most = widgets.Text(
@@ -89,9 +92,7 @@ class NetworkPanel(Panel):
             continuous_update=False,
             layout=full,
         )
-        self.apply = widgets.Button(
-            description="Apply as one step", tooltip="Prune all layers by this allocation; undone as a whole"
-        )
+        self.apply = widgets.Button(description="Apply as one step", tooltip=GLOSSARY["apply allocation"])
         self.hear(self.target, lambda value: self._ask(target=value / 100))
         self.hear(self.slider, lambda value: self._ask(target=value / 100))
         self.hear(self.unit, lambda unit: self._ask(unit=unit))
@@ -156,7 +157,9 @@ class NetworkPanel(Panel):
             self.target.value = self.slider.value = share
             self.unit.value, self.rule.value = goal.unit, goal.rule
             self.at_most.value = "" if goal.at_most is None else f"{100 * goal.at_most:g}"
-        self.apply.disabled = self._locked or allocation is None or not allocation.specs
+        self.unit.tooltip, self.rule.tooltip = option("unit", goal.unit), option("rule", goal.rule)
+        nothing = allocation is None or not allocation.specs
+        html.enable(self.apply, html.LOCKED if self._locked else "nothing to prune yet." if nothing else "")
         say(self.message, snapshot.message("goal") or network.goal_problem)
         self.says.value = _goal_text(network)
         self.rules.value = "" if allocation is None else _rules_text(allocation)

@@ -17,12 +17,12 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 
 BUTTONS = {
-    "carry_out": ("Apply plan", "Apply the steps of this plan in place of the current ones"),
-    "remove": ("Remove", "Remove this plan"),
-    "keep": ("Keep these steps", "Keep the applied steps as a plan of this name"),
-    "rename": ("Rename the plan", "Give the selected plan this name"),
+    "carry_out": ("Apply plan", "apply plan"),
+    "remove": ("Remove", "remove plan"),
+    "keep": ("Keep these steps", "keep plan"),
+    "rename": ("Rename the plan", "rename plan"),
 }
-"""Label and tooltip of each button, by action."""
+"""Label of each button, and its term in the glossary, by action."""
 
 
 class PlansPanel(Panel):
@@ -46,7 +46,8 @@ class PlansPanel(Panel):
             description="Name", tooltip=GLOSSARY["plan name"], placeholder="such as gentle"
         )
         self.buttons = {
-            name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
+            name: widgets.Button(description=text, tooltip=GLOSSARY[term])
+            for name, (text, term) in BUTTONS.items()
         }
         for name, button in self.buttons.items():
             self.press(button, partial(self._press, name))
@@ -80,7 +81,8 @@ class PlansPanel(Panel):
             self.plan.options = names
             self.plan.value = chosen if chosen in names else names[-1] if names else None
         html.show(self._choosing, bool(names))
-        missing = {"keep": not snapshot.history.done, "rename": not names}
+        no_plan = "" if names else "there is no plan yet."
+        missing = {"keep": "" if snapshot.history.done else "there is no step yet.", "rename": no_plan}
         for name, control in {"plan": self.plan, "name": self.typed, **self.buttons}.items():
-            control.disabled = self._locked or missing.get(name, False)
+            html.enable(control, html.LOCKED if self._locked else missing.get(name, ""))
         say(self.message, snapshot.message("plans"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import ipywidgets as widgets
 
+from prunescope.core.glossary import GLOSSARY
 from prunescope.core.text import percent
-from prunescope.explorer.html import message, say
+from prunescope.explorer.html import fact, message, say
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
@@ -55,9 +54,7 @@ class Readout(Panel):
         pruned = f"min-width: {len(f'{snapshot.preview.units:,} (100.0 %)')}ch"
         room = {"Pruned": pruned, "Held-out accuracy": "min-width: min(100%, 280px)"}
         facts = "".join(
-            f'<span class="ps-fact" style="{room.get(name.partition(" (")[0], "")}">'
-            f'<span class="ps-name">{escape(name)}</span> <span class="ps-value">{escape(value)}</span>'
-            '<span class="ps-stop">. </span></span>'
+            fact(name, value, room.get(name.partition(" (")[0], ""), GLOSSARY["metric"])
             for name, value in number_facts(snapshot)
         )
         self.numbers.value = f'<div role="status" aria-live="polite" aria-atomic="true">{facts}</div>'

@@ -29,24 +29,24 @@ TARGETS = {"dense": "dense model", "labels": "labels"}
 LENGTHS = {"seconds": "seconds", "epochs": "epochs"}
 
 BUTTONS = {
-    "reestimate": ("Re-estimate batch-norm", "A few forward passes on training inputs, no labels"),
-    "train": ("Fine-tune", "Train a copy; what is pruned stays zero. The model itself is not written"),
-    "stop": ("Stop", "Stop after this batch"),
-    "keep": ("Keep as a step", "Make what was trained until it was stopped the next step"),
-    "discard": ("Give up", "Forget what was trained"),
-    "undo": ("Undo", "Take the new weights back"),
+    "reestimate": "Re-estimate batch-norm",
+    "train": "Fine-tune",
+    "stop": "Stop",
+    "keep": "Keep as a step",
+    "discard": "Discard",
+    "undo": "Undo",
 }
-"""What each button says, and what it says of itself."""
+"""Label of each button, by action; the glossary has its tooltip."""
 
 FIELDS = ("recover", "recipe", "train", "optimizer", "learning_rate", "epochs", "seconds", "targets")
-"""What a sentence may go by that belongs here."""
+"""Parameters of sentences that this panel shows."""
 
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""
 
 
 class RecoverPanel(Panel):
-    """Winning back what pruning has cost.
+    """Recovery of what pruning has cost: batch-norm re-estimation and fine-tuning.
 
     Attributes:
         optimizer, learning_rate, length, unit, rates, pruning, targets, silence: How it is trained.
@@ -116,13 +116,14 @@ class RecoverPanel(Panel):
             "undo": lambda: self.state.act(actions.undo, "steps"),
         }
         self.buttons = {
-            name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
+            name: widgets.Button(description=text, tooltip=GLOSSARY[f"recover {name}"])
+            for name, text in BUTTONS.items()
         }
         self.buttons["train"].add_class("ps-apply")
         for name, button in self.buttons.items():
             self.press(button, acts[name])
 
-    # What a person asks.
+    # User input.
 
     def _ask(self, **changes: Any) -> None:
         try:
@@ -144,16 +145,16 @@ class RecoverPanel(Panel):
         return snapshot.runs
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Let no hand make a step where steps are locked or hidden."""
+        """Disable making a step where steps are locked or hidden."""
         self._locked = bool({"steps"} & (hide | lock))
 
     def set_page(self, width: int, theme: Theme) -> None:
-        """Take the width that the curve has."""
+        """Set the width of the curve."""
         self._width = width
         self.render(self.state.snapshot)
 
     def render(self, snapshot: Snapshot) -> None:
-        """Show what is known of a recovery of ``snapshot``; nothing is drawn while nobody looks."""
+        """Show what is known of a recovery of ``snapshot``; nothing is drawn while the panel is hidden."""
         if snapshot.front != self.name:
             return
         shown = snapshot.recovery
@@ -177,16 +178,17 @@ class RecoverPanel(Panel):
         shown, reasons, done = snapshot.recovery, snapshot.recovers, snapshot.history.done
         busy, prunes = bool(shown.doing), bool(done) or snapshot.preview.pruned_units > 0
         trains = not reasons.get(FINE_TUNE) and self.state.training_limit != 0
-        off = self._locked or busy
-        disabled = {
-            "reestimate": off or not prunes or bool(reasons.get(REESTIMATE)),
-            "train": off or not prunes or not trains,
-            "stop": shown.stopping,
+        closed = html.LOCKED if self._locked else "a recovery is running." if busy else ""
+        nothing = closed or ("" if prunes else "nothing is pruned yet.")
+        why = {
+            "reestimate": nothing or ("it is not possible here." if reasons.get(REESTIMATE) else ""),
+            "train": nothing or ("" if trains else "it is not possible here."),
+            "stop": "it is stopping." if shown.stopping else "",
         }
         undoes = bool(done) and isinstance(done[-1].spec, Recovered) and not (busy or shown.waits)
         seen = {"stop": busy, "keep": shown.waits, "discard": shown.waits, "undo": undoes}
         for name, button in self.buttons.items():
-            button.disabled = disabled.get(name, self._locked)
+            html.enable(button, why.get(name, html.LOCKED if self._locked else ""))
             html.show(button, seen.get(name, not busy and not shown.waits))
         for field in (
             self.optimizer,
@@ -198,7 +200,7 @@ class RecoverPanel(Panel):
             self.unit,
             self.silence,
         ):
-            field.disabled = off
+            html.enable(field, closed)
         html.show(self._form, trains)
 
 
@@ -217,7 +219,7 @@ def _number(description: str, term: str) -> widgets.Text:
 
 
 def _read(text: str) -> float | str:
-    """Return the number that a person has typed, or the text if it is none."""
+    """Return the typed number, or the text if it is not one."""
     try:
         return float(text.strip().replace(",", "."))
     except ValueError:

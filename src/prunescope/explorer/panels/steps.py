@@ -17,12 +17,12 @@ from prunescope.explorer.state.state import ExplorerState
 from prunescope.measure import Measure
 
 BUTTONS = {
-    "apply": ("Apply", "Apply the preview as a step; the next amount refers to what remains"),
-    "undo": ("Undo", "Undo the last step"),
-    "redo": ("Redo", "Redo the step that was undone last"),
-    "reset": ("Reset", "Go back to the original model; redo brings the steps back"),
+    "apply": "Apply",
+    "undo": "Undo",
+    "redo": "Redo",
+    "reset": "Reset",
 }
-"""Label and tooltip of each button, by action."""
+"""Label of each button, by action; the glossary has its tooltip."""
 
 
 class StepsPanel(Panel):
@@ -43,7 +43,7 @@ class StepsPanel(Panel):
         super().__init__(state)
         self._locked = False
         self.buttons = {
-            name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
+            name: widgets.Button(description=text, tooltip=GLOSSARY[name]) for name, text in BUTTONS.items()
         }
         for name, button in self.buttons.items():
             self.press(button, partial(state.act, actions.ACTS[name], "steps"))
@@ -81,14 +81,15 @@ class StepsPanel(Panel):
             self.place.value = position
             self.place.max = max(steps, 1)
         html.show(self.place, bool(steps))
-        nothing = {
-            "apply": not snapshot.preview.prunes,
-            "undo": position == 0,
-            "redo": position == steps,
-            "reset": position == 0,
+        undone = "" if position else "there is no step to undo."
+        why = {
+            "apply": "" if snapshot.preview.prunes else "the amount prunes nothing.",
+            "undo": undone,
+            "redo": "" if position < steps else "no step was undone.",
+            "reset": undone,
         }
         for name, control in {"place": self.place, **self.buttons}.items():
-            control.disabled = self._locked or nothing.get(name, False)
+            html.enable(control, html.LOCKED if self._locked else why.get(name, ""))
         self.table.value = _table(snapshot) if steps else _EMPTY
         say(self.message, snapshot.message("steps"), problem=snapshot.problem is not None)
 

@@ -83,6 +83,8 @@ class ViewControls(Panel):
         with self.writing():
             for name, dropdown in self.lists.items():
                 dropdown.value = getattr(view, name)
-        self.lists["colour_range"].disabled = view.heatmap != "weights"
+        weights = view.heatmap == "weights"
+        html.enable(self.lists["colour_range"], "" if weights else "only for the weights in the heatmap.")
         for name in ("order", "norms", "overlay"):
-            self.lists[name].disabled = "norms" not in view.charts(snapshot.preview)
+            norms = "norms" in view.charts(snapshot.preview)
+            html.enable(self.lists[name], "" if norms else "only for the chart of norms.")

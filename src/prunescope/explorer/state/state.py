@@ -180,7 +180,7 @@ class ExplorerState(traitlets.HasTraits):
         )
 
     def choose_criterion(self, criterion: str) -> None:
-        """Ask for a criterion as a person does, who sees its scores being computed; code waits for them."""
+        """Request a criterion from the page, which shows the progress of its scores; code waits for them."""
         self._once_scored(criterion, lambda: self.request(criterion=criterion))
 
     def choose_sides(self, comparing: Comparing) -> None:

@@ -1,1 +1,1 @@
-"""What is drawn around matplotlib for speed; each module says which line puts matplotlib's own back."""
+"""Faster replacements of matplotlib's drawing; each module says how to restore matplotlib's own."""

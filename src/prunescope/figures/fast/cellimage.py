@@ -1,7 +1,7 @@
-"""Cells of plain colour on axes: matplotlib's image, drawn by looking each pixel's cell up.
+"""Cells of plain colour on axes: matplotlib's image, drawn by looking up the cell of each pixel.
 
-Matplotlib resamples an image by a general transformation, 8 ms for a heatmap of half a page. Cells that lie
-along the axes need only the cell's row for every line of pixels and its column for every pixel across.
+Matplotlib resamples an image by a general transformation, 8 ms for a heatmap of half a page. Cells along the
+axes need only the cell's row for every line of pixels and its column for every pixel across.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CellImage(AxesImage):
     def make_image(
         self, renderer: Any, magnification: float = 1.0, unsampled: bool = False
     ) -> tuple[Any, float, float, Affine2D]:
-        """Return the pixels of the visible part, from the bottom up, and where they go: see matplotlib's."""
+        """Return the pixels of the visible part, bottom up, and their position; see matplotlib."""
         assert self.axes is not None
         left, right, bottom, top = self.get_extent()
         place = self.axes.transData.transform([(left, bottom), (right, top)])

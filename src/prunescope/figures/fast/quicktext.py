@@ -1,7 +1,7 @@
-"""A line of text that changes often, drawn on the screen as one bitmap, put together of words drawn before.
+"""Text that changes often, drawn on screen as one bitmap assembled from cached words.
 
-Matplotlib places every letter on its own, to a fraction of a pixel: 2 ms for a line. Upright text that a
-person reads while it changes can do without; on paper (SVG, PDF) it is drawn as ever.
+Matplotlib places every letter on its own, to a fraction of a pixel: 2 ms for a line. Horizontal text that
+changes while it is read does not need that; in SVG and PDF it is drawn as usual.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 
 class QuickText(Text):
-    """Text of one line, upright, anchored by its baseline or its middle, by its left end or its middle.
+    """One line of horizontal text, anchored by baseline or middle, and by left end or middle.
 
-    Takes what `matplotlib.text.Text` takes.
+    Takes the arguments of `matplotlib.text.Text`.
 
     Example:
         >>> from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,7 +36,7 @@ class QuickText(Text):
     """
 
     def draw(self, renderer: Any) -> None:
-        """Draw the text, on a screen as one bitmap."""
+        """Draw the text, on screen as one bitmap."""
         if not isinstance(renderer, RendererAgg):
             super().draw(renderer)
             return
@@ -60,7 +60,7 @@ class QuickText(Text):
 
 
 def text_width(text: Text, words: str) -> float:
-    """Return how many pixels wide ``words`` in the font of ``text`` are, at 100 dots an inch."""
+    """Return the width in pixels of ``words`` in the font of ``text``, at 100 dots per inch."""
     font = get_font(findfont(text.get_fontproperties()))
     font.set_size(float(text.get_fontsize()), 100)
     font.set_text(words, 0.0)
@@ -69,7 +69,7 @@ def text_width(text: Text, words: str) -> float:
 
 @dataclass(frozen=True)
 class _Word:
-    """How much a word covers of each pixel; where that begins and the next word does; its pixels below."""
+    """The coverage of each pixel by a word, its offset, its advance, and its pixels below the baseline."""
 
     cover: NDArray[np.uint8]
     left: float
@@ -91,9 +91,9 @@ def _word(path: str, size: float, dpi: float, word: str) -> _Word:
 
 
 def _line(path: str, size: float, dpi: float, text: str) -> tuple[NDArray[np.uint8], int, int]:
-    """Return how much a line covers of each pixel, its left end, and how many pixels are below its baseline.
+    """Return the coverage of each pixel by a line, its left end, and its pixels below the baseline.
 
-    Most of a line that changes are words that have been drawn before, each with the space before it.
+    Most of a changing line are words drawn before, each with the space before it.
     """
     words = [_word(path, size, dpi, word) for word in re.split("(?= )", text)]
     starts = np.cumsum([0.0, *(word.advance for word in words[:-1])])
@@ -110,7 +110,7 @@ def _line(path: str, size: float, dpi: float, text: str) -> tuple[NDArray[np.uin
 
 
 def _coloured(cover: NDArray[np.uint8], colour: Any) -> NDArray[np.uint8]:
-    """Return pixels of ``colour``, as opaque as ``cover`` says, from the bottom up."""
+    """Return pixels of ``colour`` with opacity ``cover``, bottom up."""
     red, green, blue, alpha = to_rgba(colour)
     pixels = np.empty((*cover.shape, 4), np.uint8)
     pixels[..., :3] = np.rint(np.multiply((red, green, blue), 255))

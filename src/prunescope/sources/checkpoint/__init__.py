@@ -1,7 +1,7 @@
 """Checkpoint files without their code: safetensors and PyTorch state dicts, single, sharded or in a folder.
 
-Nothing in a file is run. Opening reads names, shapes and dtypes; a tensor's numbers are read when it is
-looked at, and the last one read is the only one kept.
+No code in a file is run. Opening reads names, shapes and dtypes; a tensor's values are read when it is shown,
+and only the last one read is kept.
 """
 
 from prunescope.sources.checkpoint.atomic import write_file, write_folder

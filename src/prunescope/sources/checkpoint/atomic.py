@@ -1,8 +1,8 @@
-"""Writing files whole or not at all: under a temporary name, to the disk, then renamed.
+"""Write files atomically: under a temporary name, to the disk, then renamed.
 
-Where the system can, a file has no name at all until it is complete, so that nothing of it outlives its
-process. What does have a name is locked while it is written: a lock goes with the process that held it, so
-that what a killed one left is told from what another is writing, and removed by the next save to that place.
+Where the system allows, a file has no name until it is complete, so that nothing of it outlives its process.
+Named temporaries are locked while they are written: a lock ends with its process, so that what a killed
+process left can be told from what another is writing, and is removed by the next save to that path.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ except ImportError:  # Windows
 
 
 def write_file(target: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """Make the file ``target``, or replace it, by what ``fill`` writes.
+    """Create or replace the file ``target`` with what ``fill`` writes.
 
     Args:
-        target: Where to; its folder exists.
+        target: Where to write; its folder exists.
         fill: Called with a file opened for binary reading and writing.
 
     Raises:
@@ -61,10 +61,10 @@ def write_file(target: Path, fill: Callable[[BinaryIO], object]) -> None:
 
 
 def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
-    """Make the folder ``target`` with what ``fill`` puts into a temporary one.
+    """Create the folder ``target`` with what ``fill`` puts into a temporary one.
 
     Args:
-        target: Where to; it does not exist, and the folder around it does.
+        target: Where to write; it does not exist, but its parent does.
         fill: Called with the path of an empty folder.
 
     Raises:
@@ -89,7 +89,7 @@ def _prefix(target: Path) -> str:
 
 
 def _remove_left(target: Path) -> None:
-    """Remove what a process that was killed while it wrote ``target`` has left beside it."""
+    """Remove what a killed process that was writing ``target`` has left beside it."""
     if fcntl is None:
         return
     try:
@@ -102,7 +102,7 @@ def _remove_left(target: Path) -> None:
 
 
 def _is_temporary(path: Path, target: Path) -> bool:
-    """Return whether ``path`` has a name that `tempfile` or `_named` gives for ``target``."""
+    """Return whether ``path`` is named like a temporary of `tempfile` or `_named` for ``target``."""
     prefix, rest = _prefix(target), path.name.removeprefix(_prefix(target))
     plain = len(rest) == 8 and rest.replace("_", "a").isalnum()
     return path.name.startswith(prefix) and plain and not path.is_symlink()

@@ -1,4 +1,4 @@
-"""A checkpoint as the explorer sees it: tensors by name that are read when they are looked at."""
+"""A checkpoint as the explorer sees it: tensors by name, read when they are shown."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from prunescope.sources.checkpoint.stream import Entry
 from prunescope.sources.checkpoint.write import save_pruned
 
 LONGEST_NAME = 256
-"""Letters of a tensor's name: a longer one is no name that a person gave, and takes its time to be shown."""
+"""Longest name of a tensor, in characters: longer ones are not real names, and slow to display."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unread:
-    """The numbers of one tensor of a checkpoint, read when they are asked for.
+    """The values of one tensor of a checkpoint, read on demand.
 
     Attributes:
-        checkpoint: Where they are.
+        checkpoint: The checkpoint that holds them.
         name: The tensor's name.
         shape: The tensor's shape.
     """
@@ -43,7 +43,7 @@ class Unread:
     shape: tuple[int, ...]
 
     def read(self) -> Tensor:
-        """Return the numbers; see `Checkpoint.read`."""
+        """Read the values; see `Checkpoint.read`."""
         return self.checkpoint.read(self.name)
 
 
@@ -51,20 +51,20 @@ class Checkpoint:
     """The tensors of one or more files, explored by name.
 
     Args:
-        path: What was opened.
+        path: The path that was opened.
         layout: Its files.
 
     Attributes:
-        path: What was opened.
+        path: The path that was opened.
         index: The index of the shards, or None for a single file.
         parts: The files, opened.
-        files: Where they are.
+        files: Their paths.
         tensors: What can be pruned, by full name without ``_orig``: matrices and kernels first, then vectors.
         not_prunable: Why each of the other tensors cannot be pruned, by name.
-        parameters: How many numbers the tensors that can be pruned hold.
+        parameters: Number of parameters in the prunable tensors.
 
     Raises:
-        RequestError: An index names what is not there, or nothing can be pruned.
+        RequestError: An index names a missing tensor, or nothing can be pruned.
     """
 
     def __init__(self, path: Path, layout: Layout) -> None:
@@ -110,25 +110,25 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """Return what a person reads in the list of models: the name of what was opened."""
+        """Return its title in the list of models: the name of what was opened."""
         name = self.path.name or self.path.resolve().name
         return repository_of(self.path) or name
 
     @property
     def suffix(self) -> str:
-        """Return how the names of its files end, such as ``".safetensors"``."""
+        """Return the file name ending, such as ``".safetensors"``."""
         return suffix_of(self.files[0].name)
 
     @property
     def note(self) -> str:
-        """Return one sentence about what is explored."""
+        """Return a note on the checkpoint."""
         count = f"{len(self.tensors):,} tensors, {self.parameters:,} weights"
         guess = "Kinds of layer are guessed from names and shapes."
         own = " Model sparsity counts the pruning of tensors looked at so far." if self._masks else ""
         return f"A checkpoint: {count}, read one at a time. {guess}{own}"
 
     def read(self, name: str) -> Tensor:
-        """Return the numbers of the tensor ``name``, which stay in memory until another one is read.
+        """Read the tensor ``name``, which stays in memory until another one is read.
 
         Raises:
             RequestError: Its file has changed, is damaged, or cannot be read.
@@ -151,7 +151,7 @@ class Checkpoint:
         return None if name is None else self._file_of[name].read(name)
 
     largest_pool: int | None = 1 << 27
-    """How many weights may be ranked together: some two gigabytes of memory."""
+    """Most weights that may be ranked together: about two gigabytes of memory."""
 
     def current(self, layer: object) -> PrunableTensor:
         """Return the tensor that ``layer`` names, with the mask its file holds for it, which is read once.
@@ -167,16 +167,16 @@ class Checkpoint:
         return tensor
 
     def state(self, name: str) -> object:
-        """Return what changes whenever the tensor ``name`` does: nothing; a file that changes is refused."""
+        """Return the state of the tensor ``name``: constant, since a file that changes is refused."""
         return None
 
     def own_masks(self) -> Mapping[str, Tensor]:
-        """Return the masks in the files of the tensors that were looked at so far."""
+        """Return the stored masks of the tensors shown so far."""
         looked_at = {name: self.tensors[name].default_mask for name in self._pruned - self._unread_masks}
         return {name: mask for name, mask in looked_at.items() if mask is not None}
 
     def state_of_all(self) -> tuple[object, ...]:
-        """Return what changes whenever the checkpoint does: nothing."""
+        """Return the state of the checkpoint: constant."""
         return ()
 
     def own_mask(self, name: str) -> Tensor | None:
@@ -195,7 +195,7 @@ class Checkpoint:
         """Return the tensor that ``layer`` names: in full, or without ``.weight``.
 
         Raises:
-            RequestError: There is none, or it is not prunable; the sentence says why.
+            RequestError: There is no such tensor, or it is not prunable; the sentence says why.
         """
         for name in (layer, f"{layer}.weight"):
             if isinstance(name, str) and name in self.tensors:
@@ -220,7 +220,7 @@ class Checkpoint:
                 elsewhere.
 
         Raises:
-            RequestError: One is stored as a safetensors file cannot hold it.
+            RequestError: A safetensors file cannot hold one of them.
         """
         zeroes = {name: put for part in self.zeroes(masks or {}).values() for name, put in part.items()}
         of_masks = set(self._masks.values())
@@ -240,7 +240,7 @@ class Checkpoint:
 
     @property
     def unfolded(self) -> int:
-        """Return how many bytes all tensors take in memory, each as it is stored; views count as tensors."""
+        """Return how many bytes all tensors take in memory, as stored; views count as tensors."""
         known = [file.tensors[name] for name, file in self._file_of.items()]
         return sum(math.prod(each.shape) * each.dtype.itemsize for each in known if each.dtype is not None)
 
@@ -256,7 +256,7 @@ class Checkpoint:
         return save_pruned(self, masks, path, overwrite=overwrite)
 
     def zeroes(self, masks: Mapping[str, Tensor]) -> Mapping[TensorFile, Mapping[str, Zeroes]]:
-        """Return what is to be zero in each file, by the names in the files.
+        """Return what to set to zero in each file, by the names in the files.
 
         Args:
             masks: Boolean masks by full name without ``_orig``, True where kept.
@@ -306,15 +306,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def open_checkpoint(path: str | PathLike[str], *, within: Path | None = None) -> Checkpoint:
-    """Return the checkpoint at ``path``; nothing in it is run, and no tensor is read.
+    """Open the checkpoint at ``path``; no code in it is run, and no tensor is read.
 
     Args:
-        path: A file whose name ends as `FORMATS` has it, an index of shards, or a folder that holds them
-            under the names that model hubs use.
+        path: A file with an ending in `FORMATS`, an index of shards, or a folder that holds them under the
+            names that model hubs use.
         within: A folder that all files must lie in, links followed; None allows any place.
 
     Raises:
-        RequestError: There is no checkpoint, or it cannot be trusted or read; the sentence says why.
+        RequestError: There is no checkpoint, or it is not safe or readable; the sentence says why.
 
     Example:
         >>> open_checkpoint("nowhere.pt")

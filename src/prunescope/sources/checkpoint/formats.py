@@ -1,4 +1,4 @@
-"""The formats of checkpoint files: a table that a format from outside the package is entered into as well."""
+"""The table of checkpoint formats, to which a format from outside the package can be added."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FORMATS: dict[str, Callable[[Path], TensorFile]] = {
     ".ckpt": TorchFile,
     ".pth.tar": TorchFile,
 }
-"""What opens a file, by how its name ends; where a folder holds several formats, the first one is taken.
+"""The opener of each file name ending; if a folder holds several formats, the first is taken.
 
-A row is all that a new format takes: ``FORMATS[".gguf"] = GgufFile`` lets files of it be opened, listed,
+A new format is one row: ``FORMATS[".gguf"] = GgufFile`` lets files of it be opened, listed,
 uploaded, explored and saved.
 """
 
 
 def suffix_of(name: str) -> str:
-    """Return by which of `FORMATS` a file called ``name`` is opened, the longest; "" if by none.
+    """Return the longest ending in `FORMATS` that ``name`` has, or "".
 
     Example:
         >>> suffix_of("model.pth.tar"), suffix_of("notes.txt")
@@ -35,5 +35,5 @@ def suffix_of(name: str) -> str:
 
 
 def is_pickled(name: str) -> bool:
-    """Return whether a file called ``name`` is one that ``torch.save`` writes."""
+    """Return whether a file called ``name`` has the format of ``torch.save``."""
     return FORMATS.get(suffix_of(name)) is TorchFile

@@ -1,7 +1,7 @@
-"""What kind of layer a tensor belongs to, told from its name, its neighbours, and only then its shape.
+"""Guess the kind of layer a tensor belongs to: from its name, its neighbours, and only then its shape.
 
-"Likely" stands before a guess. Where torch's own names of parameters tell, there is nothing to guess; where
-nothing tells, a tensor is called a tensor.
+A guess begins with "likely". Torch's own parameter names need no guess; if nothing helps, a tensor is called
+a tensor.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Kind:
-    """What a layer is, or is guessed to be.
+    """The kind of a layer, known or guessed.
 
     Attributes:
-        name: Such as ``"likely Linear"``, or ``"LSTM"`` where names tell; ``"tensor"`` when nothing does.
+        name: Such as ``"likely Linear"``, or ``"LSTM"`` if names are certain; ``"tensor"`` if unknown.
         axes: What each axis counts, in the plural.
     """
 
@@ -49,12 +49,12 @@ class Kind:
 
 
 def likely_kind(name: str, shapes: Shapes) -> Kind:
-    """Return what the tensor ``name`` is likely to be.
+    """Guess what the tensor ``name`` is.
 
     Args:
-        name: A tensor of two axes or more is guessed at; vectors are channels of something.
-        shapes: The shapes of all tensors of the checkpoint, in its order: a bias tells which axis is the
-            output, and so does the norm that follows.
+        name: A tensor of two axes or more is guessed; vectors are channels of something.
+        shapes: The shapes of all tensors of the checkpoint, in order: a bias shows which axis is the output,
+            and so does the norm that follows.
 
     Example:
         >>> likely_kind("conv.weight", {"conv.weight": (8, 3, 5, 5)}).axes
@@ -97,7 +97,7 @@ def _convolution(name: str, shape: tuple[int, ...], shapes: Shapes) -> Kind:
 
 
 def _is_transposed(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
-    """Return whether axis 0 counts inputs: what comes out says so, or else the layer's name."""
+    """Return whether axis 0 counts inputs, judged by the outputs or else by the layer's name."""
     after = _channels_after(name, shapes)
     if after and after != shape[0]:  # A bias may be empty, in a damaged file.
         return after % shape[1] == 0 and shape[0] % (after // shape[1]) == 0
@@ -105,7 +105,7 @@ def _is_transposed(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
 
 
 def _channels_after(name: str, shapes: Shapes) -> int | None:
-    """Return how many channels the layer of ``name`` gives: its bias has them, or the norm that follows."""
+    """Return the output channels of the layer of ``name``, from its bias or the norm that follows."""
     bias = _bias(name, shapes)
     if len(bias) == 1:
         return bias[0]
@@ -119,7 +119,7 @@ def _channels_after(name: str, shapes: Shapes) -> int | None:
 
 
 def _is_depthwise(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
-    """Return whether each output channel has an input of its own: by its name, or between others as wide."""
+    """Return whether the convolution is depthwise, by its name or by layers of the same width around it."""
     if shape[1] != 1 or shape[0] == 1:
         return False
     if _DEPTHWISE.search(name):
@@ -145,7 +145,7 @@ def _matrix(name: str, own: str, shapes: Shapes) -> Kind:
 
 
 def _recurrent(name: str, own: str, shapes: Shapes) -> Kind:
-    """Return the recurrent layer of torch that ``own`` is a parameter of: a projection tells its width."""
+    """Return the recurrent layer of torch that has a parameter ``own``; its width shows in a projection."""
     layer, of_cell = name.removesuffix(own), "_l" not in own
     ending = "" if of_cell else own[own.index("_l") :]
     hidden = shapes.get(f"{layer}weight_hh{ending}", (0, 0))
@@ -159,7 +159,7 @@ def _recurrent(name: str, own: str, shapes: Shapes) -> Kind:
 
 
 def _layer(name: str) -> str:
-    """Return the last part of the name of the layer that has the tensor ``name``, past numbers."""
+    """Return the last part of the layer's name that is not a number."""
     parts = [part for part in name.split(".")[:-1] if not part.isdigit()]
     return parts[-1] if parts else ""
 
@@ -175,10 +175,7 @@ def _bias_is_second(name: str, shape: tuple[int, ...], shapes: Shapes) -> bool:
 
 
 def _is_square_conv1d(name: str, shapes: Shapes) -> bool:
-    """Return whether ``name`` is one of the transposed layers of GPT-2, where its shape does not tell.
-
-    What its neighbour of the same block is, it is too.
-    """
+    """Return whether a square ``name`` is a transposed layer of GPT-2, like its neighbour in the block."""
     layer = name.removesuffix(".weight")
     if shapes[name][0] != shapes[name][1] or not _CONV1D_OF_TRANSFORMERS.search(layer):
         return False

@@ -1,4 +1,4 @@
-"""Which files make a checkpoint: one file, the shards of an index, or a folder as model hubs lay it out."""
+"""The files of a checkpoint: one file, the shards of an index, or a folder as model hubs lay it out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _USUAL = (
     "pytorch_model.bin.index.json",
     "pytorch_model.bin",
 )
-"""What hubs call a model's weights, the best first."""
+"""File names that hubs use for weights, best first."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Layout:
 
     Attributes:
         index: The index of the shards, or None for a single file.
-        files: The files, each with the names it answers for; None means all it has.
-        block: How many rows and columns of float8 share a scale, as the configuration beside the files
-            has it; empty where it says nothing.
+        files: The files, each with the tensor names to take from it; None takes all.
+        block: How many rows and columns of float8 share a scale, from the configuration beside the files;
+            empty if not given.
     """
 
     index: Path | None
@@ -45,14 +45,14 @@ class Layout:
 
 
 def open_files(path: Path, within: Path | None = None) -> Layout:
-    """Return the files of a checkpoint, opened.
+    """Open the files of a checkpoint.
 
     Args:
         path: A checkpoint file, an index, or a folder.
         within: A folder that every file must lie in, links followed; None allows any place.
 
     Raises:
-        RequestError: There is none, or it cannot be trusted or read.
+        RequestError: There is no checkpoint, or it is not safe or readable.
     """
     path = _allowed(path, within)
     if path.is_dir():
@@ -65,7 +65,7 @@ def open_files(path: Path, within: Path | None = None) -> Layout:
 
 
 def repository_of(path: Path) -> str:
-    """Return the name of the model whose snapshot in the cache of a hub the folder ``path`` is, or "".
+    """Return the model's name if the folder ``path`` is a snapshot in a hub's cache, or "".
 
     Example:
         >>> repository_of(Path("hub/models--me--tiny/snapshots/42f5c1"))
@@ -77,7 +77,7 @@ def repository_of(path: Path) -> str:
 
 
 def _block(folder: Path, within: Path | None) -> tuple[int, ...]:
-    """Return the ``weight_block_size`` of the configuration that a hub puts beside the files, or ()."""
+    """Return the ``weight_block_size`` of the configuration beside the files, or ()."""
     try:
         config = _allowed(folder / "config.json", within)
         if config.stat().st_size > MAX_CONFIG_BYTES:
@@ -148,12 +148,12 @@ def _allowed(path: Path, within: Path | None) -> Path:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
         raise refused(path, f"cannot be opened: {reason}") from error
     if within is not None and not any(real.is_relative_to(each) for each in _allowed_folders(within)):
-        raise refused(path, "lies outside the folder of models that is offered here")
+        raise refused(path, "lies outside the folder of models served here")
     return path
 
 
 def _allowed_folders(within: Path) -> tuple[Path, ...]:
-    """Return ``within``, and where its files lie if it is a snapshot in the cache of a hub: all are links."""
+    """Return ``within``, plus the targets of its links if it is a snapshot in a hub's cache."""
     folder = within.resolve()
     blobs = folder.parent.parent / "blobs"
     return (folder, blobs) if folder.parent.name == "snapshots" else (folder,)
@@ -182,7 +182,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _in_order() -> list[tuple[str, ...]]:
-    """Return how the names of checkpoints end, those to take first in front: by format, an index first."""
+    """Return the endings of checkpoint names in order of preference: by format, an index first."""
     openers = dict.fromkeys(FORMATS.values())
     formats = [tuple(suffix for suffix in FORMATS if FORMATS[suffix] is each) for each in openers]
     return [each for suffixes in formats for each in (tuple(s + INDEX for s in suffixes), suffixes)]
@@ -192,12 +192,12 @@ def _open(path: Path) -> TensorFile:
     _check_fetched(path)
     suffix = suffix_of(path.name)
     if not suffix:
-        raise refused(path, f"is no checkpoint: its name must end in {', '.join(FORMATS)}")
+        raise refused(path, f"is not a checkpoint: its name must end in {', '.join(FORMATS)}")
     return FORMATS[suffix](path)
 
 
 def _check_fetched(path: Path) -> None:
-    """Refuse the note that Git LFS leaves where a large file has not been fetched."""
+    """Refuse a Git LFS pointer, left where a large file has not been fetched."""
     try:
         if not path.is_file():  # a pipe would be waited for
             return
@@ -206,7 +206,7 @@ def _check_fetched(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error) from error
     if start == _LFS:
-        raise refused(path, "is not the checkpoint but Git LFS's note of it: fetch it with `git lfs pull`")
+        raise refused(path, "is only a Git LFS pointer to the checkpoint: fetch it with `git lfs pull`")
 
 
 def _shards(index: Path) -> Mapping[str, list[str]]:
@@ -215,9 +215,7 @@ def _shards(index: Path) -> Mapping[str, list[str]]:
     shards: dict[str, list[str]] = {}
     for name, file in weights.items():
         if not isinstance(file, str) or not _is_plain_name(file):
-            raise refused(
-                index, f"is not to be trusted: {str(file)[:80]!r} is no name of a file that lies beside it"
-            )
+            raise refused(index, f"is not safe: {str(file)[:80]!r} is not the name of a file beside it")
         shards.setdefault(file, []).append(name)
     return shards
 
@@ -229,13 +227,13 @@ def _is_plain_name(name: str) -> bool:
 def _weight_map(index: Path) -> Mapping[str, object]:
     try:
         if index.stat().st_size > MAX_INDEX_BYTES:
-            raise refused(index, f"is longer than {MAX_INDEX_BYTES:,} bytes: that is no index")
+            raise refused(index, f"is longer than {MAX_INDEX_BYTES:,} bytes, too long for an index")
         document = json.loads(index.read_bytes())
     except OSError as error:
         raise unreadable(index, error) from error
     except (ValueError, RecursionError) as error:
-        raise refused(index, "is no index: it is no JSON") from error
+        raise refused(index, "is not an index: it is not JSON") from error
     weights = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(weights, dict) or not weights:
-        raise refused(index, 'is no index: it has no "weight_map" of tensors to files')
+        raise refused(index, 'is not an index: it has no "weight_map" of tensors to files')
     return weights

@@ -1,7 +1,7 @@
-"""Stored numbers as numbers: half precision as it is, float8 and integers widened, by a rule that is known.
+"""Read stored values as numbers: half precision unchanged, float8 and integers dequantised by known rules.
 
-A quantisation is read only where names, types and shapes say how: one scale, one per row or one per block,
-with a zero point or without. Any other is refused by name, for a wrong guess would look like weights.
+A quantisation is read only if names, dtypes and shapes define it: one scale, one per row or one per block,
+with or without a zero point. Any other is refused by name, since a wrong guess would look like weights.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Reading:
 
     Attributes:
         problem: Why it cannot be pruned, or "".
-        detail: How its numbers are stored, and what is made of them, such as ``"int8 × scale"``.
+        detail: How its values are stored and read, such as ``"int8 × scale"``.
         scale: Name of the tensor that holds its scale, or None.
-        zero_point: Name of the tensor that holds what is stored for zero, or None.
-        factor: What the scale is multiplied with: bitsandbytes stores the value that 127 stands for.
-        block: How many rows and columns share a scale, where the file's configuration says so.
+        zero_point: Name of the tensor that holds its zero point, or None.
+        factor: Multiplier of the scale: bitsandbytes stores the value that 127 represents.
+        block: How many rows and columns share a scale, if the file's configuration gives it.
     """
 
     problem: str = ""
@@ -47,12 +47,12 @@ class Reading:
 
 
 def reading(stored: StoredTensor, near: Neighbours, block: tuple[int, ...] = ()) -> Reading:
-    """Return how ``stored`` is read; the other tensors of the checkpoint may hold its scale.
+    """Determine how to read ``stored``; other tensors of the checkpoint may hold its scale.
 
     Args:
         stored: The tensor.
         near: All tensors of the checkpoint.
-        block: How many rows and columns share a scale, as the checkpoint's configuration has it.
+        block: How many rows and columns share a scale, from the checkpoint's configuration.
 
     Example:
         >>> bits = StoredTensor("fc.weight", (3, 4), torch.int8, "int8")
@@ -89,12 +89,12 @@ def _problem(stored: StoredTensor, near: Neighbours) -> str:
 
 
 def _quantised(stored: StoredTensor, near: Neighbours, block: tuple[int, ...]) -> Reading:
-    """Return how float8 or small integers are read, or why by no rule that is known."""
+    """Determine how to read float8 or small integers, or why no known rule applies."""
     name, is_weight = stored.name, stored.name.rpartition(".")[2] == "weight"
     scale = _named(name, near, _SCALES + (_SCALES_OF_LAYERS if is_weight else ()))
     point = _named(name, near, _ZERO_POINTS + (_ZERO_POINTS_OF_LAYERS if is_weight else ()))
     unknown = near.unknown_beside(name, [each.name for each in (scale, point) if each is not None])
-    problem = f"is quantised in a way that is not known here: {unknown} is part of it" if unknown else ""
+    problem = f"is quantised in an unknown way: {unknown} is part of it" if unknown else ""
     problem = problem or _why_unfit(stored, scale, point, block)
     if problem:
         return Reading(problem, stored.dtype_name)
@@ -117,14 +117,14 @@ def _why_unfit(
     if scale is None:
         return "has a zero point and no scale" if point is not None else ""
     if stored.dtype == torch.uint8 and point is None:
-        return f"is uint8 with a scale ({scale.name}) and no zero point, a rule that is not known here"
+        return f"is uint8 with a scale ({scale.name}) and no zero point, an unknown rule"
     if scale.dtype is None or not scale.dtype.is_floating_point:
-        return f"has a scale ({scale.name}) stored as {scale.dtype_name}, a rule that is not known here"
+        return f"has a scale ({scale.name}) stored as {scale.dtype_name}, an unknown rule"
     for each in (scale, point):
         if each is None:
             continue
         if _blocks(each.shape, stored.shape, block) is None or math.prod(each.shape) > _LONGEST_SCALE:
-            return f"is quantised in blocks that {each.name} of shape {_shape(each.shape)} does not tell" + (
+            return f"is quantised in blocks that {each.name} of shape {_shape(each.shape)} leaves open" + (
                 "" if block else ": the `weight_block_size` of its config.json is missing"
             )
     return ""
@@ -140,16 +140,16 @@ def as_numbers(
     zero_point: Tensor | None = None,
     block: tuple[int, ...] = (),
 ) -> Tensor:
-    """Return the numbers that ``stored`` stands for.
+    """Return the values that ``stored`` represents.
 
     Args:
-        stored: As it is in the file.
-        scale: What a number is multiplied with: one number, one per row, or one per block; None is 1.
-        zero_point: What is stored for zero, likewise; None is 0.
-        block: How many numbers share a scale along each of the last axes, where that is known.
+        stored: The tensor as stored.
+        scale: One scale, one per row, or one per block; None is 1.
+        zero_point: Zero point, likewise; None is 0.
+        block: How many values share a scale along each of the last axes, if known.
 
     Returns:
-        ``stored`` itself where torch can calculate with it, else float32.
+        ``stored`` itself if torch can compute with it, else float32.
 
     Example:
         >>> as_numbers(torch.tensor([[2], [4]], dtype=torch.int8), torch.tensor([0.5, 0.25]))
@@ -196,7 +196,7 @@ def spread(scale: Tensor, shape: tuple[int, ...], block: tuple[int, ...] = ()) -
 def _blocks(
     scale: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, ...] = ()
 ) -> tuple[int, ...] | None:
-    """Return how many numbers share a scale along each axis, or None if that is not known."""
+    """Return how many values share a scale along each axis; None if unknown."""
     if math.prod(scale) == 1:
         return (1,) * len(shape)
     if len(scale) == 1 and scale[0] == shape[0]:
@@ -209,7 +209,7 @@ def _blocks(
 
 
 def _block(count: int, whole: int, told: int) -> int | None:
-    """Return how many of ``whole`` numbers share each of ``count`` scales; ``told`` is 0 where unknown."""
+    """Return how many of ``whole`` values share each of ``count`` scales; ``told`` is 0 if unknown."""
     if count == 1:
         return whole
     if count == whole:

@@ -1,6 +1,6 @@
-"""What a stored tensor is, beside a weight: told from its name and from what stands beside it in the file.
+"""Tell weights from other stored tensors, by their names and by the tensors beside them.
 
-A file names everything it holds alike: weights, the scales and code books of a quantisation, running
+A file does not distinguish what it holds: weights, the scales and code books of a quantisation, running
 statistics, the state of an optimizer. Only the first can be pruned.
 """
 
@@ -14,13 +14,13 @@ from prunescope.sources.checkpoint.stored import StoredTensor
 _PACKED = re.compile(
     r"qweight|qzeros|weight_packed|codes|Qidxs|q_weight|W_q|.*_blocks|indices|packed_weight|_packed_params"
 )
-"""What formats call integers that stand for several weights each, or for a place in a code book."""
+"""Names of integers that pack several weights each, or index a code book."""
 
 _BESIDE = re.compile(r"scale|zero|absmax|quant|SCB|shift|codebook|centroid|g_idx|shape|format|amax|smooth")
-"""How the names of what belongs to a quantised weight look: `weight_scale_inv`, `SCB`, `input_scale`, …"""
+"""Names of tensors that belong to a quantised weight: `weight_scale_inv`, `SCB`, `input_scale`, …"""
 
 _OF_ACTIVATIONS = re.compile(r"input|output|act|^[kqv]_|weight_format$|weight_shape$")
-"""Those that say nothing about how the weight itself is read."""
+"""Those that do not affect how the weight itself is read."""
 
 _OPTIMIZER = re.compile(r"(^|\.)(\w*optim\w*|opt_state)(\.|$)", re.IGNORECASE)
 _MOMENTS = re.compile(
@@ -31,7 +31,7 @@ _OBSERVED = re.compile(r"(^|[._])(fake_quant|activation_post_process|\w*observer
 
 
 class Neighbours:
-    """The names of a file, by what they belong to.
+    """The names in a file, by owner.
 
     Args:
         stored: All of its tensors by name.
@@ -48,11 +48,11 @@ class Neighbours:
         }
 
     def of(self, owner: str) -> Iterable[str]:
-        """Return the last parts of the names of what ``owner``, a layer or a tensor, has."""
+        """Return the last name parts of what belongs to ``owner``, a layer or a tensor."""
         return self._owned.get(owner, ())
 
     def why_no_weight(self, name: str) -> str:
-        """Return what the tensor ``name`` is if it is no weight, as a predicate, or "".
+        """Return what the tensor ``name`` is if it is not a weight, as a predicate, or "".
 
         Example:
             >>> from prunescope.sources.checkpoint.stored import StoredTensor
@@ -80,7 +80,7 @@ class Neighbours:
         return f"belongs to the quantisation of {owner}.{packed}".replace(" .", " ")
 
     def _why_beside(self, owner: str, own: str) -> str:
-        """Return whose quantisation a scale or the like belongs to."""
+        """Return which quantisation a scale or the like belongs to, as a predicate, or ""."""
         if not _BESIDE.search(own):
             return ""
         for other in self.of(owner):
@@ -105,7 +105,7 @@ class Neighbours:
         return ""
 
     def unknown_beside(self, name: str, known: Iterable[str]) -> str:
-        """Return what belongs to the quantisation of ``name`` and is not ``known``, by full name, or ""."""
+        """Return the full name of an unknown part of the quantisation of ``name``, or ""."""
         owner, _, own = name.rpartition(".")
         children = [f"{name}.{child}" for child in self.of(name)]
         beside = [
@@ -117,13 +117,13 @@ class Neighbours:
 
 
 def is_narrow(stored: StoredTensor) -> bool:
-    """Return whether the numbers are small integers or float8: they mean little without a scale."""
+    """Return whether the values are small integers or float8, which need a scale."""
     dtype = stored.dtype
     return dtype is not None and (dtype.itemsize == 1 or str(dtype) == "torch.int16")
 
 
 def _is_named_after(own: str, weight: str) -> bool:
-    """Return whether a scale called ``own`` would be that of a tensor called ``weight`` in the same layer."""
+    """Return whether a scale called ``own`` belongs to a tensor called ``weight`` in the same layer."""
     if weight in own:
         return own != weight
     others = re.search(r"bias|proj|_orig|\d", own)
@@ -134,5 +134,5 @@ def _why_state(name: str, own: str) -> str:
     if _MOMENTS.fullmatch(own) and _OPTIMIZER.search(name):
         return "is the state of an optimizer"
     if _OBSERVED.search(name.rpartition(".")[0]):
-        return "is what a quantisation observes, not a weight"
+        return "is an observer's statistic of a quantisation, not a weight"
     return ""

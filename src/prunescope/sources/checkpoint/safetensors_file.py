@@ -1,4 +1,4 @@
-"""A safetensors file: read by the library, written tensor by tensor in the documented format.
+"""A safetensors file: read with the library, written tensor by tensor in the documented format.
 
 The library's own writer needs every tensor in memory. The format is eight bytes with the header's length, the
 header as JSON, and the data: https://huggingface.co/docs/safetensors#format
@@ -39,15 +39,15 @@ class SafetensorsFile:
     """One safetensors file.
 
     Args:
-        path: Where it is.
+        path: Its path.
 
     Attributes:
-        path: Where it is.
-        tensors: What is in it, by name.
-        metadata: The text its author put beside the tensors.
+        path: Its path.
+        tensors: Its tensors, by name.
+        metadata: The metadata its author stored.
 
     Raises:
-        RequestError: It is no such file, damaged, or cannot be read.
+        RequestError: It is not a safetensors file, is damaged, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,12 +67,12 @@ class SafetensorsFile:
             raise _damaged(path, error) from error
 
     def _check_header(self) -> None:
-        """Look at the header's length first: the library would make room for all of it."""
+        """Check the header's length first: the library would allocate all of it."""
         size = self._header_size()
         if size > MAX_HEADER_BYTES:
             raise refused(
                 self.path,
-                f"is no safetensors file, or not one to be trusted: its header would be {size:,} bytes long, "
+                f"is not a safetensors file, or not a safe one: its header would be {size:,} bytes long, "
                 f"and the longest that is read is {MAX_HEADER_BYTES:,}",
             )
 
@@ -83,11 +83,11 @@ class SafetensorsFile:
         except OSError as error:
             raise unreadable(self.path, error) from error
         if len(start) < 8:
-            raise refused(self.path, "is no safetensors file: it ends before its header")
+            raise refused(self.path, "is not a safetensors file: it ends before its header")
         return int(struct.unpack("<Q", start)[0])
 
     def read(self, name: str) -> Tensor:
-        """Return the tensor ``name`` as it is stored, in memory of its own.
+        """Read the tensor ``name`` as stored, in its own memory.
 
         Raises:
             RequestError: The file has changed since it was opened, or cannot be read.
@@ -95,7 +95,7 @@ class SafetensorsFile:
         stored, (start, end) = self.tensors[name], self._offsets[name]
         assert stored.dtype is not None
         if end - start != math.prod(stored.shape) * stored.dtype.itemsize:
-            raise refused(self.path, f"is damaged: {name[:80]!r} has another size than its shape says")
+            raise refused(self.path, f"is damaged: the size of {name[:80]!r} does not match its shape")
         with self._unchanged:
             data = read_bytes(self.path, 8 + self._header_size() + start, end - start)
         return data.view(stored.dtype).reshape(stored.shape)
@@ -104,7 +104,8 @@ class SafetensorsFile:
     def _offsets(self) -> Mapping[str, tuple[int, int]]:
         """Return where each tensor starts and ends, counted from the end of the header.
 
-        The library tells no places, and maps the file to read: the map's pages would count as memory twice.
+        The library does not give offsets, and maps the file to read: the mapped pages would count as memory
+            twice.
         """
         with self._unchanged, open(self.path, "rb") as file:
             header = json.loads(file.read(8 + self._header_size())[8:])
@@ -113,11 +114,11 @@ class SafetensorsFile:
         }
 
     def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
-        """Write a copy of the file with zeros in some tensors; header and all other bytes stay as they are.
+        """Write a copy of the file with zeros in some tensors; the header and all other bytes stay the same.
 
         Args:
             out: Where to write, opened for binary writing.
-            zeroed: What gets zeros, by name.
+            zeroed: Where to put zeros, by tensor name.
 
         Raises:
             OSError: It could not be written.
@@ -157,4 +158,4 @@ def _described(name: str, stored: Any) -> StoredTensor:
 
 def _damaged(path: Path, error: Exception) -> Exception:
     reason = str(error).removeprefix("Error while deserializing header: ").strip().rstrip(".")
-    return refused(path, f"is no safetensors file, or a damaged one: {reason[:200]}")
+    return refused(path, f"is not a safetensors file, or a damaged one: {reason[:200]}")

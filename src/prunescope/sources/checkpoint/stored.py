@@ -1,4 +1,4 @@
-"""One tensor in a file, and what a file of tensors can do, whatever its format."""
+"""A tensor in a file, and the interface of tensor files of any format."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ DTYPES = {
     "F8_E5M2": torch.float8_e5m2,
     "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
 }
-"""Torch's types by the names that safetensors gives them."""
+"""Torch's dtypes by their safetensors names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """The numbers that integers stand for: ``(integer - zero_point) * scale``.
+    """The values that integers represent: ``(integer - zero_point) * scale``.
 
     Attributes:
         scale: Tensor that `prunescope.sources.checkpoint.numbers.spread` fits to the weight.
@@ -59,10 +59,10 @@ class StoredTensor:
     Attributes:
         name: Its name in the file.
         shape: Its shape.
-        dtype: How the numbers are stored; None for a format torch has no type for.
-        dtype_name: The same as a person reads it, such as ``"bfloat16"``.
-        affine: Scale and zero point that are part of the tensor, as torch's quantised tensors have; or None.
-        repeated: Whether it has more numbers than the file holds for it, which are repeated.
+        dtype: Its dtype; None for a format torch has no dtype for.
+        dtype_name: Its dtype as text, such as ``"bfloat16"``.
+        affine: Scale and zero point stored with the tensor, as in torch's quantised tensors; or None.
+        repeated: Whether it is expanded: the file holds fewer values than its shape has.
     """
 
     name: str
@@ -81,26 +81,26 @@ class TensorFile(Protocol):
     metadata: Mapping[str, str]
 
     def read(self, name: str) -> Tensor:
-        """Return the tensor ``name`` as it is stored, in memory of its own."""
+        """Read the tensor ``name`` as stored, in its own memory."""
 
     def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
-        """Write a copy of the file in which some tensors have zeros, one tensor in memory at a time."""
+        """Write a copy of the file with zeros in some tensors, one tensor in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Zeroes:
-    """Where a stored tensor gets the number that means zero.
+    """Where to put zeros in a stored tensor.
 
     Attributes:
         mask: Boolean tensor of the tensor's shape, True where kept.
-        zero: What is stored for a zero: the zero point of integers, else 0; fits the tensor by broadcasting.
+        zero: The stored value of zero: the zero point of integers, else 0; broadcasts to the tensor.
     """
 
     mask: Tensor
     zero: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def put(self, stored: Tensor) -> Tensor:
-        """Return ``stored`` with zeros put into it; all other numbers are kept to the bit."""
+        """Return ``stored`` with zeros put in; all other values are kept to the bit."""
         pruned = ~self.mask.cpu()
         if stored.is_floating_point() and stored.element_size() == 1:
             stored.view(torch.uint8).masked_fill_(pruned, 0)  # float8 has no arithmetic; its zero is byte 0.
@@ -112,7 +112,7 @@ class Zeroes:
 
 
 class ChangedFile(AbstractContextManager[None]):
-    """Refuses a file that is no longer the one that was opened, before and after reading from it."""
+    """Refuse a file that has changed since it was opened, before and after reading from it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -124,7 +124,7 @@ class ChangedFile(AbstractContextManager[None]):
         except OSError as error:
             raise unreadable(self.path, error) from error
         if not stat.S_ISREG(found.st_mode):
-            raise refused(self.path, "is no regular file")
+            raise refused(self.path, "is not a regular file")
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     @property
@@ -146,10 +146,10 @@ class ChangedFile(AbstractContextManager[None]):
 
 
 def read_bytes(path: Path, start: int, size: int) -> Tensor:
-    """Return ``size`` bytes of a file from ``start`` on, in memory of their own.
+    """Read ``size`` bytes of a file from ``start`` on, in their own memory.
 
     Raises:
-        RequestError: It has not so many, or cannot be read.
+        RequestError: The file is shorter, or cannot be read.
     """
     data = torch.empty(size, dtype=torch.uint8)
     try:
@@ -174,5 +174,5 @@ def refused(path: Path, why: str) -> RequestError:
 def unreadable(path: Path, error: OSError) -> RequestError:
     """Return the error for a file that the operating system does not let us read."""
     if error.errno == errno.EINVAL:  # A place in the file that there cannot be.
-        return refused(path, "is damaged: its parts do not lie where it says they do")
+        return refused(path, "is damaged: its parts are not where its header says")
     return refused(path, f"cannot be read: {error.strerror or error}")

@@ -1,7 +1,7 @@
-"""The bytes of a safetensors file of tensors in memory, piece by piece, as the library would write them.
+"""Serialise tensors as a safetensors file in pieces, byte for byte as the library would.
 
-The library's writer makes the whole file at once. Made in pieces, a file can be measured or compressed while
-only one of its tensors is in memory twice.
+The library serialises the whole file at once. In pieces, a file can be measured or compressed while only one
+of its tensors is in memory twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WIDEST_FIRST = (
     *("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"),
     *("F8_E5M2FNUZ", "F8_E4M3FNUZ", "F8_E4M3", "F8_E5M2", "I8", "U8", "BOOL"),
 )
-"""The order in which the library lays tensors out, so that each is aligned; within a type, by name."""
+"""The order in which the library stores dtypes, so that each tensor is aligned; within a dtype, by name."""
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -35,8 +35,8 @@ class Entry:
         name: Its name.
         shape: Its shape.
         dtype: The type of its numbers.
-        numbers: Makes the tensor, when its bytes are wanted.
-        layout: How it lies in memory: ``"strided"``, or what a safetensors file cannot hold.
+        numbers: Makes the tensor when its bytes are needed.
+        layout: Its memory layout: ``"strided"``, or one that safetensors cannot hold.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        """Return how many bytes its numbers take."""
+        """Return its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def file_size(entries: Iterable[Entry]) -> int:
-    """Return how many bytes a safetensors file of ``entries`` has; no tensor is made for it.
+    """Return the size in bytes of a safetensors file of ``entries``, without making the tensors.
 
     Example:
         >>> file_size([Entry("w", (2, 3), torch.float32, lambda: torch.zeros(2, 3))])

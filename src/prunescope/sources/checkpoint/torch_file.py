@@ -1,8 +1,8 @@
-"""A PyTorch checkpoint (`.pt`, `.pth`, `.bin`, `.ckpt`): an archive of numbers and a pickle that names them.
+"""A PyTorch checkpoint (`.pt`, `.pth`, `.bin`, `.ckpt`): an archive of tensors and a pickle that names them.
 
-The pickle is read by ``torch.load(weights_only=True, mmap=True)``, which runs nothing and maps the numbers
-without reading them. Where each tensor lies in the file is worked out once; then the mapping is let go, so
-that the pages of tensors looked at earlier do not stay in memory.
+The pickle is read by ``torch.load(weights_only=True, mmap=True)``, which runs no code and maps the data
+without reading it. The offset of each tensor is computed once; then the mapping is dropped, so that pages of
+tensors shown earlier do not stay in memory, and a file that shrinks later cannot crash the process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NESTS = (
     *("state_dict", "model_state_dict", "model_state", "model", "module"),
     *("net", "network", "weights", "params"),
 )
-"""Keys under which training programs put the state dict, in the order they are tried."""
+"""Keys under which training scripts store the state dict, in the order they are tried."""
 
 MAX_PICKLE_BYTES = 1 << 26
 _MAX_DEPTH = 16
@@ -74,15 +74,15 @@ class TorchFile:
     """One PyTorch checkpoint.
 
     Args:
-        path: Where it is.
+        path: Its path.
 
     Attributes:
-        path: Where it is.
-        tensors: What its state dict holds, by name; a tensor with several names has the first one.
+        path: Its path.
+        tensors: The tensors of its state dict, by name; a tensor with several names has the first one.
         metadata: Empty: the format has none.
 
     Raises:
-        RequestError: It is no such file, damaged, needs code to load, or holds no tensors.
+        RequestError: It is not a PyTorch checkpoint, is damaged, needs code to load, or holds no tensors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +104,7 @@ class TorchFile:
         self.tensors: Mapping[str, StoredTensor] = tensors
 
     def read(self, name: str) -> Tensor:
-        """Return the tensor ``name`` as it is stored, in memory of its own.
+        """Read the tensor ``name`` as stored, in its own memory.
 
         Raises:
             RequestError: The file has changed since it was opened, or cannot be read.
@@ -116,11 +116,11 @@ class TorchFile:
             return place.view(read_bytes(self.path, place.record.start, place.record.size))
 
     def write_copy(self, out: BinaryIO, zeroed: Mapping[str, Zeroes]) -> None:
-        """Write a copy of the file with zeros in some tensors; everything else in it is copied as it is.
+        """Write a copy of the file with zeros in some tensors; everything else is copied unchanged.
 
         Args:
             out: Where to write, opened for binary writing.
-            zeroed: What gets zeros, by name.
+            zeroed: Where to put zeros, by tensor name.
 
         Raises:
             OSError: It could not be written.
@@ -159,7 +159,7 @@ def _aligned(member: zipfile.ZipInfo, position: int) -> zipfile.ZipInfo:
 
 
 def _records(path: Path, size: int) -> dict[str, _Record]:
-    """Return the archive's members that hold numbers; refuses what torch would unpack into memory."""
+    """Return the archive's members that hold tensor data; refuse what torch would unpack into memory."""
     try:
         with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
             members = archive.infolist()
@@ -176,7 +176,7 @@ def _records(path: Path, size: int) -> dict[str, _Record]:
         raise refused(path, "was written on a big-endian machine: save it again on one like this")
     for name, record in records.items():
         if record.start + record.size > size:
-            raise refused(path, f"is damaged: its part {name[:80]!r} goes beyond its end")
+            raise refused(path, f"is damaged: its part {name[:80]!r} extends beyond its end")
     return {name: record for name, record in records.items() if "/data/" in name}
 
 
@@ -193,7 +193,7 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
             raise refused(path, f"was not written by torch: its part {member.filename[:80]!r} is compressed")
         if member.filename.endswith(".pkl") and member.file_size > MAX_PICKLE_BYTES:
             size = f"{member.file_size:,} bytes, and at most {MAX_PICKLE_BYTES:,} are read"
-            raise refused(path, f"is not to be trusted: its list of tensors has {size}")
+            raise refused(path, f"is not safe: its list of tensors has {size}")
 
 
 def _is_byte_order(member: zipfile.ZipInfo) -> bool:
@@ -210,7 +210,7 @@ def _no_archive(path: Path) -> str:
             f"`state = torch.load({path.name!r}, weights_only=True)` and `torch.save(state, "
             f"{_converted(path)!r})`"
         )
-    return "is no PyTorch checkpoint, or a damaged one: it is no zip archive"
+    return "is not a PyTorch checkpoint, or a damaged one: it is not a zip archive"
 
 
 def _converted(path: Path) -> str:
@@ -224,14 +224,14 @@ def _record(file: BinaryIO, member: zipfile.ZipInfo) -> _Record:
 
 
 class _Ignored:
-    """What stands where a file holds a value that is no weight: it takes anything, and does nothing."""
+    """Placeholder for a stored value that is not a weight: accepts anything and does nothing."""
 
     def __new__(cls, *_: object, **__: object) -> _Ignored:
-        """Take whatever the value would be made of."""
+        """Accept any arguments."""
         return super().__new__(cls)
 
     def __setstate__(self, _: object) -> None:
-        """Take whatever would be set."""
+        """Accept any state."""
 
 
 _NUMPY = (
@@ -268,7 +268,7 @@ def _load(path: Path) -> Any:
         raise unreadable(path, error) from error
     except Exception as error:  # torch raises whatever a damaged pickle leads it to.
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise refused(path, f"is no PyTorch checkpoint, or a damaged one: {reason.rstrip('.')}") from error
+        raise refused(path, f"is not a PyTorch checkpoint, or a damaged one: {reason.rstrip('.')}") from error
 
 
 def _why_not(message: str) -> str:
@@ -283,7 +283,7 @@ def _why_not(message: str) -> str:
 
 
 def _state_dict(path: Path, content: object) -> Mapping[Any, Any]:
-    """Return the mapping of names to tensors that a checkpoint holds, at its top or under a usual key."""
+    """Return the checkpoint's mapping of names to tensors, at the top level or under a usual key."""
     if isinstance(content, Mapping):
         for key in NESTS:
             inner = content.get(key)
@@ -291,7 +291,7 @@ def _state_dict(path: Path, content: object) -> Mapping[Any, Any]:
                 return inner
         if any(_tensors_of(content)):
             return content
-    raise refused(path, f"holds no tensors by name: {type(content).__name__} at its top")
+    raise refused(path, f"holds no tensors by name, but a {type(content).__name__}")
 
 
 def _tensors_of(mapping: Mapping[Any, Any], depth: int = 0) -> Iterator[tuple[str, Tensor]]:
@@ -306,12 +306,12 @@ def _tensors_of(mapping: Mapping[Any, Any], depth: int = 0) -> Iterator[tuple[st
 
 
 def _is_optimizer(mapping: Mapping[Any, Any]) -> bool:
-    """Return whether ``mapping`` is what an optimizer's ``state_dict()`` returns, whatever its key."""
+    """Return whether ``mapping`` looks like an optimizer's ``state_dict()``."""
     return "param_groups" in mapping and isinstance(mapping.get("state"), Mapping)
 
 
 def _places(path: Path, named: Mapping[str, Tensor], records: Mapping[str, _Record]) -> dict[str, _Place]:
-    """Return where each tensor lies in the file, from where it lies in the mapping of the file."""
+    """Return the offset of each tensor in the file, from its address in the mapping."""
     mapped = {name: tensor for name, tensor in named.items() if _is_plain(tensor)}
     by_start = {record.start: record for record in records.values()}
     if not mapped:
@@ -334,7 +334,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _mapping_start(path: Path, tensors: list[Tensor], by_start: Mapping[int, _Record]) -> int:
-    """Return the address where the file was mapped: it puts every tensor on a record of its size."""
+    """Return the address of the file's mapping: the one that matches tensors to records of their size."""
     found = {(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) for t in tensors}
     some = next(iter(found))
     for start in by_start:

@@ -1,4 +1,4 @@
-"""Writing a pruned copy of a checkpoint: one tensor in memory at a time, whole or not at all."""
+"""Write a pruned copy of a checkpoint atomically, one tensor in memory at a time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def save_pruned(
 ) -> Path:
     """Write a copy of ``checkpoint`` with zeros where ``masks`` are False, and return its path.
 
-    Names, order, dtypes, metadata and every other byte of the tensors stay as they are. A checkpoint of one
-    file becomes a file, one with an index a folder of the same files. It is made beside ``path`` under a
-    temporary name, forced to the disk, then renamed: no half copy is ever seen under ``path``.
+    Names, order, dtypes, metadata and every other byte stay the same. A checkpoint of one file becomes a
+    file, one with an index a folder of the same files. The copy is written under a temporary name, flushed to
+    disk, then renamed: no partial copy ever appears at ``path``.
 
     Args:
         checkpoint: The checkpoint; its files are read, never written.
         masks: Boolean masks by the tensors' names, of their shapes, True where kept.
-        path: Where to; the folder around it exists.
-        overwrite: Whether a file that is there may be replaced; a folder never is.
+        path: Where to write; its parent folder exists.
+        overwrite: Whether an existing file may be replaced; a folder never is.
 
     Raises:
         RequestError: ``path`` cannot be written or is one of the checkpoint's own files; or one of these
@@ -54,10 +54,10 @@ def save_pruned(
 
 
 def target_of(path: str | PathLike[str]) -> Path:
-    """Return ``path`` as a place that can be asked about.
+    """Check ``path`` and return it as a `Path`.
 
     Raises:
-        TypeError: It is no path.
+        TypeError: It is not a path.
         RequestError: No file can have such a name.
     """
     target = Path(path)
@@ -72,7 +72,7 @@ def target_of(path: str | PathLike[str]) -> Path:
 
 
 def unwritten(target: Path, error: Exception) -> RequestError:
-    """Return the error for a file that could not be written; what is no name of a file is shown quoted."""
+    """Return the error for a file that could not be written; invalid names are quoted."""
     if isinstance(error, RequestError):
         return error
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

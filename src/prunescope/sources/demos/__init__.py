@@ -1,8 +1,8 @@
-"""Four small networks, really trained, that open in milliseconds and without a download.
+"""Four small trained networks that open in milliseconds, without a download.
 
 Each was trained on two thirds of the UCI handwritten digits and measured on the other third. The stated
-accuracy is the one that the training command measured and wrote down, never a number typed by hand. To remake
-the data file, the weights and the accuracies (about three minutes on one thread)::
+accuracy is the one that the training command measured and wrote down, never a number typed by hand. To
+recreate the data file, the weights and the accuracies (about three minutes on one thread)::
 
     python -m pip install 'prunescope[train]'
     python -m prunescope.sources.demos.train
@@ -32,9 +32,9 @@ class Demo:
 
     Attributes:
         key: Short name: ``"cnn"``, ``"mlp"``, ``"vit"`` or ``"lstm"``.
-        title: Name for people, such as ``"Residual CNN"``.
+        title: Display name, such as ``"Residual CNN"``.
         layer: Full name of the parameter that the explorer opens with.
-        accuracy: Fraction of the held-out digits that the training command found answered rightly, in [0, 1].
+        accuracy: Held-out accuracy that the training command measured, in [0, 1].
         rate: Learning rate from which fine-tuning it goes well once it is pruned.
         varied: Whether every other training digit is jittered meanwhile, as all were in the first training.
     """
@@ -53,7 +53,7 @@ class Demo:
         return Training(lambda: Digits.read().training_part(), vary)
 
     def load(self) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
-        """Return the trained network in eval mode, and the held-out ``(inputs, targets)``.
+        """Load the trained network in eval mode, and the held-out ``(inputs, targets)``.
 
         Every call returns new tensors. The global random state is left as it was found.
 
@@ -73,7 +73,7 @@ class Demo:
 
 
 def load_demo(key: str = "cnn") -> tuple[nn.Module, tuple[Tensor, Tensor]]:
-    """Return the trained network of a demo in eval mode, and the held-out ``(inputs, targets)``.
+    """Load the trained network of a demo in eval mode, and the held-out ``(inputs, targets)``.
 
     Args:
         key: ``"cnn"``, ``"mlp"``, ``"vit"`` or ``"lstm"``.
@@ -112,4 +112,4 @@ def _demos() -> Mapping[str, Demo]:
 
 
 DEMOS: Mapping[str, Demo] = _demos()
-"""The shipped demos by key, in the order in which they are offered; the first is the default."""
+"""The demos by key, in the order they are listed; the first is the default."""
