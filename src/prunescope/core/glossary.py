@@ -41,6 +41,12 @@ GLOSSARY: Mapping[str, str] = {
     "unit": "What the target is a share of.",
     "rule": "How the target is spread over the layers.",
     "at most": "The largest drop of the metric that is allowed, in points; leave it empty for no limit.",
+    "limits": "What the rule leaves alone: layers, a share of every layer, odd numbers of channels.",
+    "exclude": "Layers or modules that are left alone, with commas between.",
+    "min keep": "The share of its units that every layer keeps at least, in percent.",
+    "round to": "The number that the channels kept of a layer are a multiple of.",
+    "pause": "Stop measuring what each layer loses for now.",
+    "measure network": "Have your function measure what each layer loses, by bisection.",
     # Steps, plans, comparison, export.
     "steps done": "How many of the steps are carried out: drag it back to see the model before them.",
     "plan": "The steps that are kept under a name.",

@@ -89,7 +89,7 @@ class ExplorerState(traitlets.HasTraits):
             lambda criterion: self.request(criterion=criterion),
             self.refuse,
         )
-        self._live_network = LiveNetwork(lambda known: self._publish(network=known))
+        self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.calls)
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
         self._put(self._with_front(first))
@@ -289,6 +289,16 @@ class ExplorerState(traitlets.HasTraits):
                 self._live.close()
                 self._sides.go()
         self._live_costs.start(self.session, snapshot.preview, large=large)
+
+    def measure_network(self) -> None:
+        """Have the whole network measured by the person's own function, as was offered."""
+        with self.lock:
+            self._live_network.ask(self.session, self.spec, self.snapshot.network.goal)
+
+    def pause_network(self, paused: bool) -> None:
+        """Stop measuring the whole network for now, or go on."""
+        with self.lock:
+            self._live_network.pause(paused, self.session, self.spec, self.snapshot.network.goal)
 
     def _export(self) -> None:
         """Make the text that the export panel shows, if somebody looks at it and it is not there yet."""
