@@ -80,7 +80,7 @@ def _one_threshold(session: Session, resolved: Resolved, found: Members, counts:
     alone = scored_preview(session, session.resolve(own, frozenset(FIELDS)))
     divisor = for_one_weight(found.layers[place])
     norms = ChannelNorms(
-        alone.norms.now / divisor, alone.norms.unpruned / divisor, f"{alone.norms.label} for a weight"
+        alone.norms.now / divisor, alone.norms.unpruned / divisor, f"{alone.norms.label}/weight"
     )
     shown = replace(
         alone, spec=spec, norms=norms, units=found.units, most=found.units,

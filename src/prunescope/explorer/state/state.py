@@ -103,7 +103,7 @@ class ExplorerState(traitlets.HasTraits):
         self._live_scores = LiveScores(lambda words: self._publish(scoring=words), self.refuse)
         self._live_criteria = LiveCriteria(self._publish_agreeing)
         self._agreeing_of: Preview | None = None
-        self._live_network = LiveNetwork(lambda known: self._publish(network=known))
+        self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.calls)
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
         self._live_smaller = LiveSmaller(lambda known: self._publish(smaller=known))
         self._compared: Comparison | None = None
@@ -396,6 +396,16 @@ class ExplorerState(traitlets.HasTraits):
                 self._live.close()
                 self._sides.go()
         self._live_costs.start(self.session, snapshot.preview, large=large)
+
+    def measure_network(self) -> None:
+        """Have the whole network measured by the person's own function, as was offered."""
+        with self.lock:
+            self._live_network.ask(self.session, self.spec, self.snapshot.network.goal)
+
+    def pause_network(self, paused: bool) -> None:
+        """Stop measuring the whole network for now, or go on."""
+        with self.lock:
+            self._live_network.pause(paused, self.session, self.spec, self.snapshot.network.goal)
 
     def _export(self) -> None:
         """Make the text that the export panel shows, if the panel is visible and it is not there yet."""
