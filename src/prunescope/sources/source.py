@@ -106,8 +106,19 @@ class Source:
         Raises:
             RequestError: They cannot be.
         """
-        if isinstance(self.data, Batches):
-            yield from self.data.read()
+        batches = self._from_batches
+        if batches is not None:
+            yield from batches.read()
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...] | None:
+        """Return how many examples each batch had that they were read from; None where they are tensors."""
+        return None if self._from_batches is None else self._from_batches.sizes
+
+    @property
+    def _from_batches(self) -> Batches | None:
+        given = self.evaluate.data if isinstance(self.evaluate, Scoring) else self.data
+        return given if isinstance(given, Batches) else None
 
     @property
     def module(self) -> nn.Module:

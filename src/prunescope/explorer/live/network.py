@@ -271,7 +271,7 @@ class LiveNetwork(Latest):
             await self._calls.end(self._late)
             found: list[Bit] = []
             ask: Any = partial(next, bits, None)
-            await self._calls.ask(Question(ask, found.append), self._late)
+            await self._calls.ask(Question(ask, found.append), self._late)  # type: ignore[arg-type]
             if found[0] is None or session.history is not history:
                 return
             yield found[0]
