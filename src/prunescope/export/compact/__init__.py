@@ -3,8 +3,8 @@
 from prunescope.export.compact.cuts import COUPLED, Cut
 from prunescope.export.compact.graph import INSTALL, is_installed
 from prunescope.export.compact.rebuild import rebuild
-from prunescope.export.compact.recurrent import gate_rows
 from prunescope.export.compact.smaller import Pair, Smaller, compact_model, compacting, find_smaller
+from prunescope.sources.units import gate_rows
 
 __all__ = [
     "COUPLED",

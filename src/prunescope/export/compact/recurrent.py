@@ -17,19 +17,7 @@ from prunescope.core.errors import RequestError
 from prunescope.export.compact.cuts import Cut
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.sources import arguments, scores_of
-
-
-def gate_rows(layer: nn.RNNBase, units: Sequence[int]) -> list[int]:
-    """Return the rows of a recurrent layer's weights that belong to hidden ``units``: one in every gate.
-
-    What prunes those rows of both weights, and those entries of the biases, prunes the units.
-
-    Example:
-        >>> gate_rows(nn.LSTM(3, 5), [1])
-        [1, 6, 11, 16]
-    """
-    gates = _rows(layer) // layer.hidden_size
-    return [gate * layer.hidden_size + unit for gate in range(gates) for unit in units]
+from prunescope.sources.units import gate_rows
 
 
 def _rows(layer: nn.RNNBase) -> int:
