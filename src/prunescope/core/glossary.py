@@ -22,6 +22,7 @@ GLOSSARY: Mapping[str, str] = {
     "seed": "The seed of a random method: the same seed prunes the same weights.",
     "keep by hand": "Channels that are left as they are, whatever the method says.",
     "prune by hand": "Channels that are pruned whole, whatever the method says.",
+    "units": "Prunes hidden units or heads whole, as a step: their rows in every tensor of the layer.",
     "by hand": "Keep or prune channels of your own choice.",
     # How it is drawn.
     "view": "Choose what the pictures show, and save them.",
@@ -50,6 +51,9 @@ GLOSSARY: Mapping[str, str] = {
     "targets": "What it is trained towards: what the dense model answers (distillation), or the labels.",
     "silence first": "Mask the biases and shifts that pruned channels still put out, so that training cannot "
     "rely on them.",
+    # Latency.
+    "rounding": "What the number of channels that are kept is a multiple of.",
+    "kept": "How many channels of the layer to keep: the amount goes there.",
     # Steps, plans, comparison, export.
     "steps done": "How many of the steps are carried out: drag it back to see the model before them.",
     "plan": "The steps that are kept under a name.",

@@ -57,6 +57,11 @@ class Units:
             )
         return tuple(sorted(row for unit in units for row in self.rows(unit)))
 
+    def left(self, weight: Tensor) -> int:
+        """Return of how many units anything is left in a tensor that has zeros where it is pruned."""
+        rows = weight.flatten(1).any(1)
+        return sum(bool(rows[list(self.rows(unit))].any()) for unit in range(self.count))
+
     def weakest(self, count: int, weights: Mapping[str, Tensor]) -> list[int]:
         """Return the units of the lowest L2 norm over all their rows, among those of which anything is left.
 

@@ -21,6 +21,7 @@ from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.panels.layers import LayerChoice
 from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 
@@ -56,7 +57,8 @@ class Controls(Panel):
         super().__init__(state)
         self._make_widgets()
         self.messages = {
-            name: message() for name in ("model", "layer", "method", "amount", *sorted(_KNOBS), *BY_HAND)
+            name: message()
+            for name in ("model", "layer", "method", "amount", *sorted(_KNOBS), *BY_HAND, "units")
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
@@ -103,6 +105,9 @@ class Controls(Panel):
             )
             for name, verb in zip(BY_HAND, ("Keep", "Prune"), strict=True)
         }  # fmt: skip
+        self.units = widgets.Text(
+            description="Units", tooltip=GLOSSARY["units"], continuous_update=False, layout=_full()
+        )
         self.by_hand_fold = widgets.ToggleButton(
             description="By hand", tooltip=GLOSSARY["by hand"], layout=_full()
         )
@@ -110,7 +115,7 @@ class Controls(Panel):
 
     def _fold(self, snapshot: Snapshot) -> None:
         """Show what is chosen by hand if somebody asked for it, or has chosen something."""
-        said = any(snapshot.message(name) for name in BY_HAND)
+        said = any(snapshot.message(name) for name in (*BY_HAND, "units"))
         show(self._by_hand_rows, self.by_hand_fold.value or bool(snapshot.preview.spec.by_hand) or said)
 
     def _rows(self) -> list[widgets.Widget]:
@@ -125,6 +130,7 @@ class Controls(Panel):
         ]
         rows = [row for name, group in groups for row in (*group, self.messages[name])]
         by_hand = [row for name, text in self.by_hand.items() for row in (text, self.messages[name])]
+        by_hand += [self.units, self.messages["units"]]
         self._by_hand_rows = widgets.VBox(by_hand).add_class("ps-controls")
         return [*rows, self.by_hand_fold, self._by_hand_rows]
 
@@ -145,6 +151,7 @@ class Controls(Panel):
         ]
         for widget, name in asks:
             self.hear(widget, partial(self._ask, name))
+        self.hear(self.units, self._prune_units)
         self.hear(self.layers.search, self._search)
         self.hear(self.layers.group, self._open_group)
         self.hear(self.amount, self._ask_for_amount)
@@ -165,6 +172,13 @@ class Controls(Panel):
         """List what matches; nothing is asked for until a layer is chosen."""
         with self.writing():
             self.layers.list_again()
+
+    def _prune_units(self, text: str) -> None:
+        """Prune the hidden units or heads that a person lists, as a step."""
+        if text.strip():
+            self.state.act(partial(actions.prune_units, units=text), "units")
+        with self.writing():
+            self.units.value = ""
 
     def _open_group(self, group: str) -> None:
         with self.writing():
@@ -250,6 +264,10 @@ class Controls(Panel):
                     control.disabled = name in _KNOBS - uses or name in self._locked
         for name in _KNOBS:
             show(getattr(self, name), name in uses)
+        show(self.units, snapshot.units is not None)
+        self.units.disabled = bool(self._locked & {"steps", *BY_HAND})
+        if snapshot.units is not None:
+            self.units.placeholder = f"{snapshot.units.kind} as one step, such as 3, 7-9"
         show(self.other_n, "n" in uses and self.n.value == OTHER_NORM)
 
 

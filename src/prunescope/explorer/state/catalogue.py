@@ -11,6 +11,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import USUAL, RecoveryShown
+from prunescope.explorer.live.staircase import StaircaseShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
@@ -22,6 +23,7 @@ from prunescope.network import GoalSpec
 from prunescope.recover import Recipe, outcomes, reasons
 from prunescope.session import Session
 from prunescope.sources import Source
+from prunescope.sources.units import Units, find_units
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Catalogue:
         if model != shown.model:
             goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
             looked_at["network"] = NetworkShown(goal=goal)
+            looked_at["staircase"] = StaircaseShown()
             looked_at["recovery"] = RecoveryShown(self._usual(self.session(model)))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
@@ -157,15 +160,18 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        kept = {name: getattr(shown, name) for name in ("exported", "smaller", "hide", "lock", "scoring")}
+        kept = {
+            name: getattr(shown, name)
+            for name in ("exported", "smaller", "staircase", "hide", "lock", "scoring")
+        }
         recovery = replace(shown.recovery, recipe=recipe)
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
     def _usual(self, session: Session) -> Recipe:
-        """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
+        """Return how a model is trained unless it is asked otherwise."""
         source = session.source
         usual = USUAL if source.loss is None else replace(USUAL, targets="labels")
-        return usual if source.rate is None else replace(usual, learning_rate=source.rate)
+        return replace(usual, **source.recipe)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -228,6 +234,7 @@ class Catalogue:
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            units=_units(session, preview.tensor.name),
             runs=session.source.can_run,
             recovers=reasons(session),
             outcomes=outcomes(session),
@@ -238,3 +245,7 @@ class Catalogue:
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
     """Return whether ``wanted`` leads to channels other than those a person has kept or pruned by hand."""
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))
+
+
+def _units(session: Session, tensor: str) -> Units | None:
+    return find_units(session.source.module, tensor) if session.source.can_run else None

@@ -52,7 +52,7 @@ def find_recurrent(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[list[C
             refused[name] = "hidden units are cut out of a single layer that runs one way, without projection"
             continue
         try:
-            readers = _readers(model, layer, units, inputs)
+            readers = readers_of(model, layer, units, inputs)
         except RequestError as problem:
             refused[name] = str(problem)
             continue
@@ -60,7 +60,14 @@ def find_recurrent(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[list[C
     return cuts, refused
 
 
-def _readers(model: nn.Module, layer: nn.RNNBase, units: list[int], inputs: tuple[Tensor, ...]) -> list[str]:
+def readers_of(
+    model: nn.Module, layer: nn.RNNBase, units: list[int], inputs: tuple[Tensor, ...]
+) -> list[str]:
+    """Return the linear layers that read these hidden units of ``layer``.
+
+    Raises:
+        RequestError: They go where they cannot be followed.
+    """
     names = {id(module): name for name, module in model.named_modules()}
     found: list[str] = []
 
