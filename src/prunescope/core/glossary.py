@@ -59,6 +59,7 @@ GLOSSARY: Mapping[str, str] = {
     "seed": "The seed of a random method: the same seed prunes the same weights.",
     "keep by hand": "Channels to keep, whatever the method selects.",
     "prune by hand": "Channels to prune whole, whatever the method selects.",
+    "units": "Prunes hidden units or heads whole, as a step: their rows in every tensor of the layer.",
     "by hand": "Keep or prune channels of your choice.",
     # How it is drawn.
     "view": "Choose what the pictures show, and save them.",
@@ -112,6 +113,9 @@ GLOSSARY: Mapping[str, str] = {
     "round to": "The number that the channels kept of a layer are a multiple of.",
     "pause": "Stop measuring what each layer loses for now.",
     "measure network": "Have your function measure what each layer loses, by bisection.",
+    # Latency.
+    "rounding": "What the number of channels that are kept is a multiple of.",
+    "kept": "How many channels of the layer to keep: the amount goes there.",
     # Steps, plans, comparison, export.
     "apply": "Apply the preview as a step; the next amount refers to what remains.",
     "undo": "Undo the last step.",

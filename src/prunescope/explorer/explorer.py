@@ -455,6 +455,30 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
         self._act(actions.silence, "silence")
 
+    def prune_units(self, units: int | Iterable[int] | str) -> None:
+        """Prune hidden units of the recurrent layer shown, or heads of the attention, whole, as one step.
+
+        A hidden unit has rows in every gate of both matrices and the biases, a head in queries, keys and
+        values (all queries first, as torch and timm lay them out).
+
+        Args:
+            units: Which, such as ``[0, 5]`` or ``"0, 5-7"``; a count is so many of the lowest L2 norm.
+
+        Raises:
+            RequestError: The layer has no such units.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.LSTM(3, 5))
+            >>> explorer.prune_units([1])
+            >>> explorer.history.done[0].title, sorted(explorer.history.masks())
+            ('1 hidden unit of the model (1)', ['bias_hh_l0', 'bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0'])
+            >>> explorer.close()
+        """
+        chosen = units if isinstance(units, int | str) else list(units)
+        self._act(partial(actions.prune_units, units=chosen), "units")
+
     def undo(self) -> None:
         """Undo the last step; its settings become the preview again.
 

@@ -11,6 +11,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import USUAL, RecoveryShown
+from prunescope.explorer.live.staircase import StaircaseShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
@@ -24,6 +25,7 @@ from prunescope.network.scopes import members
 from prunescope.recover import Recipe, outcomes, reasons
 from prunescope.session import Session
 from prunescope.sources import Source
+from prunescope.sources.units import Units, find_units
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Catalogue:
         if model != shown.model:
             goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
             looked_at["network"] = NetworkShown(goal=goal)
+            looked_at["staircase"] = StaircaseShown()
             looked_at["recovery"] = RecoveryShown(self._usual(self.session(model)))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
@@ -216,16 +219,16 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        names = ("exported", "smaller", "hide", "lock", "scoring", "agreeing")
+        names = ("exported", "smaller", "staircase", "hide", "lock", "scoring", "agreeing")
         kept = {name: getattr(shown, name) for name in names}
         recovery = replace(shown.recovery, recipe=recipe)
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
     def _usual(self, session: Session) -> Recipe:
-        """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
+        """Return how a model is trained unless it is asked otherwise."""
         source = session.source
         usual = USUAL if source.loss is None else replace(USUAL, targets="labels")
-        return usual if source.rate is None else replace(usual, learning_rate=source.rate)
+        return replace(usual, **source.recipe)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -286,6 +289,7 @@ class Catalogue:
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            units=_units(session, preview.tensor.name),
             runs=session.source.can_run,
             recovers=reasons(session),
             outcomes=outcomes(session),
@@ -311,3 +315,7 @@ def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
     if other is not None and other.groups != METHODS[shown.method].groups:
         return True  # `dim` is then another one.
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))
+
+
+def _units(session: Session, tensor: str) -> Units | None:
+    return find_units(session.source.module, tensor) if session.source.can_run else None

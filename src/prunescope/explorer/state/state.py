@@ -32,6 +32,7 @@ from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.live.smaller import LiveSmaller, SmallerShown
+from prunescope.explorer.live.staircase import LiveStaircase
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
@@ -43,6 +44,7 @@ from prunescope.measure.compare import Comparing
 from prunescope.measure.states import known_of_steps
 from prunescope.recover import kept, outcomes
 from prunescope.session import Session
+from prunescope.sources.units import find_units
 
 _log = logging.getLogger("prunescope")
 
@@ -105,6 +107,7 @@ class ExplorerState(traitlets.HasTraits):
         self._agreeing_of: Preview | None = None
         self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.calls)
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
+        self._live_staircase = LiveStaircase(lambda known: self._publish(staircase=known))
         self._live_smaller = LiveSmaller(lambda known: self._publish(smaller=known))
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
@@ -227,6 +230,28 @@ class ExplorerState(traitlets.HasTraits):
         """
         with self.lock:
             self._live_smaller.start(self.session, coupled, make=make)
+
+    def time_widths(self) -> None:
+        """Time in the background how long the model takes with fewer channels in the layer shown."""
+        with self.lock:
+            self._live_staircase.start(self.session, self.preview.tensor.name.rpartition(".")[0])
+
+    def keep_channels(self, kept: int) -> None:
+        """Ask for the amount that leaves so many output channels of the layer shown, by their norm.
+
+        Of a recurrent layer it is hidden units, which go as a step: their rows are in several tensors.
+        """
+        tensor, session = self.preview.tensor, self.session
+        owner = tensor.name.rpartition(".")[0]
+        units = find_units(session.source.module, tensor.name)
+        if units is not None and units.kind == "hidden units":
+            left = units.left(session.tensor(units.tensors[1]).effective)
+            self.act(partial(actions.prune_units, units=left - kept), "units")
+            return
+        layer = f"{owner}.weight" if f"{owner}.weight" in session.tensors else tensor.name
+        method = {} if self.preview.method.structured else {"method": "ln_structured"}
+        amount = max(session.tensor(layer).units(0) - kept, 0)
+        self.request(layer=layer, dim=0, amount=amount, **method)
 
     # Recovery, in the background.
 
@@ -475,6 +500,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_network,
             self._live_recovery,
             self._live_smaller,
+            self._live_staircase,
             self._sides,
         ):
             live.close()
