@@ -119,6 +119,7 @@ GLOSSARY: Mapping[str, str] = {
     "side a": "The first of the two states to compare.",
     "side b": "The second of the two states to compare.",
     "hold": "B keeps the current method, norm, dim and seed; A follows the controls.",
+    "criteria": "Compute the scores of every criterion, and how far they agree on this layer and amount.",
     "file": "What to export: pruned weights, masks, the plan or code.",
     "file state_dict": "The weights with zeros where they are pruned, without masks.",
     "file masks": "The masks alone: 1 is kept.",
