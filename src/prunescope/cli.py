@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-training",
         action="store_true",
-        help=f"let visitors fine-tune what they have pruned, {TRAINING_SECONDS} seconds at a time at most "
+        help=f"let visitors fine-tune what they have pruned, at most {TRAINING_SECONDS} seconds at a time "
         "(default: they may not; it takes a processor)",
     )
     parser.add_argument(

@@ -262,7 +262,7 @@ def test_accuracy_follows_without_a_loop_at_once() -> None:
     targets = model(inputs).argmax(1)
     explorer = explore(model, data=(inputs, targets), layer="3", amount=1.0)
     assert explorer.accuracy[0].fraction == 1.0
-    assert explorer.snapshot.after == explorer.accuracy[1]
+    assert explorer.snapshot.metric.after == explorer.accuracy[1]
     assert f"100.0 % → {100 * explorer.accuracy[1].fraction:.1f} %" in explorer.screen.readout.numbers.value
     explorer.close()
 

@@ -38,7 +38,7 @@ def scene(play: Callable[[Explorer, RecoverPanel], Any], **given: Any) -> None:
 
 
 def idle(snapshot: Snapshot) -> bool:
-    return not snapshot.recovery.doing and snapshot.after is not None
+    return not snapshot.recovery.doing and snapshot.metric.after is not None
 
 
 def test_it_trains_to_the_end_and_three_numbers_stand_side_by_side() -> None:
@@ -46,6 +46,7 @@ def test_it_trains_to_the_end_and_three_numbers_stand_side_by_side() -> None:
         person.choose(recover.unit, "epochs")
         person.type_into(recover.length, "6")
         person.type_into(recover.learning_rate, "0.03")
+        person.choose(recover.targets, "labels")
         person.press(recover.buttons["reestimate"])
         await person.settled(explorer, lambda shown: len(shown.history.done) == 2 and idle(shown))
         person.press(recover.buttons["undo"])
@@ -63,7 +64,7 @@ def test_it_trains_to_the_end_and_three_numbers_stand_side_by_side() -> None:
         for right in (shown.before.right, pruned, estimated, tuned):
             assert f"{100 * right / 64:.1f} %" in recover.outcomes.value
         assert "ps-curve-dense" in recover.curve.value
-        assert f"pruned {100 * pruned / 64:.1f} %" in recover.curve.value
+        assert f"start {100 * pruned / 64:.1f} %" in recover.curve.value
         assert "0 pruned weights revived" in recover.progress.value
         person.press(recover.buttons["undo"])
         assert len(explorer.history.done) == 1

@@ -12,7 +12,7 @@ from prunescope.recover.outcomes import (
     silence_what_can_be,
 )
 from prunescope.recover.progress import Progress
-from prunescope.recover.recipe import OPTIMIZERS, PRUNING, RATES, Recipe
+from prunescope.recover.recipe import OPTIMIZERS, PRUNING, RATES, TARGETS, Recipe
 from prunescope.recover.recovering import fine_tune, reestimate_batchnorm, write_to_model
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "PRUNING",
     "RATES",
     "REESTIMATED",
+    "TARGETS",
     "FineTuning",
     "Point",
     "Progress",

@@ -22,7 +22,7 @@ from prunescope.recover.trainee import Trainee
 from prunescope.session import Session
 from prunescope.session.history import Step
 from prunescope.session.recovered import Recovered
-from prunescope.sources import Training, parts_of
+from prunescope.sources import Training, parts_of, scores_of
 from prunescope.sources.batches import Batches
 from prunescope.sources.scoring import Scoring
 from prunescope.sources.state import memory_of
@@ -86,6 +86,11 @@ class FineTuning:
         check_trainable(source.module)
         _refuse_held_out(session, train)
         self._session, self._train = session, train
+        self._dense = self.recipe.targets == "dense"
+        if self._dense and source.loss is not None:
+            raise RequestError(
+                "targets", "`targets` 'dense' is for classes; with a `loss` of your own it is 'labels'."
+            )
         self._loss = source.loss or F.cross_entropy
         self._gradual = self.recipe.pruning == "gradual"
         self._history = session.history
@@ -163,7 +168,7 @@ class FineTuning:
         optimizer.zero_grad()
         try:
             with self._trainee.training():
-                loss = self._loss(self._trainee.answer(inputs), targets)
+                loss = self._loss_of(inputs, targets)
                 value = float(loss.detach())
                 if math.isfinite(value):
                     torch.autograd.backward(loss)
@@ -184,6 +189,12 @@ class FineTuning:
             self._trainee.keep_zero()
         self.step += 1
         self.loss = value if self.loss is None else 0.9 * self.loss + 0.1 * value
+
+    def _loss_of(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        if not self._dense:
+            loss: Tensor = self._loss(self._trainee.answer(inputs), targets)
+            return loss
+        return distillation(self._trainee.answer(inputs), scores_of(self._twin.run(inputs)))
 
     def _measure(self, done: float) -> Iterator[Progress]:
         source = self._session.source
@@ -219,7 +230,29 @@ class FineTuning:
         loss = f", loss {self.loss:.3g}" if self.loss is not None else ""
         said = f"trained {self.step:,} steps{on}{loss}; {self.revived} pruned weights revived"
         values = self._trainee.values() if self.step else {}
-        return self._session.recover(Recovered(self.recipe.call, said), values)
+        last = self.curve[-1] if self.curve else None
+        measured = last.accuracy if last is not None and (last.step, last.done) == (self.step, 1.0) else None
+        return self._session.recover(Recovered(self.recipe.call, said), values, measured)
+
+
+def distillation(answers: Tensor, dense: Tensor, temperature: float = 2.0) -> Tensor:
+    """Return how far ``answers`` are from those of the dense model: the mean divergence of the classes.
+
+    G. Hinton et al., "Distilling the knowledge in a neural network" (2015), arXiv:1503.02531.
+
+    Args:
+        answers: Scores of shape ``(N, classes)``.
+        dense: What the dense model answers, likewise.
+        temperature: What both are divided by, so that small scores count too.
+
+    Example:
+        >>> scores = torch.tensor([[2.0, 0.0, -1.0]])
+        >>> float(distillation(scores, scores)), float(distillation(scores, -scores)) > 1
+        (0.0, True)
+    """
+    wanted = F.log_softmax(dense / temperature, dim=1)
+    found = F.log_softmax(answers / temperature, dim=1)
+    return temperature**2 * F.kl_div(found, wanted, log_target=True, reduction="batchmean")
 
 
 def _imported(module: str) -> Iterator[None]:

@@ -25,6 +25,9 @@ RATES = ("rewind", "constant")
 PRUNING = ("one-shot", "gradual")
 """When the pruned weights are zero: from the first step on, or one after the other."""
 
+TARGETS = ("labels", "dense")
+"""What it is trained towards: the targets of ``train``, or what the dense model answers."""
+
 RAMP = 2 / 3
 """The part of a gradual training after which all that the steps prune is pruned."""
 
@@ -65,6 +68,7 @@ class Recipe:
         seconds: How long to train, or None where epochs decide.
         rates: One of `RATES`.
         pruning: One of `PRUNING`.
+        targets: One of `TARGETS`; ``"dense"`` is for classes, and needs no labels.
         batch: Examples in a batch; a loader has batches of its own.
         seed: Draws the order of the examples, and whatever the model draws while it is trained.
 
@@ -82,6 +86,7 @@ class Recipe:
     seconds: float | None = None
     rates: str = "rewind"
     pruning: str = "one-shot"
+    targets: str = "labels"
     batch: int = 64
     seed: int = 0
 
@@ -92,6 +97,7 @@ class Recipe:
             raise RequestError("epochs", "`epochs` and `seconds` both end the training: give one of them.")
         _one_of("rates", self.rates, RATES)
         _one_of("pruning", self.pruning, PRUNING)
+        _one_of("targets", self.targets, TARGETS)
         if not callable(self.optimizer):
             _one_of("optimizer", self.optimizer, tuple(OPTIMIZERS), "or a function of the parameters")
         _positive("learning_rate", self.learning_rate, float)
@@ -103,7 +109,7 @@ class Recipe:
     def call(self) -> str:
         """Return it as code says it; what is as usual is left out."""
         optimizer = self.optimizer if isinstance(self.optimizer, str) else _name(self.optimizer)
-        usual = {"rates": "rewind", "pruning": "one-shot", "batch": 64, "seed": 0}
+        usual = {"rates": "rewind", "pruning": "one-shot", "targets": "labels", "batch": 64, "seed": 0}
         more = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
         ends = {"epochs": self.epochs} if self.epochs is not None else {"seconds": self.seconds}
         given = {"optimizer": optimizer, "learning_rate": self.learning_rate, **ends, **more}

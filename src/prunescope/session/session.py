@@ -290,13 +290,14 @@ class Session:
             raise RequestError("steps", f"`steps`: {name} is not in this model.")
         return self.tensor(name)
 
-    def recover(self, asked: Recovered, values: Mapping[str, Tensor]) -> Step:
+    def recover(self, asked: Recovered, values: Mapping[str, Tensor], worth: Any | None = None) -> Step:
         """Give the model new weights as the next step; the model itself is not written.
 
         Args:
             asked: What was done, in words.
             values: New parameters and buffers, by full name without ``_orig``; zero where the steps have
                 pruned.
+            worth: What was measured of the model with them, if it is known.
 
         Raises:
             RequestError: There are none, or some are not finite.
@@ -307,6 +308,8 @@ class Session:
             raise RequestError("steps", f"`steps`: the new weights are not kept: {why}.")
         step = Step.recovered(asked, values)
         self.history = self.history.then(step)
+        if worth is not None:
+            self.keep_worth(self.applied, worth)
         return step
 
     def jump(self, position: int) -> None:

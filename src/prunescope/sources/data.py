@@ -132,9 +132,12 @@ class Training:
 
     Attributes:
         given: Returns ``(inputs, targets)``, or batches of them.
+        vary: Returns the inputs of a batch of tensors a little changed, by random numbers of the generator
+            that it is given; None trains on them as they are.
     """
 
     given: Callable[[], tuple[Inputs, Tensor] | Batches]
+    vary: Callable[[tuple[Tensor, ...], torch.Generator], tuple[Tensor, ...]] | None = None
 
     def epoch(self, size: int, seed: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         """Yield the batches of one epoch: of tensors in an order drawn by ``seed``; of a loader in its own.
@@ -148,10 +151,12 @@ class Training:
             yield from batches_of(given.given, given.parameter)
             return
         parts, targets = parts_of(given[0]), given[1]
-        order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(targets), generator=generator)
         for start in range(0, len(targets), size):
             rows = order[start : start + size].to(targets.device)
-            yield rows_of(parts, rows), targets[rows]
+            inputs = rows_of(parts, rows)
+            yield inputs if self.vary is None else self.vary(inputs, generator), targets[rows]
 
     @property
     def examples(self) -> int | None:

@@ -17,7 +17,6 @@ from prunescope.sources.batches import MOST_EXAMPLES, Batches
 from prunescope.sources.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.data import Training, examples, training_of
 from prunescope.sources.demos import DATA_CREDIT, DEMOS
-from prunescope.sources.demos.data import Digits
 from prunescope.sources.inputs import Inputs, parts_of
 from prunescope.sources.scoring import Scoring
 from prunescope.sources.weights import ModuleWeights, Weights
@@ -48,7 +47,7 @@ class Source:
             function of ``(module, name)``; or None.
         loss: Takes what the model answers and the targets: what training makes small and criteria take the
             gradients of; None is the cross-entropy.
-        rate: The highest learning rate it was trained with, if that is known: rewinding goes back to it.
+        rate: The learning rate from which training it again goes well, if that is known.
     """
 
     model: nn.Module | Checkpoint
@@ -289,5 +288,4 @@ def demo_source(key: str) -> Source:
     demo = DEMOS[key]
     model, data = demo.load()
     note = f"{percent(demo.accuracy)} right on {len(data[1])} held-out digits. {DATA_CREDIT}"
-    train = Training(lambda: Digits.read().training_part())
-    return Source(model, demo.title, data, demo.layer, note, train=train)
+    return Source(model, demo.title, data, demo.layer, note, train=demo.training, rate=demo.rate)

@@ -28,7 +28,7 @@ PUBLISH_SECONDS = 0.25
 SLOW_SECONDS = 0.15
 """A bit that took longer is not waited for on the event loop any more."""
 
-USUAL = Recipe(seconds=40)
+USUAL = Recipe(seconds=40, targets="dense")
 """How the page trains unless it is asked otherwise: as long as anyone likes to wait."""
 
 FINE_TUNE, REESTIMATE = "fine_tune", "reestimate_batchnorm"
@@ -182,8 +182,8 @@ class LiveRecovery(Latest):
         self._work = None
         curve = tuple(work.curve) if isinstance(work, FineTuning) else ()
         done = None if self._shown.progress is None else replace(self._shown.progress, done=1.0)
-        self._put(doing="", stopping=False, curve=curve, progress=done)
         self._keep(work)
+        self._put(doing="", stopping=False, curve=curve, progress=done)
 
     def _wait(self, work: Work, note: str) -> None:
         """Let a person say whether what was done so far is kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -67,8 +68,8 @@ def _range(values: Sequence[float], percent: bool) -> tuple[float, float]:
         return (0.0, 1.0)
     low, high = min(values), max(values)
     if percent:
-        low = max(0.0, (int(10 * low) - (1 if 10 * low - int(10 * low) < 0.2 else 0)) / 10)
-        return min(low, 0.9), 1.0
+        step = 0.05 if low > 0.9 else 0.1
+        return max(0.0, math.floor(low / step - 0.2) * step), 1.0
     return min(0.0, low), (high * 1.08 or 1.0)
 
 

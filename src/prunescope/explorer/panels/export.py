@@ -14,6 +14,7 @@ from prunescope.explorer import html
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.smaller import SmallerPanel
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
@@ -35,6 +36,7 @@ class ExportPanel(Panel):
         upload: Where a plan is chosen.
         text: The text of the file, if it is one a person may read.
         message: The sentence above it.
+        smaller: What is left once pruned channels are cut out.
         page: The bridge by which the page saves files.
     """
 
@@ -56,13 +58,15 @@ class ExportPanel(Panel):
         self.text = widgets.HTML().add_class("ps-code")
         self.message = message()
         row = widgets.Box([self.what, self.save, self.upload]).add_class("ps-take-row")
-        self.widget = widgets.VBox([row, self.message, self.text])
+        self.smaller = SmallerPanel(state, self.page)
+        self.widget = widgets.VBox([row, self.message, self.text, self.smaller.widget])
         self.hear(self.what, lambda what: state.request(exporting=what))
         self.press(self.save, self._save)
         self.hear(self.upload, self._read)
 
     def render(self, snapshot: Snapshot) -> None:
         """Offer the files of the steps of ``snapshot``; nothing is made before there is a step."""
+        self.smaller.render(snapshot)
         options = [(FILES[key].title, key) for key in snapshot.files]
         with self.writing():
             if list(self.what.options) != options:

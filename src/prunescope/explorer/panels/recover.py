@@ -25,6 +25,7 @@ from prunescope.session.recovered import Recovered
 SPELLED = {"AdamW": "AdamW", "Adam": "Adam", "SGD": "SGD, momentum 0.9"}
 RATES = {"rewind": "down to 0", "constant": "constant"}
 PRUNING = {"one-shot": "one-shot", "gradual": "gradual"}
+TARGETS = {"dense": "dense model", "labels": "labels"}
 LENGTHS = {"seconds": "seconds", "epochs": "epochs"}
 
 BUTTONS = {
@@ -37,8 +38,8 @@ BUTTONS = {
 }
 """Label of each button, by action; the glossary has its tooltip."""
 
-FIELDS = ("recover", "recipe", "train", "optimizer", "learning_rate", "epochs", "seconds")
-"""Parameters of sentences that this panel shows."""
+FIELDS = ("recover", "recipe", "train", "optimizer", "learning_rate", "epochs", "seconds", "targets")
+"""What a sentence may go by that belongs here."""
 
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""
@@ -48,7 +49,7 @@ class RecoverPanel(Panel):
     """Recovery of what pruning has cost: batch-norm re-estimation and fine-tuning.
 
     Attributes:
-        optimizer, learning_rate, length, unit, rates, pruning, silence: How it is trained.
+        optimizer, learning_rate, length, unit, rates, pruning, targets, silence: How it is trained.
         buttons: The buttons, by the name of what they do.
         outcomes: What each recovery was worth.
         curve: Held-out accuracy while it trains.
@@ -68,7 +69,15 @@ class RecoverPanel(Panel):
         self.curve = widgets.HTML().add_class("ps-curve-holder")
         self.progress, self.message = widgets.HTML().add_class("ps-progress"), message()
         time = widgets.Box([self.length, self.unit]).add_class("ps-time")
-        fields = [self.optimizer, self.pruning, self.learning_rate, self.rates, time, self.silence]
+        fields = [
+            self.optimizer,
+            self.pruning,
+            self.learning_rate,
+            self.rates,
+            time,
+            self.targets,
+            self.silence,
+        ]
         self._form = widgets.Box(fields).add_class("ps-recipe")
         row = widgets.Box(list(self.buttons.values())).add_class("ps-take-row")
         parts = [self.outcomes, self._form, row, self.message, self.progress, self.curve]
@@ -78,6 +87,7 @@ class RecoverPanel(Panel):
         self.optimizer = _choice("Optimizer", {key: SPELLED[key] for key in OPTIMIZERS}, "optimizer")
         self.rates = _choice("Over time", RATES, "rates")
         self.pruning = _choice("Pruning", PRUNING, "when pruned")
+        self.targets = _choice("Towards", TARGETS, "targets")
         self.unit = _choice("", LENGTHS, "length unit")
         self.learning_rate = _number("Learning rate", "learning rate")
         self.length = _number("For", "length")
@@ -91,6 +101,7 @@ class RecoverPanel(Panel):
         self.hear(self.optimizer, lambda optimizer: self._ask(optimizer=optimizer))
         self.hear(self.rates, lambda rates: self._ask(rates=rates))
         self.hear(self.pruning, lambda pruning: self._ask(pruning=pruning))
+        self.hear(self.targets, lambda targets: self._ask(targets=targets))
         self.hear(self.learning_rate, lambda text: self._ask(learning_rate=_read(text)))
         self.hear(self.length, lambda text: self._ask_length(self.unit.value, text))
         self.hear(self.unit, lambda unit: self._ask_length(unit, "20" if unit == "epochs" else "40"))
@@ -158,7 +169,7 @@ class RecoverPanel(Panel):
     def _render_recipe(self, recipe: Recipe) -> None:
         with self.writing():
             self.optimizer.value, self.rates.value = recipe.optimizer, recipe.rates
-            self.pruning.value = recipe.pruning
+            self.pruning.value, self.targets.value = recipe.pruning, recipe.targets
             self.learning_rate.value = f"{recipe.learning_rate:g}"
             self.unit.value = "seconds" if recipe.seconds is not None else "epochs"
             self.length.value = f"{recipe.seconds or recipe.epochs:g}"
@@ -184,6 +195,7 @@ class RecoverPanel(Panel):
             self.pruning,
             self.learning_rate,
             self.rates,
+            self.targets,
             self.length,
             self.unit,
             self.silence,

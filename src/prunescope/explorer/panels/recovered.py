@@ -107,9 +107,8 @@ def curve_html(snapshot: Snapshot, width: int) -> str:
 def _lines(snapshot: Snapshot) -> list[tuple[str, float, str]]:
     dense = None if snapshot.metric is None else snapshot.metric.before
     named = [("dense", dense), ("start", snapshot.recovery.start)]
-    titles = {"dense": "dense", "start": "pruned"}
     return [
-        (f"{titles[kind]} {percent(accuracy.fraction)}", accuracy.fraction, kind)
+        (f"{kind} {percent(accuracy.fraction)}", accuracy.fraction, kind)
         for kind, accuracy in named
         if isinstance(accuracy, Accuracy)
     ]

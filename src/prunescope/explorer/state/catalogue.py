@@ -216,14 +216,16 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring", "agreeing")}
+        names = ("exported", "smaller", "hide", "lock", "scoring", "agreeing")
+        kept = {name: getattr(shown, name) for name in names}
         recovery = replace(shown.recovery, recipe=recipe)
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
     def _usual(self, session: Session) -> Recipe:
         """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
-        rate = session.source.rate
-        return USUAL if rate is None else replace(USUAL, learning_rate=rate)
+        source = session.source
+        usual = USUAL if source.loss is None else replace(USUAL, targets="labels")
+        return usual if source.rate is None else replace(usual, learning_rate=source.rate)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.

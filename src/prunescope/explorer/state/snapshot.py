@@ -12,6 +12,7 @@ from prunescope.explorer.live.criteria import CriteriaShown
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import RecoveryShown
+from prunescope.explorer.live.smaller import SmallerShown
 from prunescope.figures import View
 from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
 from prunescope.measure.compare import Comparing
@@ -60,6 +61,7 @@ class Snapshot:
         recovery: What is known of a recovery, and how a person wants it trained.
         recovers: For each kind of recovery why it cannot be done, or "".
         outcomes: Accuracy, or the user's metric, of the pruned model before and after each recovery.
+        smaller: What is known of the network without the channels that are pruned.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -99,6 +101,7 @@ class Snapshot:
     recovery: RecoveryShown = field(default_factory=RecoveryShown)
     recovers: Mapping[str, str] = field(default_factory=dict)
     outcomes: Mapping[str, Measure] = field(default_factory=dict)
+    smaller: SmallerShown = field(default_factory=SmallerShown)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 

@@ -31,6 +31,7 @@ from prunescope.explorer.live.metric import LiveMeasure, Measured
 from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.scores import LiveScores
+from prunescope.explorer.live.smaller import LiveSmaller, SmallerShown
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
@@ -104,6 +105,7 @@ class ExplorerState(traitlets.HasTraits):
         self._agreeing_of: Preview | None = None
         self._live_network = LiveNetwork(lambda known: self._publish(network=known))
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
+        self._live_smaller = LiveSmaller(lambda known: self._publish(smaller=known))
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
         self._put(self._with_front(first))
@@ -215,6 +217,16 @@ class ExplorerState(traitlets.HasTraits):
             return self.catalogue.answer(self.snapshot, spec)
 
         return self._enter(parameter, ask)
+
+    def make_smaller(self, coupled: str = "same", *, make: bool) -> None:
+        """Look in the background for what can be cut out of the model, and cut it out if ``make``.
+
+        Args:
+            coupled: What goes where channels of several layers are added; see `find_smaller`.
+            make: Whether the smaller network is made and measured, too.
+        """
+        with self.lock:
+            self._live_smaller.start(self.session, coupled, make=make)
 
     # Recovery, in the background.
 
@@ -351,6 +363,9 @@ class ExplorerState(traitlets.HasTraits):
         if answer.comparison is not before.comparison:
             self._compared = answer.comparison
             self._sides.prepare(self.session, answer.comparison)
+        if answer.history.done != before.history.done and answer.smaller.busy:
+            self._live_smaller.close()
+            self._publish(smaller=SmallerShown(coupled=answer.smaller.coupled))
         if answer.preview is not before.preview:
             self.measure()
         else:
@@ -449,6 +464,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_criteria,
             self._live_network,
             self._live_recovery,
+            self._live_smaller,
             self._sides,
         ):
             live.close()

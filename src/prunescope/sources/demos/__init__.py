@@ -18,7 +18,9 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from prunescope.sources.data import Training
 from prunescope.sources.demos.data import DATA_CREDIT, FILES, Digits
+from prunescope.sources.demos.jitter import jitter_half
 from prunescope.sources.demos.models import NETWORKS
 
 __all__ = ["DATA_CREDIT", "DEMOS", "Demo", "load_demo"]
@@ -32,13 +34,23 @@ class Demo:
         key: Short name: ``"cnn"``, ``"mlp"``, ``"vit"`` or ``"lstm"``.
         title: Display name, such as ``"Residual CNN"``.
         layer: Full name of the parameter that the explorer opens with.
-        accuracy: Held-out accuracy that the training command measured, in [0, 1].
+        accuracy: Fraction of the held-out digits that the training command found answered rightly, in [0, 1].
+        rate: Learning rate from which fine-tuning it goes well once it is pruned.
+        varied: Whether every other training digit is jittered meanwhile, as all were in the first training.
     """
 
     key: str
     title: str
     layer: str
     accuracy: float
+    rate: float = 3e-3
+    varied: bool = False
+
+    @property
+    def training(self) -> Training:
+        """Return the 1,198 digits that it was trained on."""
+        vary = jitter_half if self.varied else None
+        return Training(lambda: Digits.read().training_part(), vary)
 
     def load(self) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
         """Load the trained network in eval mode, and the held-out ``(inputs, targets)``.
@@ -87,15 +99,15 @@ def _demos() -> Mapping[str, Demo]:
     stored = FILES / "accuracy.json"  # missing only before the training command has run for the first time
     measured = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     described = [
-        ("cnn", "Residual CNN", "block2.conv2.weight"),
-        ("mlp", "MLP", "fc2.weight"),
-        ("vit", "Vision transformer", "blocks.1.attention.qkv.weight"),
-        ("lstm", "LSTM over rows", "lstm.weight_hh_l0"),
+        ("cnn", "Residual CNN", "block2.conv2.weight", 3e-3, False),
+        ("mlp", "MLP", "fc2.weight", 1e-2, False),
+        ("vit", "Vision transformer", "blocks.1.attention.qkv.weight", 3e-3, False),
+        ("lstm", "LSTM over rows", "lstm.weight_hh_l0", 3e-2, True),
     ]
     demos = {}
-    for key, title, layer in described:
+    for key, title, layer, rate, varied in described:
         found = measured.get(key, {"correct": math.nan, "total": 1})
-        demos[key] = Demo(key, title, layer, found["correct"] / found["total"])
+        demos[key] = Demo(key, title, layer, found["correct"] / found["total"], rate, varied)
     return MappingProxyType(demos)
 
 

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from prunescope.sources.demos.data import FILES, Digits
+from prunescope.sources.demos.jitter import jitter
 from prunescope.sources.demos.models import NETWORKS
 
 EPOCHS: int = 200
@@ -49,25 +50,6 @@ def split_digits() -> Digits:
         labels.astype(np.uint8),
         np.sort(held_out).astype(np.uint16),
     )
-
-
-def jitter(images: Tensor) -> Tensor:
-    """Return the images, each turned, scaled and shifted a little, by at most one pixel, at random.
-
-    Args:
-        images: Tensor of shape ``(N, 1, 8, 8)``.
-
-    Returns:
-        Tensor of the same shape; what comes in from outside the image is paper.
-    """
-    n = len(images)
-    angle = torch.empty(n).uniform_(-0.2, 0.2)
-    scale = torch.empty(n).uniform_(0.9, 1.1)
-    shift = torch.empty(n, 2, 1).uniform_(-0.25, 0.25)  # affine_grid's unit is half an image
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    turned = torch.stack([cos, -sin, sin, cos], dim=1).reshape(n, 2, 2)
-    grid = F.affine_grid(torch.cat([turned, shift], dim=2), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
 
 
 def train(model: nn.Module, inputs: Tensor, targets: Tensor, *, rate: float, epochs: int) -> None:

@@ -1,0 +1,108 @@
+"""The smaller network in the background: first what would be cut out, then the network, then its latency."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from prunescope.core.errors import RequestError
+from prunescope.explorer.live.metric import REST_SECONDS
+from prunescope.explorer.live.task import Latest
+from prunescope.export.compact import INSTALL, Smaller, compacting, find_smaller, is_installed
+from prunescope.session import Session
+from prunescope.session.history import Step
+
+LATENCY_SECONDS = 2.0
+"""How long latency is measured."""
+
+
+@dataclass(frozen=True)
+class SmallerShown:
+    """What is known of the smaller network.
+
+    Attributes:
+        steps: The steps that it is made of.
+        coupled: What goes where channels of several layers are added; see `find_smaller`.
+        cuts: What would be cut out, a sentence each; None before it was looked for.
+        refused: Why other pruned channels would not be, by layer.
+        busy: What is done now, in words; "" while nothing is.
+        found: The network, and what is measured of it so far; None before it is made.
+        problem: Why it cannot be made, or "".
+    """
+
+    steps: tuple[Step, ...] = ()
+    coupled: str = "same"
+    cuts: tuple[str, ...] | None = None
+    refused: tuple[str, ...] = ()
+    busy: str = ""
+    found: Smaller | None = None
+    problem: str = ""
+
+    def is_of(self, steps: tuple[Step, ...]) -> bool:
+        """Return whether it is made of these steps."""
+        return self.steps == steps
+
+
+class LiveSmaller(Latest):
+    """Looks for what can be cut out of the latest steps, and cuts it out when that is asked.
+
+    Args:
+        publish: Called with what is known, as often as more is.
+    """
+
+    def __init__(self, publish: Callable[[SmallerShown], object]) -> None:
+        super().__init__()
+        self._publish = publish
+        self._shown = SmallerShown()
+
+    def start(self, session: Session, coupled: str, *, make: bool) -> None:
+        """Look for what can be cut out of the steps of ``session``; what was being done is given up.
+
+        Args:
+            session: The session.
+            coupled: One of `prunescope.export.compact.COUPLED`.
+            make: Whether it is cut out, too.
+        """
+        self.close()
+        self._shown = SmallerShown(session.history.done, coupled)
+        self._put(busy="Cutting it out …" if make else "Looking for what can be cut out …")
+        self._start(session, coupled, make)
+
+    async def _in_steps(self, session: Session, coupled: str, make: bool) -> None:
+        await asyncio.sleep(REST_SECONDS)
+        try:
+            self._look(session, coupled)
+            if make:
+                for found in compacting(session, coupled, seconds=LATENCY_SECONDS):
+                    self._tell(found)
+                    await asyncio.sleep(0)
+        except RequestError as problem:
+            self._put(problem=str(problem))
+        self._put(busy="")
+
+    def _look(self, session: Session, coupled: str) -> None:
+        if not is_installed():
+            raise RequestError(
+                "compact_model", f"Cutting out needs torch-pruning, which is not installed: {INSTALL}"
+            )
+        cuts, refused = find_smaller(session, coupled)
+        stays = tuple(f"{layer} stays whole: {why}." for layer, why in refused.items())
+        self._put(cuts=tuple(f"{cut.sentence}." for cut in cuts), refused=stays)
+
+    def _tell(self, found: Smaller | None) -> None:
+        if found is not None:
+            self._put(found=found, busy="Measuring latency …" if found.latency else self._shown.busy)
+
+    def _put(self, **found: object) -> None:
+        self._shown = replace(self._shown, **found)  # type: ignore[arg-type]
+        self._publish(self._shown)
+
+    def _now(self, session: Session, coupled: str, make: bool) -> None:
+        try:
+            self._look(session, coupled)
+            for found in compacting(session, coupled, seconds=LATENCY_SECONDS) if make else ():
+                self._tell(found)
+        except RequestError as problem:
+            self._put(problem=str(problem))
+        self._put(busy="")
