@@ -34,7 +34,7 @@ class Demo:
         key: Short name: ``"cnn"``, ``"mlp"``, ``"vit"`` or ``"lstm"``.
         title: Display name, such as ``"Residual CNN"``.
         layer: Full name of the parameter that the explorer opens with.
-        accuracy: Fraction of the held-out digits that the training command found answered rightly, in [0, 1].
+        accuracy: Held-out accuracy that the training command measured, in [0, 1].
         rate: Learning rate from which fine-tuning it goes well once it is pruned.
         varied: Whether every other training digit is jittered meanwhile, as all were in the first training.
     """
