@@ -78,7 +78,7 @@ def test_what_pruned_channels_put_out_is_masked_by_a_button() -> None:
         panel.silence.click()
         costs = await settled(explorer)
         assert costs.put_out == 0
-        assert "nothing" in panel.line.value
+        assert ">none<" in panel.line.value
         assert panel.silence.layout.display == "none"
         assert explorer.history.done[-1].effect.startswith("masked 6 of 18 entries of 0.bias, 1.weight and")
         with pytest.raises(RequestError, match="have no residual output"):

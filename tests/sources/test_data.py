@@ -137,7 +137,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no targets": ([{"x": X}], "batch 1 is a dict of x"),
     "text": ([("a", "b")], "batch 1 has a str and a str"),
     "numbers": (iter([1, 2]), "batch 1 is a int"),
-    "floats": ([(X, X[:, 0])], "give `loss` or `metric` for what is no classification"),
+    "floats": ([(X, X[:, 0])], "give `loss` or `metric` for anything but classification"),
 }
 
 

@@ -100,7 +100,7 @@ def test_a_scale_may_stand_before_the_name(tmp_path: Path) -> None:
             "fc.weight_scale_2 is part of it",
         ),
         ({"weight_scale": torch.ones(3)}, "fc.weight_scale of shape 3 leaves open"),
-        ({"weight_scale": torch.ones(2, 1, dtype=torch.uint8)}, "stored as uint8, a rule that is not known"),
+        ({"weight_scale": torch.ones(2, 1, dtype=torch.uint8)}, "stored as uint8, an unknown rule"),
         ({"weight.absmax": torch.ones(2)}, "fc.weight.absmax is part of it"),
         ({"weight_zero_point": torch.ones(2)}, "has a zero point and no scale"),
     ],

@@ -122,7 +122,7 @@ class Batches:
         if self.classes and not is_classes(targets):
             raise RequestError(
                 name,
-                f"`{name}` must have class indices as targets, one an example, got {_kind(targets)}: give "
+                f"`{name}` must have class indices as targets, one per example, got {_kind(targets)}: give "
                 "`loss` or `metric` for anything but classification.",
             )
         if before and [part.shape[1:] for part in (*parts, targets)] != [

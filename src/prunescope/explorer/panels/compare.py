@@ -60,9 +60,8 @@ class ComparePanel(Panel):
         self.message = message()
         self._holder = widgets.VBox().add_class("ps-compared")
         self.table = widgets.HTML().add_class("ps-compare-table")
-        tip = "Compute the scores of every criterion, and how far they agree on this layer at this amount"
         self.criteria = widgets.ToggleButton(
-            description="Agreement of the criteria", tooltip=tip, layout={"width": "auto"}
+            description="Agreement of the criteria", tooltip=GLOSSARY["criteria"], layout={"width": "auto"}
         )
         self.hear(self.criteria, state.ask_criteria)
         self.agreement = widgets.HTML().add_class("ps-compare-table")
