@@ -107,7 +107,7 @@ def test_what_is_run_is_not_written_down(server: Server) -> None:
 
 
 async def channels(server: Server) -> tuple[int, list[str]]:
-    """Return how many TCP ports a visitor's kernel listens on, and the paths of its sockets that others use."""
+    """Return on how many TCP ports a visitor's kernel listens, and the paths of its sockets that do."""
     visitor = await Visitor.come(server.url)
     (kernel,) = server.kernels()
     ports = [each for each in kernel.net_connections("inet") if each.status == "LISTEN"]
