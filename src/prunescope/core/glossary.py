@@ -130,6 +130,7 @@ GLOSSARY: Mapping[str, str] = {
     "rename plan": "Give the selected plan this name.",
     "side a": "The first of the two states to compare.",
     "side b": "The second of the two states to compare.",
+    "criteria": "Compute the scores of every criterion, and how far they agree on this layer and amount.",
     "hold": "B keeps the current method, norm, dim and seed; A follows the controls.",
     "file": "What to export: pruned weights, masks, the plan or code.",
     "file state_dict": "The weights with zeros where they are pruned, without masks.",

@@ -277,13 +277,16 @@ def _note(layers: Sequence[Layer], counts: Sequence[int]) -> str:
 
 def _cannot(goal: GoalSpec, found: Allocation, best: Allocation | None) -> str:
     assert found.measured is not None
-    unit = "points" if found.measured.examples else found.measured.metric
-    scale = 100 if found.measured.examples else 1
     start = (
-        f"Cannot: {percent(found.reached)} of {goal.unit} loses {scale * _lost(found.measured):.4g} {unit}, "
-        f"and `at_most` is {scale * (goal.at_most or 0):.4g}"
+        f"Cannot: {percent(found.reached)} of {goal.unit} loses {_in_words(found.measured)}, "
+        f"and `at_most` is {(100 if found.measured.examples else 1) * (goal.at_most or 0):.4g}"
     )
     if best is None or not any(best.amounts.values()) or best.measured is None:
         return f"{start}; nothing that was tried stays within it."
-    lost = f"{scale * _lost(best.measured):.4g} {unit}"
-    return f"{start}; the best is {percent(best.reached)}, which loses {lost}."
+    return f"{start}; the best is {percent(best.reached)}, which loses {_in_words(best.measured)}."
+
+
+def _in_words(measured: Measured) -> str:
+    """Return the drop on the examples that allocations are chosen on, in words."""
+    lost = _lost(measured)
+    return f"{100 * lost:.1f} points" if measured.examples else f"{lost:.4g} {measured.metric}"

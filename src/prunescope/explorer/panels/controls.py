@@ -92,7 +92,7 @@ class Controls(Panel):
         self.layers = LayerChoice()
         self.layer = self.layers.layer
         self.method = _dropdown("Method", [(each.title, key) for key, each in METHODS.items()], "method")
-        self.scope = _dropdown("Prune", [("this layer", "layer")], "scope")
+        self.scope = _dropdown("Scope", [("this layer", "layer")], "scope")
         self.amount_kind = _dropdown(
             "Amount as", [("a fraction", "fraction"), ("a count", "count")], "amount as"
         )

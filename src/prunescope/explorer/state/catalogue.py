@@ -8,6 +8,7 @@ from typing import Any
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import USUAL, RecoveryShown
@@ -20,6 +21,7 @@ from prunescope.measure import Costs
 from prunescope.measure.compare import Comparing, chosen, compare
 from prunescope.measure.states import known_of_steps, metric_before
 from prunescope.network import GoalSpec, Scope
+from prunescope.network.asked import HOW, alone
 from prunescope.network.scoped import pool_units, scoped_preview
 from prunescope.network.scopes import members
 from prunescope.recover import Recipe, outcomes, reasons
@@ -214,7 +216,11 @@ class Catalogue:
             raise RequestError("recipe", f"`recipe` must be a Recipe, got {recipe!r}.")
         if not isinstance(goal, GoalSpec):
             raise RequestError("goal", f"`goal` must be a GoalSpec, got {goal!r}.")
-        network = shown.network if goal == shown.network.goal else replace(shown.network, goal=goal.checked())
+        network = shown.network
+        if goal != network.goal:
+            spec = replace(shown.preview.spec, **{name: wanted[name] for name in HOW if name in wanted})
+            shown_how = alone(spec) if spec.method in METHODS else {}
+            network = replace(network, goal=replace(goal, **shown_how).checked())
         if not isinstance(front, str):
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
@@ -279,7 +285,7 @@ class Catalogue:
             history=session.history,
             plans=session.plans,
             step_measures=known_of_steps(session),
-            notes=resolved.notes,
+            notes={**resolved.notes, **_note_of(preview)},
             scope=scope,
             has_data=session.source.data is not None,
             metric=metric_before(session),
@@ -302,6 +308,10 @@ class Catalogue:
 def _first_scope(spec: PruneSpec) -> Scope:
     method = METHODS.get(spec.method) if isinstance(spec.method, str) else None
     return Scope("global") if method is not None and method.pooled else Scope()
+
+
+def _note_of(preview: Preview) -> Mapping[str, str]:
+    return {"scope": preview.reach.note} if preview.reach is not None and preview.reach.note else {}
 
 
 def _pooling(method: str) -> str:
