@@ -147,7 +147,7 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        kept = {name: getattr(shown, name) for name in ("exported", "hide", "lock", "scoring", "agreeing")}
+        kept = {name: getattr(shown, name) for name in _KEPT}
         return {**kept, "front": front, "exporting": what, "network": network}
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
@@ -213,6 +213,10 @@ class Catalogue:
             files=files_of(session),
             criteria={key: session.unscored(replace(resolved.spec, criterion=key)) for key in CRITERIA},
         )
+
+
+_KEPT = ("exported", "hide", "lock", "scoring", "waits_for", "agreeing")
+"""What of a snapshot stays as it is until something else says so."""
 
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:

@@ -56,6 +56,7 @@ class Snapshot:
         exported: That text, of the steps it was made of; None until it has been asked for.
         files: Keys of the files that can be made of the model.
         scoring: How far the scores of a criterion are that a person has chosen, or "".
+        waits_for: The criterion that is computed so that it can be shown, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         sparsities: Fraction of each layer that is pruned if the preview is carried out, by full name.
         network: What is known of the whole network, and what is asked of it.
@@ -96,6 +97,7 @@ class Snapshot:
     exported: Exported | None = None
     files: tuple[str, ...] = ()
     scoring: str = ""
+    waits_for: str = ""
     criteria: Mapping[str, str] = field(default_factory=dict)
     sparsities: Mapping[str, float] = field(default_factory=dict)
     network: NetworkShown = field(default_factory=NetworkShown)
