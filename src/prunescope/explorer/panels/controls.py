@@ -260,8 +260,8 @@ class Controls(Panel):
         self.dim.value = spec.dim
         self.seed.value = spec.seed
         self._set_options(self.criterion, _criteria(snapshot))
-        self.criterion.value = spec.criterion
-        self.criterion.tooltip = CRITERIA[spec.criterion].says
+        self.criterion.value = snapshot.waits_for or spec.criterion
+        self.criterion.tooltip = CRITERIA[self.criterion.value].says
         for name, text in self.by_hand.items():
             text.value = channels_text(getattr(spec, name))
 

@@ -225,8 +225,7 @@ class Catalogue:
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        names = ("exported", "smaller", "staircase", "hide", "lock", "scoring", "agreeing")
-        kept = {name: getattr(shown, name) for name in names}
+        kept = {name: getattr(shown, name) for name in _KEPT}
         recovery = replace(shown.recovery, recipe=recipe)
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
@@ -317,6 +316,10 @@ def _note_of(preview: Preview) -> Mapping[str, str]:
 def _pooling(method: str) -> str:
     """Return the method that ranks all layers together as ``method`` ranks one; itself if there is none."""
     return next((key for key, row in METHODS.items() if row.alone == method), method)
+
+
+_KEPT = ("exported", "smaller", "staircase", "hide", "lock", "scoring", "waits_for", "agreeing")
+"""What of a snapshot stays as it is until something else says so."""
 
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:

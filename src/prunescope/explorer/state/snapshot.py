@@ -55,6 +55,7 @@ class Snapshot:
         exported: That text, of the steps it was made of; None until it has been asked for.
         files: Keys of the files that can be made of the model.
         scoring: Progress of the scores of the chosen criterion, or "".
+        waits_for: The criterion whose scores are being computed before it is shown, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         sparsities: Fraction of each layer that is pruned if the preview is applied, by full name.
         scope: Which layers the method works on at once.
@@ -97,6 +98,7 @@ class Snapshot:
     exported: Exported | None = None
     files: tuple[str, ...] = ()
     scoring: str = ""
+    waits_for: str = ""
     criteria: Mapping[str, str] = field(default_factory=dict)
     sparsities: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = field(default_factory=Scope)

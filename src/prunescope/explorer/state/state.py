@@ -102,7 +102,8 @@ class ExplorerState(traitlets.HasTraits):
         self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
-        self._live_scores = LiveScores(lambda words: self._publish(scoring=words), self.refuse)
+        self._waits_for = ""
+        self._live_scores = LiveScores(self._publish_scoring, self.refuse)
         self._live_criteria = LiveCriteria(self._publish_agreeing)
         self._agreeing_of: Preview | None = None
         self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.calls)
@@ -184,7 +185,7 @@ class ExplorerState(traitlets.HasTraits):
 
     def choose_criterion(self, criterion: str) -> None:
         """Request a criterion from the page, which shows the progress of its scores; code waits for them."""
-        self._once_scored(criterion, lambda: self.request(criterion=criterion))
+        self._once_scored(criterion, lambda: self.request(criterion=criterion), shown=criterion)
 
     def choose_sides(self, comparing: Comparing) -> None:
         """Ask for what is to be compared as a person does, who sees scores being computed."""
@@ -192,12 +193,17 @@ class ExplorerState(traitlets.HasTraits):
         waits_for = next((each for each in unscored if self.session.criteria.known(each) is None), WEIGHT)
         self._once_scored(waits_for, lambda: self.request(comparing=comparing))
 
-    def _once_scored(self, criterion: str, ask: Callable[[], object]) -> None:
-        """Call ``ask`` once the scores of ``criterion`` are there, or at once where there can be none."""
+    def _once_scored(self, criterion: str, ask: Callable[[], object], shown: str = "") -> None:
+        """Call ``ask`` once the scores of ``criterion`` are there, or at once where there can be none.
+
+        Meanwhile ``shown`` is what the control of the criterion shows, if it is one.
+        """
         with self.lock:
+            self._waits_for = shown
             there = criterion == WEIGHT or self.session.criteria.known(criterion) is not None
             if there or self.snapshot.criteria.get(criterion, ""):
                 self._live_scores.close()
+                self._publish(scoring="", waits_for="")
                 ask()
             else:
                 self._live_scores.start(self.session, criterion, ask)
@@ -464,6 +470,9 @@ class ExplorerState(traitlets.HasTraits):
     def _publish(self, **found: Any) -> None:
         with self.lock:
             self._put(replace(self.snapshot, **found))
+
+    def _publish_scoring(self, words: str) -> None:
+        self._publish(scoring=words, waits_for=self._waits_for if words else "")
 
     def _publish_costs(self, preview: Preview, costs: Costs) -> None:
         with self.lock:
