@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunescope import Explorer, explore
+from prunescope import Explorer, dashboard, explore
+from prunescope.core.environment import TRAINING_VARIABLE
 from prunescope.explorer.panels.recover import RecoverPanel
 from prunescope.explorer.state.snapshot import Snapshot
 from tests.explorer.test_recovering import HELD_OUT, TRAIN, network, opened
@@ -218,3 +219,15 @@ def test_a_model_without_batch_norm_cannot_have_it_re_estimated() -> None:
         assert not panel(explorer).buttons["train"].disabled
     finally:
         explorer.close()
+
+
+def test_the_served_dashboard_trains_only_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    for told in (None, "0", "60"):
+        monkeypatch.delenv(TRAINING_VARIABLE, raising=False)
+        if told is not None:
+            monkeypatch.setenv(TRAINING_VARIABLE, told)
+        explorer = dashboard()
+        limits.append(explorer.state.training_limit)
+        explorer.close()
+    assert limits == [0, 0, 60]

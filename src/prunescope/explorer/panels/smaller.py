@@ -153,9 +153,9 @@ def _metric(pair: Pair[Any]) -> tuple[str, str, str, str]:
 
 def _latency(latency: Latency) -> tuple[str, str, str, str]:
     def span(times: Any) -> str:
-        return f"{1000 * times.median:.3g} ms ({1000 * times.low:.3g} to {1000 * times.high:.3g})"
+        return f"{1000 * times.median:.3g} ms ({1000 * times.low:.3g}–{1000 * times.high:.3g})"
 
-    faster = f"{latency.ratio.median:.2f}× ({latency.ratio.low:.2f} to {latency.ratio.high:.2f})"
+    faster = f"{latency.ratio.median:.2f}× ({latency.ratio.low:.2f}–{latency.ratio.high:.2f})"
     name = f"Latency, {latency.examples:,} examples"
     return name, span(latency.before), span(latency.after), "too noisy to say" if latency.is_noisy else faster
 
