@@ -41,8 +41,7 @@ def test_trained_stopped_kept_undone_and_cut_out(open_page: OpenPage, voila_url:
     hosts.wait_until(page, lambda: outcome(page, "fine-tuned") != "–")
     pruned, tuned = (float(outcome(page, name)[:-2]) for name in ("pruned", "fine-tuned"))
     assert tuned > pruned
-    press_undo = page.locator(".ps-recover").get_by_role("button", name="Undo")
-    press_undo.click()
+    page.locator(".ps-recover").get_by_role("button", name="Undo").click()
     says(page, "Training keeps what is pruned at zero")
     assert outcome(page, "fine-tuned") == f"{tuned:.1f} %"
     hosts.wait_until(page, "location.search.includes('silence')")
@@ -52,7 +51,8 @@ def test_trained_stopped_kept_undone_and_cut_out(open_page: OpenPage, voila_url:
     press(page, "What can be cut out?")
     says(page, "fc1 loses 64 channels.")
     press(page, "Cut it out")
-    hosts.wait_until(page, lambda: page.get_by_role("button", name="Download weights").is_enabled())
+    weights = page.get_by_role("button", name="Download weights")
+    hosts.wait_until(page, lambda: weights.count() == 1 and weights.is_enabled())
     table = page.locator(".ps-smaller table").inner_text()
     numbers = re.findall(r"Parameters\s+([\d,]+)\s+([\d,]+)", table)
     dense, smaller = (int(text.replace(",", "")) for text in numbers[0])

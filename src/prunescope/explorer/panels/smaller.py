@@ -95,7 +95,8 @@ class SmallerPanel(Panel):
         found = shown.found if fresh else None
         show(self.buttons["look"], not looked)
         show(self.buttons["make"], looked and bool(shown.cuts) and found is None)
-        show(self.coupled, looked and found is None)
+        adds = bool(shown.refused) or shown.coupled == "any" or any("same" in cut for cut in shown.cuts or ())
+        show(self.coupled, looked and found is None and adds)
         for name in ("weights", "script"):
             show(self.buttons[name], found is not None)
         for control in (*self.buttons.values(), self.coupled):
