@@ -38,7 +38,7 @@ from prunescope.measure.states import effect, metric_name
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
 from prunescope.network.asked import alone
 from prunescope.prune import Norm
-from prunescope.recover import Recipe, fine_tune, reestimate_batchnorm
+from prunescope.recover import Recipe, fine_tune, reestimate_batchnorm, write_to_model
 from prunescope.session.history import History
 
 Kind = TypeVar("Kind", Accuracy, Metrics)
@@ -712,6 +712,27 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
         with self.state.lock:
             return compact_model(self.state.session, **how)
+
+    def write_to_model(self) -> nn.Module:
+        """Write what the steps have made of it into your own model, and return it.
+
+        Pruned weights become zero, new ones are put in; no hooks, no masks. Nothing else here writes a model.
+
+        Raises:
+            RequestError: The model is a checkpoint, or no step is carried out.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> model = nn.Linear(4, 3)
+            >>> explorer = explore(model, amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.write_to_model() is model, int((model.weight == 0).sum())
+            (True, 6)
+            >>> explorer.close()
+        """
+        with self.state.lock:
+            return write_to_model(self.state.session)
 
     def plan(self, name: str | None = None) -> str:
         """Return the steps, or those of the kept plan ``name``, as JSON for `load_plan`.

@@ -14,10 +14,10 @@ from prunescope.explorer.state.state import ExplorerState
 from prunescope.export.compact import ROUNDINGS, Staircase, Tread
 from prunescope.figures import Theme
 
-HEIGHT = 150
+HEIGHT = 132
 """CSS pixels of the picture."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM, _PADDING = 50, 12, 12, 34, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM, _PADDING = 56, 12, 12, 20, 34
 
 
 class StaircasePanel(Panel):
@@ -113,7 +113,7 @@ def _label(tread: Tread, found: Staircase | None) -> str:
 def _svg(found: Staircase, rounding: int, width: int) -> str:
     """Return the picture: a dot a width with its quartiles, joined where it is a multiple of ``rounding``."""
     width = max(width, 260)
-    high = 1.05 * max(tread.seconds.high for tread in found.treads)
+    high = 1.2 * max(tread.seconds.median for tread in found.treads)
     across, down = width - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
     def place(kept: int, seconds: float) -> tuple[float, float]:
@@ -123,25 +123,27 @@ def _svg(found: Staircase, rounding: int, width: int) -> str:
     for value in (0.0, high / 2, high):
         _, y = place(0, value)
         parts.append(f'<line class="ps-curve-grid" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y}" y2="{y}"/>')
-        text = f"{1000 * value:.2g} ms"
+        text = f"{1000 * value:,.0f} ms" if high > 0.02 else f"{1000 * value:.2g} ms"
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{text}</text>')
     chosen = found.of(rounding)
     joined = " ".join("{},{}".format(*place(tread.kept, tread.seconds.median)) for tread in chosen)
     parts.append(f'<polyline class="ps-curve-line" points="{joined}"/>')
     for tread in found.treads:
         x, y = place(tread.kept, tread.seconds.median)
-        (_, low), (_, top) = place(0, tread.seconds.low), place(0, tread.seconds.high)
+        (_, low), (_, top) = place(0, tread.seconds.low), place(0, min(tread.seconds.high, high))
         kind = "last" if tread in chosen else "other"
         parts.append(f'<line class="ps-curve-span" x1="{x}" x2="{x}" y1="{low}" y2="{top}"/>')
         parts.append(f'<circle class="ps-curve-{kind}" cx="{x}" cy="{y}" r="3"/>')
     for kept in (0, found.channels // 2, found.channels):
         x, _ = place(kept, 0)
         anchor = "end" if kept == found.channels else "middle"
-        parts.append(f'<text x="{x}" y="{HEIGHT - 18}" text-anchor="{anchor}">{kept}</text>')
-    foot = f"channels of {found.layer} that are kept · {found.examples} examples, median and quartiles"
-    parts.append(f'<text x="{_LEFT}" y="{HEIGHT - 3}">{escape(foot)}</text>')
+        parts.append(f'<text x="{x}" y="{HEIGHT - 4}" text-anchor="{anchor}">{kept}</text>')
+    title = (
+        f"Time for {found.examples} examples by the channels of {found.layer} that are kept, with quartiles"
+    )
     says = "; ".join(f"{each.kept} channels {1000 * each.seconds.median:.3g} ms" for each in found.treads)
     return (
-        f'<svg class="ps-curve" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" role="img" '
+        f'<h4>{escape(title)}</h4><svg class="ps-curve" width="{width}" height="{HEIGHT}" '
+        f'viewBox="0 0 {width} {HEIGHT}" role="img" '
         f'aria-label="Latency by channels kept: {escape(says)}">{"".join(parts)}</svg>'
     )
