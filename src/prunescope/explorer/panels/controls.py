@@ -248,11 +248,11 @@ class Controls(Panel):
         show(self.model, len(snapshot.models) > 1)
         self.layers.render(spec.layer, snapshot.layers)
         self._set_options(self.dim, _dims(snapshot.preview))
-        self.dim.tooltip = GLOSSARY["group dim" if snapshot.preview.method.groups else "dim"]
+        html.explain(self.dim, GLOSSARY["group dim" if snapshot.preview.method.groups else "dim"])
         self.groups.render(snapshot.preview)
         self.model.value = snapshot.model
         self.method.value = spec.method
-        self.method.tooltip = option("method", spec.method)
+        html.explain(self.method, option("method", spec.method))
         scope = snapshot.scope.text
         self._set_options(self.scope, scope_choices(snapshot.layers, snapshot.preview.tensor.name, scope))
         self.scope.value = scope
@@ -261,7 +261,7 @@ class Controls(Panel):
         self.seed.value = spec.seed
         self._set_options(self.criterion, _criteria(snapshot))
         self.criterion.value = snapshot.waits_for or spec.criterion
-        self.criterion.tooltip = CRITERIA[self.criterion.value].says
+        html.explain(self.criterion, CRITERIA[self.criterion.value].says)
         for name, text in self.by_hand.items():
             text.value = channels_text(getattr(spec, name))
 
@@ -290,7 +290,7 @@ class Controls(Panel):
         n = snapshot.preview.spec.n
         listed = any(n == value for _, value in NORMS)
         self.n.value = n if listed else OTHER_NORM
-        self.n.tooltip = option("norm", n)
+        html.explain(self.n, option("norm", n))
         self.other_n.value = "" if listed else str(n)
 
     def _enable(self, snapshot: Snapshot) -> None:

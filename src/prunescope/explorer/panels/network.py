@@ -214,7 +214,8 @@ class NetworkPanel(Panel):
         share = 50 if goal.target is None else round(100 * goal.target)
         self.target.value = self.slider.value = min(max(share, 1), 99)
         self.unit.value, self.rule.value = goal.unit, goal.rule
-        self.unit.tooltip, self.rule.tooltip = option("unit", goal.unit), option("rule", goal.rule)
+        html.explain(self.unit, option("unit", goal.unit))
+        html.explain(self.rule, option("rule", goal.rule))
         self.at_most.value = "" if goal.at_most is None else f"{100 * goal.at_most:g}"
         self.exclude.value = ", ".join(goal.exclude)
         self.min_keep.value = f"{100 * goal.min_keep:g}" if goal.min_keep else ""
