@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP = {"LICENSE", "README.md", "environment.yml", "notebooks", "pyproject.toml", "src", "tests"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 START = "python -m pip install -e . && prunescope"
-TEST = "python -m pip install -e '.[test]' && python -m pytest"
+TEST = "python -m pip install -e '.[test]' && python -m pytest -n 2 --dist loadfile"
 
 # Packages that conda-forge calls by another name than PyPI; every other name is the same in both.
 CONDA_NAMES = {
