@@ -123,7 +123,7 @@ async def visit(it: hosts.Server, count: int) -> str:
     process, after = psutil.Process(it.process.pid), {}
     for number in range(1, count + 1):
         await (await Visitor.come(it.url)).go()
-        if number in (min(10, count), count):
+        if number in (10, count) or number % 50 == 0:
             after[number] = process.memory_info().rss / 2**20
     return ", ".join(f"{memory:.1f} MiB after {number} visits" for number, memory in after.items())
 

@@ -6,7 +6,6 @@ threshold and won back by training; and half the channels of some layers pruned,
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,15 +14,17 @@ from dataclasses import replace
 
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
-from prunescope.export.compact import Smaller, compact_model, gate_rows
+from prunescope.explorer.live.recovery import USUAL
+from prunescope.explorer.state import actions
+from prunescope.export.compact import Smaller, compact_model
 from prunescope.measure.costs.measuring import compressed_sizes, flops, silencing
 from prunescope.measure.states import accuracy
-from prunescope.recover import FineTuning, Recipe, Reestimation
+from prunescope.recover import FineTuning, Reestimation
 from prunescope.session import Session
 from prunescope.sources import demo_source
 
-SECONDS = float(os.environ.get("SECONDS", "40"))
-"""How long each demo is trained."""
+EPOCHS = {"cnn": 10, "mlp": 60, "vit": 30, "lstm": 100}
+"""How long each demo is trained: less than a minute of one processor. The page goes by seconds."""
 
 CHANNELS = {
     "cnn": ["block1.conv1", "block2.conv1"],
@@ -42,25 +43,26 @@ def prune_weights(session: Session) -> None:
 def prune_channels(session: Session, key: str) -> None:
     """Prune half the channels of some layers, or half the hidden units."""
     if key == "lstm":
-        lstm = session.source.module.get_submodule("lstm")
-        norms = lstm.weight_hh_l0.detach().pow(2).sum(1) + lstm.weight_ih_l0.detach().pow(2).sum(1)
-        weakest = norms.view(4, -1).sum(0).argsort()[: lstm.hidden_size // 2].sort().values.tolist()
-        rows = tuple(sorted(gate_rows(lstm, weakest)))
-        for name in ("lstm.weight_ih_l0", "lstm.weight_hh_l0"):
-            spec = replace(session.first_spec, layer=name, method="ln_structured", amount=0, dim=0)
-            session.apply(session.preview(session.resolve(replace(spec, prune_channels=rows))))
+        shown = session.preview(session.resolve(session.first_spec))
+        actions.prune_units(session, shown, session.source.module.get_submodule("lstm").hidden_size // 2)
         return
     for layer in CHANNELS[key]:
         spec = replace(session.first_spec, layer=layer, method="ln_structured", amount=0.5, n=2, dim=0)
         session.apply(session.preview(session.resolve(spec)))
 
 
-def row(session: Session, name: str, seconds: float = 0.0) -> tuple[str, ...]:
+def clock() -> tuple[float, float]:
+    """Return the time on the wall, and that of processors."""
+    return time.perf_counter(), time.process_time()
+
+
+def row(session: Session, name: str, start: tuple[float, float] | None = None) -> tuple[str, ...]:
     """Return a line of the table for the session's present state."""
     right = accuracy(session, session.applied)
     *_, file = compressed_sizes(session, session.applied)
     nonzero = session.parameters - session.pruned_weights(session.applied)
-    took = f"{seconds:.1f} s" if seconds else ""
+    wall, cpu = (now - then for now, then in zip(clock(), start or clock(), strict=True))
+    took = f"{wall:.1f} s ({cpu:.1f} s of processors)" if start else ""
     size = f"{file.permanent:,}" if file is not None else ""
     return name, percent(right.fraction), f"{nonzero:,} kept", f"{flops(session).total:,}", size, "", took
 
@@ -75,24 +77,24 @@ def states(key: str, channels: bool) -> Iterator[tuple[str, ...]]:
         with suppress(RequestError):  # Of hidden units, no bias is silenced so.
             session.silence(silencing(session))
             yield row(session, "silenced")
-    start = time.perf_counter()
+    start = clock()
     try:
         estimate = Reestimation(session)
         for _ in estimate.run():
             pass
         estimate.keep()
-        yield row(session, "re-estimated", time.perf_counter() - start)
+        yield row(session, "re-estimated", start)
     except RequestError as problem:
         yield ("re-estimated", str(problem))
-    start, longest = time.perf_counter(), 0.0
-    work = FineTuning(session, Recipe(learning_rate=0.01 if key != "vit" else 0.003, seconds=SECONDS))
-    last = start
+    start, longest = clock(), 0.0
+    work = FineTuning(session, replace(USUAL, seconds=None, epochs=EPOCHS[key], **session.source.recipe))
+    last = time.perf_counter()
     for progress in work.run():
         now = time.perf_counter()
         longest = max(longest, now - last) if progress.step > 1 else longest
         last = now
     step = work.keep()
-    yield row(session, "fine-tuned", time.perf_counter() - start)
+    yield row(session, "fine-tuned", start)
     yield ("", f"{step.effect}; longest wait between yields {1000 * longest:.0f} ms")
     if channels:
         yield from removed(session)

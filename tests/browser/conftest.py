@@ -79,7 +79,7 @@ def page(open_page: OpenPage) -> "Page":
 @pytest.fixture(scope="session")
 def dashboard_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[hosts.Server]:
     """A running `prunescope --no-browser`."""
-    command = hosts.prunescope_command("--no-browser", "--port", "0")
+    command = hosts.prunescope_command("--no-browser", "--port", "0", "--allow-training")
     with hosts.served(command, tmp_path_factory.mktemp("prunescope")) as server:
         yield server
 

@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from prunescope import explore
+from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
+from prunescope.figures import View
+from prunescope.figures.reading import channel_reading, sentence, weight_reading
 
 
 def model() -> nn.Module:
@@ -176,3 +179,70 @@ def test_without_a_loop_the_agreement_is_there_at_once() -> None:
         assert table.between("weight", "wanda").overlap == pytest.approx(expected)
     finally:
         explorer.close()
+
+
+@pytest.mark.parametrize("method", ["l1_unstructured", "ln_structured", "grouped_unstructured"])
+@pytest.mark.parametrize("criterion", ["taylor", "wanda", "fisher", "activation"])
+def test_pictures_and_words_name_the_criterion(method: str, criterion: str) -> None:
+    explorer = explore(model(), data=data(), method=method, criterion=criterion)
+    try:
+        explorer.view = View(heatmap="scores", chart="auto")
+        picture, preview, row = explorer.screen.canvas.picture, explorer.preview, CRITERIA[criterion]
+        structured = method == "ln_structured"
+        name = row.channel_label if structured else row.label
+        assert name in picture.bars.get_ylabel()
+        assert name in sentence(preview)
+        assert name in channel_reading(preview, 0)
+        assert name in weight_reading(preview, (0, 0))
+        scale = [text.get_text() for text in picture.figure.legends[0].get_texts()][:2]
+        symbol = "norm" if structured and not row.channel_scores else None
+        symbol = symbol or (row.channel_symbol if structured else row.symbol)
+        assert scale == [f"{symbol} 0", f"{float(preview.scores.limit()):.2g}"]
+        if not structured:
+            assert picture.scores.get_xlabel() == row.label
+    finally:
+        explorer.close()
+
+
+def test_code_waits_for_scores_even_where_a_page_is_open() -> None:
+    async def scene() -> None:
+        explorer = explore(model(), data=data(), amount=0.4)
+        explorer.request(criterion="taylor")
+        assert explorer.criterion == "taylor"
+        mask = explorer.preview.mask
+        explorer.apply()
+        assert "importance_scores=scores['step 1: 0.weight']" in explorer.code(engine="prunescope")
+        again = explore(model(), data=data())
+        assert again.open_link(explorer.query) is None
+        assert torch.equal(again.state.session.history.masks()["0.weight"], mask)
+        for each in (explorer, again):
+            each.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+
+
+def test_another_choice_gives_up_what_is_being_computed() -> None:
+    async def scene() -> None:
+        explorer = explore(model(), data=data())
+        control = explorer.screen.controls.criterion
+        said, started = [], asyncio.Event()
+
+        def follow(change) -> None:
+            said.append(change.new.message("criterion"))
+            if "% of the batches" in said[-1]:
+                started.set()
+
+        explorer.observe(follow, "snapshot")
+        control.value = "fisher"
+        await asyncio.wait_for(started.wait(), 60)
+        assert control.value == "fisher"
+        control.value = "weight"
+        assert (said[-1], control.value, explorer.criterion) == ("", "weight", "weight")
+        await asyncio.sleep(0)  # The task is told now, and ends.
+        await asyncio.sleep(0)
+        assert explorer.state.session.scored("fisher") is None
+        explorer.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())

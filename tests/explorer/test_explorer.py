@@ -323,7 +323,7 @@ def test_a_dashboard_that_waits_for_its_visitor_measures_meanwhile(monkeypatch: 
     measured = threading.Event()
 
     def visitor_comes() -> None:
-        made[0].observe(lambda change: change.new.after and measured.set(), "snapshot")
+        made[0].observe(lambda change: change.new.metric.after and measured.set(), "snapshot")
         assert measured.wait(60)
         os.environ["QUERY_STRING"] = "model=mlp&amount=3"
 

@@ -13,7 +13,7 @@ from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.panels.network import NetworkPanel
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.network import sensitivity
+from prunescope.network import RULES, GoalSpec, sensitivity
 from tests.support import person
 
 
@@ -61,7 +61,7 @@ async def until(explorer: Explorer, known: Callable[[Snapshot], bool]) -> Snapsh
 
 def found(snapshot: Snapshot) -> bool:
     network = snapshot.network
-    return network.table is not None and network.table.complete and not network.finding
+    return network.table is not None and network.table.complete and network.met
 
 
 def test_the_strip_has_a_bar_a_layer_and_a_click_leads_to_it(explorer: Explorer) -> None:
@@ -157,6 +157,160 @@ def test_a_goal_is_met_applied_as_one_step_and_undone_as_a_whole() -> None:
             explorer.undo()
             assert explorer.history.done == ()
             assert explorer.layer == "0.weight"
+        finally:
+            explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_pinned_layer_stays_and_the_others_are_solved_again() -> None:
+    async def scene() -> None:
+        explorer = explore(MODEL, data=DATA)
+        try:
+            explorer.request(front="network", goal=GoalSpec(0.5, rule="lamp"))
+            before = (await until(explorer, found)).network.allocation
+            goal = panel(explorer)
+            goal.grid.set_state({"pinned": ["4.weight", 0.25]})
+            shown = await until(explorer, lambda snapshot: found(snapshot) and snapshot.network.goal.pins)
+            after = shown.network.allocation
+            assert before is not None
+            assert after is not None
+            assert after.amounts["4.weight"] == 16
+            assert after.reached == pytest.approx(0.5, abs=0.005)
+            assert after.amounts["2.weight"] != before.amounts["2.weight"]
+            rows = {row["name"]: row for row in goal.grid.table["rows"]}
+            assert [rows[name]["pinned"] for name in rows] == [False, False, True]
+            assert rows["4.weight"]["share"] == 0.25
+            goal.grid.set_state({"pinned": ["4.weight", None]})
+            goal.grid.set_state({"pinned": ["nowhere", 0.5]})
+            shown = await until(explorer, lambda snapshot: found(snapshot) and not snapshot.network.goal.pins)
+            assert shown.network.allocation is not None
+            assert shown.network.allocation.amounts == before.amounts
+            goal.grid.set_state({"pinned": ["2.weight", 1.0]})
+            await until(explorer, lambda snapshot: bool(snapshot.network.goal_problem))
+            assert "`pins` alone prune" in goal.message.value
+        finally:
+            explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_what_is_left_alone_and_every_rule_side_by_side() -> None:
+    async def scene() -> None:
+        explorer = explore(MODEL, data=DATA, method="ln_structured")
+        try:
+            explorer.request(front="network", goal=GoalSpec(0.4, rule="uniform"))
+            await until(explorer, found)
+            goal = panel(explorer)
+            person.type_into(goal.limits, True)
+            person.type_into(goal.exclude, "4, 0.weight")
+            person.type_into(goal.min_keep, "25 %")
+            goal.round_to.set_state({"index": 1})
+            asked = explorer.snapshot.network.goal
+            assert (asked.exclude, asked.min_keep, asked.round_to) == (("4", "0.weight"), 0.25, 4)
+            shown = await until(
+                explorer, lambda snapshot: found(snapshot) and len(snapshot.network.rules) == len(RULES)
+            )
+            for allocation in shown.network.rules.values():
+                assert allocation.measured is not None
+                assert allocation.amounts == {"0.weight": 0, "2.weight": 12, "4.weight": 0}
+                assert f"<b>{100 * allocation.measured.value:.1f} %</b>" in goal.rules.value
+            assert [row["fixed"] for row in goal.grid.table["rows"]] == [True, False, True]
+            assert goal.front.front["line"]
+            assert {dot["rule"] for dot in goal.front.front["dots"]} >= set(RULES)
+            other = explore(MODEL, data=DATA)
+            assert other.open_link(explorer.query) is None
+            assert other.snapshot.network.goal.exclude == ("4", "0.weight")
+            other.close()
+            person.type_into(goal.exclude, "nowhere")
+            await until(explorer, lambda snapshot: bool(snapshot.network.goal_problem))
+            assert "`exclude` must name layers such as 0.weight" in goal.message.value
+            person.type_into(goal.min_keep, "much")
+            assert "`keep at least` must be a number of percent" in goal.message.value
+        finally:
+            explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_what_cannot_be_says_the_best_and_takes_it() -> None:
+    async def scene() -> None:
+        explorer = explore(MODEL, data=DATA)
+        try:
+            explorer.request(front="network", goal=GoalSpec(0.95, at_most=0.02))
+            shown = await until(explorer, lambda snapshot: bool(snapshot.network.goal_problem))
+            goal = panel(explorer)
+            assert goal.message.value.count("Cannot: ") == 1
+            assert "the best is" in goal.message.value
+            assert shown.network.allocation is not None
+            best = shown.network.allocation.best
+            assert best is not None
+            person.press(goal.best)
+            shown = await until(
+                explorer,
+                lambda snapshot: found(snapshot) and snapshot.network.goal.target == round(best.reached, 4),
+            )
+            assert shown.network.goal_problem == ""
+            assert shown.network.allocation is not None
+            assert shown.network.allocation.measured is not None
+            assert shown.network.allocation.measured.choosing <= 0.02
+        finally:
+            explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_measuring_is_paused_and_goes_on_where_it_was() -> None:
+    async def scene() -> None:
+        explorer = explore(MODEL, data=DATA)
+        try:
+            person.open_tab(explorer.screen.tabs, "Network")
+            await until(explorer, lambda snapshot: snapshot.network.table is not None)
+            goal = panel(explorer)
+            person.type_into(goal.pause, True)
+            shown = await until(explorer, lambda snapshot: not snapshot.network.finding)
+            assert shown.network.table is not None
+            assert shown.network.paused
+            far = shown.network.table.done
+            person.type_into(goal.pause, False)
+            shown = await until(explorer, found)
+            assert shown.network.table is not None
+            assert shown.network.table.done == 1.0 >= far
+        finally:
+            explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_by_a_function_alone_the_table_is_offered_and_says_what_it_takes() -> None:
+    calls: list[int] = []
+
+    def accuracy(model: nn.Module) -> float:
+        calls.append(1)
+        with torch.no_grad():
+            return float((model(DATA[0]).argmax(1) == DATA[1]).double().mean())
+
+    async def scene() -> None:
+        explorer = explore(MODEL, evaluate=accuracy)
+        try:
+            person.open_tab(explorer.screen.tabs, "Network")
+            shown = await until(
+                explorer, lambda snapshot: bool(snapshot.network.offer) and not snapshot.network.finding
+            )
+            assert shown.network.offer.startswith("at most 13 calls of `evaluate`")
+            assert shown.network.allocation is not None
+            assert shown.network.allocation.rule == "lamp"
+            assert shown.network.allocation.measured is not None
+            goal, before = panel(explorer), len(calls)
+            assert goal.measure.description.startswith("Measure: at most 13 calls")
+            person.press(goal.measure)
+            shown = await until(explorer, found)
+            table = shown.network.table
+            assert table is not None
+            assert (table.examples, table.metric) == (0, "accuracy")
+            assert table.count("measured") <= 12
+            assert len(calls) > before
+            assert goal.grid.table["rows"][1]["cells"][4]["text"] != ""
         finally:
             explorer.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from torch import nn
 
 from prunescope import Explorer, explore
+from prunescope.core.environment import TRAINING_VARIABLE
+from prunescope.explorer.entry import dashboard
+from prunescope.explorer.live import recovery
 from prunescope.explorer.panels.recover import RecoverPanel
 from prunescope.explorer.state.snapshot import Snapshot
 from tests.explorer.test_recovering import HELD_OUT, TRAIN, network, opened
@@ -218,3 +222,66 @@ def test_a_model_without_batch_norm_cannot_have_it_re_estimated() -> None:
         assert not panel(explorer).buttons["train"].disabled
     finally:
         explorer.close()
+
+
+def test_the_served_dashboard_trains_only_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    for told in (None, "0", "60"):
+        monkeypatch.delenv(TRAINING_VARIABLE, raising=False)
+        if told is not None:
+            monkeypatch.setenv(TRAINING_VARIABLE, told)
+        explorer = dashboard()
+        limits.append(explorer.state.training_limit)
+        explorer.close()
+    assert limits == [0, 0, 60]
+
+
+class Held(nn.Module):
+    """A layer that waits, in any thread but the first, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if threading.current_thread() is not threading.main_thread():
+            ENTERED.set()
+            assert LET_GO.wait(person.PATIENCE_S)
+        return self.linear(x)
+
+
+ENTERED, LET_GO = threading.Event(), threading.Event()
+
+
+def test_while_a_slow_batch_is_trained_the_slider_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(recovery, "REST_SECONDS", 0.0)
+
+    async def play(explorer: Explorer, recover: RecoverPanel) -> None:
+        person.choose(recover.unit, "epochs")
+        person.type_into(recover.length, "1")
+        person.press(recover.buttons["train"])
+        assert await asyncio.to_thread(ENTERED.wait, person.PATIENCE_S)
+        explorer.amount = 0.5
+        assert explorer.preview.pruned_units > 0
+        assert "Fine-tuning" in recover.progress.value
+        LET_GO.set()
+        await person.settled(explorer, lambda shown: len(shown.history.done) == 2)
+        assert explorer.amount == 0.5
+
+    scene(play, model=Held(), layer="linear")
+
+
+def test_without_classes_the_curve_is_the_loss() -> None:
+    async def play(explorer: Explorer, recover: RecoverPanel) -> None:
+        assert recover.targets.value == "labels"
+        person.choose(recover.unit, "epochs")
+        person.type_into(recover.length, "3")
+        person.press(recover.buttons["train"])
+        await person.settled(explorer, lambda shown: len(shown.history.done) == 2 and shown.numbers_after)
+        assert "Loss of training" in recover.curve.value
+        assert "mse_loss" in recover.outcomes.value
+
+    inputs = HELD_OUT[0]
+    wanted = {"data": (inputs, inputs[:, :3].clone()), "train": (TRAIN[0], TRAIN[0][:, :3].clone())}
+    scene(play, loss=nn.functional.mse_loss, **wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,3 +129,25 @@ def test_a_copy_reloaded_changes_nothing(explorer: Explorer) -> None:
     mask = explorer.history.masks()["0.weight"]
     explorer.reload(copy.deepcopy(explorer.state.session.source.module))
     assert torch.equal(explorer.history.masks()["0.weight"], mask)
+
+
+def test_plan_link_and_code_say_that_they_cannot_hold_new_weights(explorer: Explorer) -> None:
+    explorer.fine_tune(epochs=1, progress=False)
+    query, plan, done = explorer.query, explorer.plan(), explorer.history.done
+    sentence = 'made new weights, which only save("state_dict") and pruned_model() carry'
+    assert sentence in explorer.code()
+    with pytest.raises(RequestError, match=re.escape(sentence)):
+        explorer.load_plan(plan)
+    problem = explorer.open_link(query)
+    assert sentence in str(problem)
+    assert explorer.history.done == done
+
+
+def test_ones_own_model_is_written_only_when_one_asks(explorer: Explorer) -> None:
+    model = explorer.state.session.source.module
+    before = copy.deepcopy(model.state_dict())
+    explorer.fine_tune(epochs=2, progress=False)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    expected = explorer.pruned_model(permanent=True).state_dict()
+    assert explorer.write_to_model() is model
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())

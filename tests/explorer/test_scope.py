@@ -211,6 +211,15 @@ def test_another_layer_outside_the_group_is_this_layer_again(explorer: Explorer)
     )
 
 
+def test_layers_that_the_method_cannot_prune_are_named(explorer: Explorer) -> None:
+    explorer.request(layer="stem.weight", dim=3)
+    explorer.scope = "alike"
+    assert set(pruned(explorer)) == set(WEIGHTS[:2])  # A kernel of one has nothing to go by half.
+    assert explorer.snapshot.message("scope").startswith(
+        "Left out of the scope: 1, such as head.weight: `dim` must be between"
+    )
+
+
 def test_what_cannot_be_is_said_and_nothing_is_lost(explorer: Explorer) -> None:
     with pytest.raises(RequestError, match="`scope` must be layer, group:NAME, alike or global"):
         explorer.scope = "some"

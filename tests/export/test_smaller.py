@@ -278,3 +278,22 @@ def test_it_says_what_it_knows_as_it_comes() -> None:
     assert seen[-1].latency.examples == 8
     assert seen[-1].latency.before.low <= seen[-1].latency.before.median <= seen[-1].latency.before.high
     assert seen[-1].sentences[0] == "fc1 loses 64 channels."
+
+
+class Untraceable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.from_numpy(self.first(x).detach().relu().numpy()))
+
+
+def test_a_graph_that_cannot_be_followed_is_a_sentence_and_nothing_is_lost() -> None:
+    session = Session(module_source(Untraceable(), example=torch.randn(5, 4)))
+    prune(session, "first", amount=2)
+    history, before = session.history, state(session.source.module)
+    with pytest.raises(RequestError, match=r"^`compact_model` "):
+        compact_model(session, seconds=0)
+    assert session.history is history
+    assert all(torch.equal(value, before[name]) for name, value in session.source.module.state_dict().items())

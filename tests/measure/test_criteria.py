@@ -43,7 +43,7 @@ def test_every_two_criteria_that_are_there_are_compared(method: str) -> None:
     assert table.done
     assert list(table.criteria) == there
     assert table.left_out["given"].startswith("`criterion` given needs scores of your own")
-    assert "has no batch-norm behind it" in table.left_out["batchnorm"]
+    assert "has no batch-norm after it" in table.left_out["batchnorm"]
     assert table.between("fisher", "weight") is found["weight", "fisher"]
     assert set(found) == {(a, b) for i, a in enumerate(there) for b in there[i + 1 :]}
     fisher = scored_preview(session, session.resolve(replace(spec, criterion="fisher")))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from prunescope.core.criteria import CRITERIA, Importance
@@ -12,7 +13,7 @@ from prunescope.core.errors import RequestError
 from prunescope.export import code, load_plan, plan, pruned_model, save
 from prunescope.measure.importance import BATCH, ensure_scores, score, scored_preview
 from prunescope.session import Session
-from prunescope.sources import module_source
+from prunescope.sources import checkpoint_source, module_source
 
 
 class Last(nn.Module):
@@ -209,7 +210,7 @@ def test_scores_are_computed_once_and_can_be_given_up() -> None:
 
 
 @pytest.mark.parametrize("criterion", [key for key in CRITERIA if key not in ("weight", "given")])
-@pytest.mark.parametrize("method", ["l1_unstructured", "ln_structured"])
+@pytest.mark.parametrize("method", ["l1_unstructured", "ln_structured", "grouped_unstructured"])
 def test_exported_code_gives_the_same_masks_to_the_bit(criterion: str, method: str, tmp_path) -> None:
     session = opened(convolution)
     for amount in (0.25, 0.5):
@@ -288,6 +289,93 @@ def test_token_ids_and_outputs_with_logits() -> None:
     data = torch.randint(11, (40, 5)), torch.arange(40) % 3
     session = Session(module_source(Tokens(), data))
     assert scores(session, "taylor", "embedding.weight").weights.shape == (11, 6)
+    assert torch.isfinite(scores(session, "taylor", "head.weight").weights).all()
     assert "for which alone" in str(
         (ensure_scores(session, "wanda"), session.criteria.known("wanda"))[1]["embedding.weight"]
     )
+
+
+def test_a_loaders_batches_are_its_own_and_dicts_hold_labels() -> None:
+    torch.manual_seed(0)
+    model, ids, labels = Tokens(), torch.randint(11, (40, 5)), torch.arange(40) % 3
+    sizes = (7, 13, 20)
+    batches = [
+        {"ids": rows, "labels": wanted}
+        for rows, wanted in zip(ids.split(sizes), labels.split(sizes), strict=True)
+    ]
+    session = Session(module_source(model, batches))
+    shares = list(score(session, "taylor"))
+    assert shares[-3:] == [1 / 3, 2 / 3, 1.0]
+    by_hand = torch.zeros_like(model.head.weight)
+    for batch in batches:
+        loss = F.cross_entropy(model(batch["ids"]).logits, batch["labels"])
+        (gradient,) = torch.autograd.grad(loss, [model.head.weight])
+        by_hand += (gradient * model.head.weight).detach().abs() / len(batches)
+    assert torch.allclose(scores(session, "taylor", "head.weight").weights, by_hand, atol=1e-8)
+
+
+@pytest.mark.parametrize("loader", [False, True])
+def test_regression_takes_the_loss_that_is_given(loader: bool) -> None:
+    torch.manual_seed(0)
+    model, inputs, targets = nn.Linear(6, 2), torch.randn(20, 6), torch.randn(20, 2)
+    data = [(inputs[:5], targets[:5]), (inputs[5:], targets[5:])] if loader else (inputs, targets)
+    session = Session(module_source(model, data, loss=F.mse_loss))
+    by_hand = []
+    for rows in (slice(0, 5), slice(5, None)) if loader else (slice(None),):
+        (gradient,) = torch.autograd.grad(F.mse_loss(model(inputs[rows]), targets[rows]), [model.weight])
+        by_hand.append((gradient * model.weight).detach().abs())
+    expected = torch.stack(by_hand).mean(0)
+    assert torch.allclose(scores(session, "taylor", "weight").weights, expected, atol=1e-7)
+
+
+def test_scores_of_weights_become_a_channels_by_the_norm_and_that_is_said() -> None:
+    session = opened(linear)
+    spec = replace(session.first_spec, method="ln_structured", criterion="fisher", n=1, amount=2)
+    preview = scored_preview(session, session.resolve(spec))
+    assert preview.norms.label == "L1 norm of Fisher ½ g²·w²"
+    sums = scores(session, "fisher", "0.weight").weights.sum(1)
+    assert torch.allclose(preview.norms.now, sums)
+    assert set((~preview.mask).any(1).nonzero().flatten().tolist()) == set(sums.argsort()[:2].tolist())
+    taylor = scored_preview(session, session.resolve(replace(spec, criterion="taylor")))
+    assert taylor.norms.label == "Taylor (Σ g·w)²"
+    assert torch.equal(taylor.norms.now, scores(session, "taylor", "0.weight").channels[0])
+
+
+def test_a_checkpoint_has_no_code_to_run(tmp_path) -> None:
+    save_file({"fc.weight": torch.randn(4, 3)}, tmp_path / "model.safetensors")
+    session = Session(checkpoint_source(tmp_path / "model.safetensors"))
+    for criterion in ("taylor", "wanda", "fisher", "batchnorm", "activation"):
+        with pytest.raises(RequestError, match="needs a network to run, and a checkpoint has weights only"):
+            session.resolve(replace(session.first_spec, criterion=criterion), frozenset({"criterion"}))
+
+
+def test_given_scores_that_are_not_finite_are_a_sentence() -> None:
+    model = linear()[0]
+    session = Session(module_source(model, importance_scores={"0.weight": torch.full((5, 6), torch.nan)}))
+    ensure_scores(session, "given")
+    assert "not finite" in session.scored("given")["0.weight"]
+    with pytest.raises(RequestError, match="no scores here: 0.weight has scores that are not finite"):
+        session.resolve(replace(session.first_spec, criterion="given"), frozenset({"criterion"}))
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("make", MODELS)
+def test_on_a_gpu_scores_are_those_of_the_cpu(make, device: str) -> None:
+    if not {"cuda": torch.cuda, "mps": torch.backends.mps}[device].is_available():
+        pytest.skip(f"no {device} here")
+    here = opened(make)
+    model, data = here.source.module, here.source.data
+    there = Session(module_source(model.to(device), tuple(each.to(device) for each in data)))
+    for criterion in ("taylor", "fisher", "wanda", "activation"):
+        for name, found in _scored(there, criterion).items():
+            expected = _scored(here, criterion)[name]
+            assert isinstance(found, str) == isinstance(expected, str)
+            if not isinstance(found, str) and found.weights is not None:
+                assert torch.allclose(found.weights.cpu(), expected.weights.cpu(), rtol=1e-3, atol=1e-6)
+
+
+def _scored(session: Session, criterion: str) -> dict[str, Importance | str]:
+    ensure_scores(session, criterion)
+    found = session.scored(criterion)
+    assert found is not None
+    return dict(found)

@@ -1,5 +1,6 @@
 """What stands in the server's log."""
 
+import gc
 import logging
 import socket
 import subprocess
@@ -9,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from prunescope.serving.repeats import REMEMBERED, Repeats
+from prunescope.serving.rates import Allowance
+from prunescope.serving.repeats import LINES, LINES_S, REMEMBERED, Enough, Repeats
 from tests.support.hosts import Server, notebook, served, stand_in_command
 
 # What is asked, and what is answered.
@@ -88,7 +90,7 @@ def test_a_bad_request_is_one_line(server: Server) -> None:
         assert len(said) < 400
 
 
-def said(repeats: Repeats, text: str, level: int = logging.WARNING) -> str | None:
+def said(repeats: logging.Filter, text: str, level: int = logging.WARNING) -> str | None:
     """Return what is written of a message, None if nothing is."""
     record = logging.LogRecord("prunescope.serving", level, __file__, 0, text, (), None)
     return record.getMessage() if repeats.filter(record) else None
@@ -121,3 +123,49 @@ def test_few_messages_are_remembered() -> None:
         said(repeats, f"message {n}")
     assert said(repeats, "message 0") == "message 0"
     assert said(repeats, f"message {REMEMBERED}") is None
+
+
+def test_each_session_may_tell_so_many_problems_and_no_more() -> None:
+    seconds = [0.0]
+    enough = Enough(clock=lambda: seconds[0])
+    first = [said(enough, f"session 01234567: problem {n}") for n in range(3 * LINES)]
+    written = [text for text in first if text]
+    assert written[:LINES] == [f"session 01234567: problem {n}" for n in range(LINES)]
+    assert written[LINES:] == ["session 01234567 has told enough problems for now: more are left out"]
+    assert said(enough, "session 76543210: another") == "session 76543210: another"
+    assert said(enough, "refused: 404") == "refused: 404"
+    assert said(enough, "session 01234567 started", logging.INFO)
+    seconds[0] = 1 / LINES_S
+    late = said(enough, "session 01234567: late")
+    assert late == f"session 01234567: late ({2 * LINES} before it were left out)"
+    assert said(enough, "session 01234567: again") == written[-1]
+
+
+def test_of_few_sessions_it_is_known_what_they_have_told() -> None:
+    enough = Enough(lines=1)
+    for n in range(10 * REMEMBERED):
+        assert said(enough, f"session {n:08x}: a problem")
+    alive = [each for each in gc.get_objects() if type(each) is Allowance]
+    assert len(alive) <= REMEMBERED + 10
+
+
+ANYONE = """
+import logging, sys
+from prunescope.serving.logs import log_to_stderr
+
+log_to_stderr()
+for name in ("asyncio", "DashboardServer", "tornado.application", "prunescope.serving"):
+    try:
+        raise ValueError(sys.argv[1])
+    except ValueError:
+        logging.getLogger(name).exception("it failed: %s %s", name, sys.argv[1])
+"""
+
+
+def test_whoever_writes_writes_lines_without_control_characters() -> None:
+    forged = "x\n2026-01-01 00:00:00,000 session 01234567 all is well\x1b[2J\u202e\x9b\x7f"
+    ran = subprocess.run([sys.executable, "-c", ANYONE, forged], capture_output=True, text=True, check=True)
+    lines = ran.stderr.split("\n")
+    assert len(lines) == 5  # With the empty one at the end.
+    assert all(line.isprintable() for line in lines)
+    assert all("it failed: " in line for line in lines[:4])

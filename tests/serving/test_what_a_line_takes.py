@@ -8,7 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jupyter_server.services.kernels.connection.base import (
+    deserialize_msg_from_ws_v1,
+    serialize_msg_to_ws_v1,
+)
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 from prunescope.serving.handlers import Channels, Line
@@ -104,3 +109,48 @@ def test_no_form_costs_more_than_a_few_times_its_size(form: str, passed_on: list
         tracemalloc.stop()
     assert most < 4 * LARGE
     assert passed_on == []
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KINDS = [
+    "comm_msg",
+    "comm_open",
+    "comm_close",
+    "execute_request",
+    "input_reply",
+    "shutdown_request",
+    "",
+    "x" * 99,
+]
+HEADERS = st.fixed_dictionaries({}, optional={"msg_id": JSON, "msg_type": st.sampled_from(KINDS) | JSON})
+PARTS = st.one_of(st.binary(max_size=20), JSON.map(lambda value: json.dumps(value).encode()))
+MESSAGES = st.one_of(
+    st.binary(max_size=200),
+    st.text(max_size=20),
+    st.lists(PARTS, max_size=8).map(lambda parts: serialize_msg_to_ws_v1(parts, "shell")),
+    st.tuples(HEADERS, JSON).map(
+        lambda it: serialize_msg_to_ws_v1(
+            [*(json.dumps(each).encode() for each in (it[0], {}, {}, it[1]))], "shell"
+        )
+    ),
+    st.tuples(st.integers(0, len(MESSAGE) - 1), st.integers(0, 255)).map(
+        lambda it: MESSAGE[: it[0]] + bytes([it[1]]) + MESSAGE[it[0] + 1 :]
+    ),
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=MESSAGES)
+def test_any_message_is_one_or_is_refused(said: Any, passed_on: list[bytes]) -> None:
+    passed_on.clear()
+    line().handle_incoming_message(said)
+    for each in passed_on:  # What reaches Jupyter has the form that it reads.
+        channel, parts = deserialize_msg_from_ws_v1(each)
+        assert channel in ("shell", "control", "stdin")
+        assert all(isinstance(json.loads(part), dict) for part in parts[:4])

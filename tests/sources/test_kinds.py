@@ -32,6 +32,10 @@ MODELS = {
     "transposed, by the norm behind": nn.Sequential(
         nn.ConvTranspose2d(9, 6, 4, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 1, bias=False)
     ),
+    "grouped and transposed": Block(up=nn.ConvTranspose2d(8, 8, 3, groups=4)),
+    "grouped and transposed, by the norm behind": nn.Sequential(
+        nn.ConvTranspose2d(8, 12, 3, groups=4, bias=False), nn.BatchNorm2d(12)
+    ),
     "upsampled": Block(upsample=nn.Conv2d(8, 8, 3), upconv=nn.Conv2d(8, 4, 3)),
     "long": Block(conv1=nn.Conv2d(1, 4, (512, 1)), conv2=nn.Conv1d(4, 4, 101)),
     "depthwise": Block(stem=nn.Conv2d(1, 8, 3), dw=nn.Conv2d(4, 4, 3, groups=4), pw=nn.Conv2d(4, 8, 1)),

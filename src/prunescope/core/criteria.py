@@ -31,6 +31,7 @@ class Criterion:
         channel_scores: Whether a channel has a score of its own, so that ``n`` is ignored; otherwise its
             score is the Ln norm of its weights' scores.
         says: One sentence that defines it, with its formula.
+        of_channel: Label and symbol of a channel's score, where its formula is different.
     """
 
     key: str
@@ -40,6 +41,17 @@ class Criterion:
     needs: str
     channel_scores: bool
     says: str
+    of_channel: tuple[str, str] | None = None
+
+    @property
+    def channel_label(self) -> str:
+        """Return what the score of a channel is, as an axis says it."""
+        return self.of_channel[0] if self.of_channel else self.label
+
+    @property
+    def channel_symbol(self) -> str:
+        """Return the same before a number."""
+        return self.of_channel[1] if self.of_channel else self.symbol
 
     def why_not(self, *, runs: bool, inputs: bool, data: bool, given: bool) -> str:
         """Return why the criterion is unavailable, in one sentence, or "".
@@ -86,6 +98,7 @@ CRITERIA: Mapping[str, Criterion] = {
             "data",
             True,
             "First-order change of the loss: the mean over batches of |g·w|; of a channel, of (Σ g·w)².",
+            ("Taylor (Σ g·w)²", "(Σ g·w)²"),
         ),
         Criterion(
             "wanda",

@@ -59,6 +59,7 @@ GLOSSARY: Mapping[str, str] = {
     "seed": "The seed of a random method: the same seed prunes the same weights.",
     "keep by hand": "Channels to keep, whatever the method selects.",
     "prune by hand": "Channels to prune whole, whatever the method selects.",
+    "units": "Prunes hidden units or heads whole, as a step: their rows in every tensor of the layer.",
     "by hand": "Keep or prune channels of your choice.",
     # How it is drawn.
     "view": "Choose what the pictures show, and save them.",
@@ -105,6 +106,16 @@ GLOSSARY: Mapping[str, str] = {
     "recover keep": "Keep what was trained so far as the next step.",
     "recover discard": "Discard what was trained.",
     "recover undo": "Undo the recovery: the weights before it return.",
+    "take the best": "Ask for the most that stays within the allowed drop.",
+    "limits": "What the rule leaves alone: layers, a share of every layer, odd numbers of channels.",
+    "exclude": "Layers or modules that are left alone, with commas between.",
+    "min keep": "The share of its units that every layer keeps at least, in percent.",
+    "round to": "The number that the channels kept of a layer are a multiple of.",
+    "pause": "Stop measuring what each layer loses for now.",
+    "measure network": "Have your function measure what each layer loses, by bisection.",
+    # Latency.
+    "rounding": "What the number of channels that are kept is a multiple of.",
+    "kept": "How many channels of the layer to keep: the amount goes there.",
     # Steps, plans, comparison, export.
     "apply": "Apply the preview as a step; the next amount refers to what remains.",
     "undo": "Undo the last step.",

@@ -84,7 +84,7 @@ def magnitude_scores(tensor: PrunableTensor, context: Context) -> Scores:
 def norm_scores(tensor: PrunableTensor, context: Context) -> Scores:
     """Return the norm of every channel."""
     norms, own = context.norms, bool(context.importance) and CRITERIA[context.spec.criterion].channel_scores
-    symbol = CRITERIA[context.spec.criterion].symbol if own else "norm"
+    symbol = CRITERIA[context.spec.criterion].channel_symbol if own else "norm"
     return Scores(norms.label, symbol, tensor, (tensor,), context.spec.channel_dim(tensor), norms.now)
 
 

@@ -300,7 +300,9 @@ def tensor_norms(spec: PruneSpec, tensor: PrunableTensor, scores: Tensor | None 
     n = called.n if scores is not None else spec.n
     if not label:
         label = norm_name(n)
-    elif called.n == spec.n:
+    elif METHODS[spec.method].structured and criterion.channel_scores:
+        label = criterion.channel_label
+    else:
         label = f"{norm_name(n)} of {label}"
     unpruned = channel_norms(values, n=n, dim=dim)
     if tensor.default_mask is None:

@@ -24,6 +24,7 @@ class Reach:
         units: How many units there are in all of them.
         pruned_units: How many of them go.
         pooled: Whether they are ranked together, so that one threshold divides them.
+        note: Which layers of the scope are left out since the method cannot prune them, and why; "" if none.
         alone: What the spec would do to the layer shown alone: that layer's part of it.
     """
 
@@ -35,4 +36,5 @@ class Reach:
     units: int
     pruned_units: int
     pooled: bool
+    note: str
     alone: Preview = field(repr=False)

@@ -38,7 +38,7 @@ from prunescope.measure.states import effect, metric_name
 from prunescope.network import Allocation, SensitivityTable, allocate, sensitivity
 from prunescope.network.asked import alone
 from prunescope.prune import Norm
-from prunescope.recover import Recipe, fine_tune, reestimate_batchnorm
+from prunescope.recover import Recipe, fine_tune, reestimate_batchnorm, write_to_model
 from prunescope.session.history import History
 
 Kind = TypeVar("Kind", Accuracy, Metrics)
@@ -455,6 +455,30 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
         self._act(actions.silence, "silence")
 
+    def prune_units(self, units: int | Iterable[int] | str) -> None:
+        """Prune hidden units of the recurrent layer shown, or heads of the attention, whole, as one step.
+
+        A hidden unit has rows in every gate of both matrices and the biases, a head in queries, keys and
+        values (all queries first, as torch and timm lay them out).
+
+        Args:
+            units: Which, such as ``[0, 5]`` or ``"0, 5-7"``; a count is so many of the lowest L2 norm.
+
+        Raises:
+            RequestError: The layer has no such units.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> explorer = explore(nn.LSTM(3, 5))
+            >>> explorer.prune_units([1])
+            >>> explorer.history.done[0].title, sorted(explorer.history.masks())
+            ('1 hidden unit of the model (1)', ['bias_hh_l0', 'bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0'])
+            >>> explorer.close()
+        """
+        chosen = units if isinstance(units, int | str) else list(units)
+        self._act(partial(actions.prune_units, units=chosen), "units")
+
     def undo(self) -> None:
         """Undo the last step; its settings become the preview again.
 
@@ -688,6 +712,27 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
         with self.state.lock:
             return compact_model(self.state.session, **how)
+
+    def write_to_model(self) -> nn.Module:
+        """Write what the steps have made of it into your own model, and return it.
+
+        Pruned weights become zero, new ones are put in; no hooks, no masks. Nothing else here writes a model.
+
+        Raises:
+            RequestError: The model is a checkpoint, or no step is carried out.
+
+        Example:
+            >>> from torch import nn
+            >>> from prunescope import explore
+            >>> model = nn.Linear(4, 3)
+            >>> explorer = explore(model, amount=0.5)
+            >>> explorer.apply()
+            >>> explorer.write_to_model() is model, int((model.weight == 0).sum())
+            (True, 6)
+            >>> explorer.close()
+        """
+        with self.state.lock:
+            return write_to_model(self.state.session)
 
     def plan(self, name: str | None = None) -> str:
         """Return the steps, or those of the kept plan ``name``, as JSON for `load_plan`.

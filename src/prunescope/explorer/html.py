@@ -65,6 +65,23 @@ def enable(control: widgets.Widget, why: str = "") -> None:
     control.tooltip = f"{says}{_DISABLED}{why}" if why else says
 
 
+def explain(control: widgets.Widget, says: str) -> None:
+    """Have the tooltip of ``control`` say what it is; why it is disabled, if it is, stays.
+
+    What stays the same is not sent to the page again.
+
+    Example:
+        >>> norm = widgets.Dropdown(tooltip="The order.")
+        >>> enable(norm, "the method does not use it.")
+        >>> explain(norm, "The largest magnitude.")
+        >>> norm.tooltip
+        'The largest magnitude. Disabled: the method does not use it.'
+        >>> norm.close()
+    """
+    _, disabled, why = (control.tooltip or "").partition(_DISABLED)
+    control.tooltip = says + disabled + why
+
+
 def fact(name: str, value: str, style: str = "", default: str = "") -> str:
     """Return a number with its name as HTML; the glossary's entry is its tooltip.
 

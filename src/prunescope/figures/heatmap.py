@@ -28,7 +28,8 @@ from prunescope.figures.view import View
 MAX_NUMBERS = 12
 """Most visible rows and columns in which the weights' values are written."""
 
-_PALEST = 0.35  # Of a score of zero: kept and pruned stay apart on a white page.
+PALEST = 0.35
+"""The share of its colour that a score of zero has: kept and pruned stay apart on a white page."""
 
 
 class Window(NamedTuple):
@@ -121,7 +122,7 @@ class Heatmap:
             keep = self._diverging(self._scaled(preview, layout, view, largest_weight))
         elif view.heatmap == "scores" and preview.scores is not None:
             score: NDArray[Any] = self._scaled(preview, layout, view, largest_weight)[..., np.newaxis]
-            share, paper = _PALEST + (1 - _PALEST) * score, rgba(theme.paper)
+            share, paper = PALEST + (1 - PALEST) * score, rgba(theme.paper)
             keep, prune = paper + share * (keep - paper), paper + share * (prune - paper)
         cells: NDArray[Any] = prune + kept * (keep - prune)
         mask = preview.tensor.default_mask

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from prunescope.core.preview import Preview
+from prunescope.figures.heatmap import PALEST, rgba
 from prunescope.figures.norms import by_hand_mark
 from prunescope.figures.style import DASHES, LIGHT, Theme
 from prunescope.figures.view import View
@@ -27,6 +28,13 @@ def state_handles(
             Patch(color=theme.negative, label=low),
             Patch(facecolor=theme.zero, edgecolor=theme.faint, linewidth=0.6, label="0"),
             Patch(color=theme.positive, label=high),
+        ]
+    if view.heatmap == "scores" and preview.scores is not None:
+        highest = float(preview.colour_limits(view.heatmap))
+        pale = tuple(rgba(theme.paper) + PALEST * (rgba(theme.kept) - rgba(theme.paper)))
+        handles = [
+            Patch(facecolor=pale, label=f"{preview.scores.symbol} 0"),
+            Patch(facecolor=theme.kept, label=f"{highest:.2g}"),
         ]
     handles += [Patch(color=theme.kept, label="kept")] if view.heatmap != "weights" else []
     handles.append(Patch(color=theme.pruned, label="pruned"))

@@ -33,12 +33,20 @@ def sentence(preview: Preview) -> str:
     if len(norms):
         of = "" if preview.method.structured else f" of the {preview.tensor.axis(preview.dim)}"
         low, high = float(norms.min()), float(norms.max())
-        words.append(f"{preview.norms.label}s{of} {number(low)} to {number(high)}")
+        label = preview.norms.label
+        words.append(f"{label}{'s' if label.endswith('norm') else ''}{of} {number(low)} to {number(high)}")
     if preview.threshold is not None:
-        words.append(f"threshold {number(preview.threshold)}")
+        words.append(f"threshold {number(preview.threshold)}{_of_criterion(preview)}")
     if preview.spec.by_hand:
         words.append(f"by hand {preview.spec.by_hand}")
     return ", ".join(words) + "."
+
+
+def _of_criterion(preview: Preview) -> str:
+    """Return what the threshold is one of, where that is no weight and no norm of weights."""
+    if not preview.importance or preview.scores is None or preview.scores.by_channel:
+        return ""
+    return f" of {preview.scores.label}"
 
 
 def groups_text(preview: Preview) -> str:
@@ -76,7 +84,8 @@ def channel_reading(preview: Preview, channel: int) -> str:
     state = channel_state(preview, channel)
     by_hand = {*preview.spec.keep_channels, *preview.spec.prune_channels}
     hand = " by hand" if channel in by_hand else ""
-    return f"channel {channel:,} · norm {number(norm)} · rank {rank:,}/{len(norms):,} · {state}{hand}"
+    name = preview.norms.label if preview.importance else "norm"
+    return f"channel {channel:,} · {name} {number(norm)} · rank {rank:,}/{len(norms):,} · {state}{hand}"
 
 
 def click_reading(preview: Preview, channel: int) -> str:
@@ -104,7 +113,8 @@ def weight_reading(preview: Preview, index: Sequence[int]) -> str:
     weight = float(preview.values("weights", lambda tensor: tensor[place].reshape(1)))
     words = [f"[{', '.join(map(str, place))}] = {number(weight)}".replace("-", "−")]
     if preview.scores is not None:
-        words.append(f"score {number(preview.scores.at(place))}")
+        name = preview.scores.label if preview.importance else "score"
+        words.append(f"{name} {number(preview.scores.at(place))}")
     earlier = preview.tensor.default_mask
     if preview.mask[place]:
         words.append("kept")

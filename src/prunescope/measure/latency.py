@@ -104,8 +104,8 @@ def compare_latency(
         seconds: How long it may take, roughly.
         examples: Examples in the batch.
     """
-    batch = _batch(inputs, examples)
-    timers = [_Timer(model, batch) for model in (before, after)]
+    batch = batch_of(inputs, examples)
+    timers = [BlockTimer(model, batch) for model in (before, after)]
     turns: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
     while len(turns) < FEWEST_BLOCKS or time.perf_counter() < end:
@@ -120,13 +120,19 @@ def compare_latency(
         )
 
 
-def _batch(inputs: tuple[Tensor, ...], examples: int) -> tuple[Tensor, ...]:
+def batch_of(inputs: tuple[Tensor, ...], examples: int) -> tuple[Tensor, ...]:
+    """Return a batch of so many examples: repeated, or cut."""
     index = torch.arange(examples) % len(inputs[0])
     return rows_of(inputs, index.to(inputs[0].device))
 
 
-class _Timer:
-    """Times blocks of calls of one model."""
+class BlockTimer:
+    """Times blocks of calls of one model.
+
+    Args:
+        model: A model in eval mode.
+        batch: What it is called with.
+    """
 
     def __init__(self, model: nn.Module, batch: tuple[Tensor, ...]) -> None:
         positional, named = arguments(batch)

@@ -31,7 +31,7 @@ class Allocation:
         measured: What the network is worth with all of it pruned; None where it was not measured.
         problem: "Cannot: …" where the goal is not met, in one sentence; "" if it is.
         note: What else is to be known, such as layers that are emptied; "" if nothing.
-        candidates: What was measured of each rule that was tried, by its name.
+        candidates: The allocation of each rule that was tried and measured, by its name.
         best: Where the goal is not met, the allocation that prunes most within the allowed drop.
     """
 
@@ -46,7 +46,7 @@ class Allocation:
     measured: Measured | None = None
     problem: str = ""
     note: str = ""
-    candidates: Mapping[str, Measured] = field(default_factory=dict, repr=False)
+    candidates: Mapping[str, Allocation] = field(default_factory=dict, repr=False)
     best: Allocation | None = field(default=None, repr=False)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from prunescope.network.allocation import Allocation
 from prunescope.network.asked import how
 from prunescope.network.budget import Budget, Forecast
 from prunescope.network.files import by_file
-from prunescope.network.goal import GoalSpec, Limits, limits_of
+from prunescope.network.goal import RULES, GoalSpec, Limits, limits_of
 from prunescope.network.joint import Measured, measuring
 from prunescope.network.layers import Layer, layers_of, masks_of
 from prunescope.network.solve import by_rule, check_reachable
@@ -22,7 +22,7 @@ from prunescope.network.table import SensitivityTable
 from prunescope.network.tally import Counts, Tally, tally_of
 from prunescope.session import Session
 
-TRIED = ("sensitivity", "uniform", "global", "lamp", "erk")
+TRIED = ("sensitivity", *(rule for rule in RULES if rule != "sensitivity"))
 """The rules that `sensitivity` measures at the same target to return the best of."""
 
 SEARCHES = 6
@@ -44,6 +44,7 @@ class Network:
     layers: tuple[Layer, ...]
     tally: Tally
     table: SensitivityTable | None = None
+    _budgets: dict[GoalSpec, Budget] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, session: Session, goal: GoalSpec, table: SensitivityTable | None = None) -> Network:
@@ -72,14 +73,19 @@ class Network:
     def budget(self, goal: GoalSpec, *, choosing: bool = True) -> Budget:
         """Return the program over the table with the pins and limits of ``goal``: one for every target.
 
+        The last one is kept, since a slider asks for one target after the other.
+
         Raises:
             RequestError: There is no table.
         """
         if self.table is None:
             raise RequestError("rule", "`rule` sensitivity needs a table: measure sensitivity first.")
-        return Budget(
-            self.table, self.layers, limits_of(goal, self.layers), self.tally, goal, choosing=choosing
-        )
+        key = replace(goal, target=None, at_most=None, seed=int(choosing))
+        if key not in self._budgets:
+            self._budgets.clear()
+            limits = limits_of(goal, self.layers)
+            self._budgets[key] = Budget(self.table, self.layers, limits, self.tally, goal, choosing=choosing)
+        return self._budgets[key]
 
     def counts(self, goal: GoalSpec, target: float, rule: str = "", budget: Budget | None = None) -> Counts:
         """Return how many units of each layer go; no measuring, so that a slider may ask at every move.
@@ -164,12 +170,17 @@ class Network:
             yield found
             return
         best: Allocation | None = None
-        for best in self._most_within(goal, below=goal.target, rule=found.rule):  # noqa: B007
+        for best in self._most_within(goal, below=goal.target):  # noqa: B007
             yield found
         yield replace(found, best=best, problem=_cannot(goal, found, best))
 
-    def _at_target(self, goal: GoalSpec, target: float) -> Generator[Allocation, None, Allocation]:
-        """Return the best of the rules that the goal's rule tries, measured if that can be."""
+    def _at_target(
+        self, goal: GoalSpec, target: float, enough: float | None = None
+    ) -> Generator[Allocation, None, Allocation]:
+        """Return the best of the rules that the goal's rule tries, measured if that can be.
+
+        With ``enough`` the first one is returned that loses no more.
+        """
         tried = TRIED if goal.rule == "sensitivity" and self.measurable else (goal.rule,)
         found: list[Allocation] = []
         for rule in tried:
@@ -186,20 +197,46 @@ class Network:
                     yield found[0] if found else allocation
                 allocation = replace(allocation, measured=measured)
             found.append(allocation)
+            if enough is not None and allocation.measured and _lost(allocation.measured) <= enough:
+                break
         best = min(found, key=lambda each: _lost(each.measured) if each.measured else 0.0)
-        tables = {each.rule: each.measured for each in found if each.measured}
-        return replace(best, candidates=tables)
+        return replace(best, candidates={each.rule: each for each in found if each.measured})
 
-    def _most_within(self, goal: GoalSpec, below: float = 1.0, rule: str = "") -> Iterator[Allocation]:
+    def side_by_side(
+        self, goal: GoalSpec, known: Mapping[str, Allocation]
+    ) -> Iterator[dict[str, Allocation]]:
+        """Yield the allocations of all rules at the target of ``goal``, each measured if that can be.
+
+        Rules that cannot be tried, such as one threshold of random scores, are left out.
+
+        Args:
+            goal: The goal, which has a target.
+            known: What is known of them already, by rule.
+        """
+        found = dict(known)
+        rules = [rule for rule in RULES if rule != "sensitivity" or self.table is not None]
+        for rule in rules:
+            if rule in found or goal.target is None:
+                continue
+            try:
+                allocation = self.allocation(goal, self.counts(goal, goal.target, rule), rule)
+            except RequestError:
+                continue
+            measured = None
+            for measured in self.measuring(allocation) if self.measurable else ():  # noqa: B007
+                yield dict(found)
+            found[rule] = replace(allocation, measured=measured)
+        yield {rule: found[rule] for rule in rules if rule in found}
+
+    def _most_within(self, goal: GoalSpec, below: float = 1.0) -> Iterator[Allocation]:
         """Yield allocations on the way to the one that prunes most within ``goal.at_most``, that one last."""
         if not self.measurable:
             raise RequestError("at_most", "`at_most` needs `data` or `evaluate` to measure what is lost.")
-        asked = replace(goal, rule=rule or goal.rule)
-        low, high, best = 0.0, below, self.allocation(asked, [0] * len(self.layers), asked.rule)
+        low, high, best = 0.0, below, self.allocation(goal, [0] * len(self.layers))
         for _ in range(SEARCHES):
             target = (low + high) / 2
             try:
-                found = yield from self._at_target(asked, target)
+                found = yield from self._at_target(goal, target, goal.at_most)
             except RequestError as error:
                 if error.parameter not in ("target", "pins"):
                     raise
@@ -240,13 +277,16 @@ def _note(layers: Sequence[Layer], counts: Sequence[int]) -> str:
 
 def _cannot(goal: GoalSpec, found: Allocation, best: Allocation | None) -> str:
     assert found.measured is not None
-    unit = "points" if found.measured.examples else found.measured.metric
-    scale = 100 if found.measured.examples else 1
     start = (
-        f"Cannot: {percent(found.reached)} of {goal.unit} loses {scale * _lost(found.measured):.4g} {unit}, "
-        f"and `at_most` is {scale * (goal.at_most or 0):.4g}"
+        f"Cannot: {percent(found.reached)} of {goal.unit} loses {_in_words(found.measured)}, "
+        f"and `at_most` is {(100 if found.measured.examples else 1) * (goal.at_most or 0):.4g}"
     )
     if best is None or not any(best.amounts.values()) or best.measured is None:
         return f"{start}; nothing that was tried stays within it."
-    lost = f"{scale * _lost(best.measured):.4g} {unit}"
-    return f"{start}; the best is {percent(best.reached)}, which loses {lost}."
+    return f"{start}; the best is {percent(best.reached)}, which loses {_in_words(best.measured)}."
+
+
+def _in_words(measured: Measured) -> str:
+    """Return the drop on the examples that allocations are chosen on, in words."""
+    lost = _lost(measured)
+    return f"{100 * lost:.1f} points" if measured.examples else f"{lost:.4g} {measured.metric}"

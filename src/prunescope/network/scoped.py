@@ -65,11 +65,19 @@ def _reaching(shown: Preview, alone: Preview, found: Members, counts: list[int])
     others = sum(count for layer, count in zip(found.layers, counts, strict=True) if layer.name != name)
     reach = Reach(
         found.scope.text, found.where(), found.title(shown.spec), tuple(each.name for each in found.layers),
-        tuple(specs), found.units, others + alone.pruned_units, found.scope.kind == "global", alone,
+        tuple(specs), found.units, others + alone.pruned_units, found.scope.kind == "global",
+        _left_out(found), alone,
     )  # fmt: skip
     masks = {**masks_of(found.layers, counts), **alone.masks}
     before = sum(layer.pruned_before for layer in found.layers if layer.name in masks)
     return replace(shown, masks=masks, pruned_before=before, reach=reach)
+
+
+def _left_out(found: Members) -> str:
+    if not found.left_out:
+        return ""
+    name, why = next(iter(found.left_out.items()))
+    return f"Left out of the scope: {len(found.left_out)}, such as {name}: {why}"
 
 
 def _one_threshold(session: Session, resolved: Resolved, found: Members, counts: list[int]) -> Preview:
@@ -80,7 +88,7 @@ def _one_threshold(session: Session, resolved: Resolved, found: Members, counts:
     alone = scored_preview(session, session.resolve(own, frozenset(FIELDS)))
     divisor = for_one_weight(found.layers[place])
     norms = ChannelNorms(
-        alone.norms.now / divisor, alone.norms.unpruned / divisor, f"{alone.norms.label} for a weight"
+        alone.norms.now / divisor, alone.norms.unpruned / divisor, f"{alone.norms.label}/weight"
     )
     shown = replace(
         alone, spec=spec, norms=norms, units=found.units, most=found.units,

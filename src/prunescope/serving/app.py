@@ -37,7 +37,7 @@ from prunescope.serving.door import door
 from prunescope.serving.forked import Forks, WarmParent, can_fork
 from prunescope.serving.jupyterhub import let_the_hub_decide
 from prunescope.serving.kernels import Kernels, ThisPython
-from prunescope.serving.logs import WithoutKeys, log_to_stderr, worth_saying
+from prunescope.serving.logs import log_to_stderr
 from prunescope.serving.options import Options
 from prunescope.serving.sessions import End, Sessions
 
@@ -82,8 +82,9 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def initialize(self, argv: list[str] | None = None) -> None:
         """Set the server up, and stop on every signal that asks for it."""
         super().initialize(argv)
-        self.log.addFilter(worth_saying)
-        self.log.addFilter(WithoutKeys())
+        self.log.handlers.clear()  # It goes where all the rest does.
+        self.log.propagate = True
+        self.log.setLevel(logging.WARNING)
         for number in STOPS:
             signal.signal(number, self._on_stop)
 

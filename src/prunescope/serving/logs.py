@@ -3,7 +3,7 @@
 import logging
 import re
 
-from prunescope.serving.repeats import Repeats
+from prunescope.serving.repeats import Enough, Repeats
 
 KEYS = (
     (re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), r"\1"),
@@ -63,14 +63,12 @@ def worth_saying(record: logging.LogRecord) -> bool:
 
 
 def log_to_stderr() -> None:
-    """Write what the server has to say of its sessions, and what was refused, to stderr."""
+    """Write what the server has to say of its sessions, and what goes wrong, to stderr, whoever says it."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s %(message)s"))
-    handler.addFilter(Repeats())
-    for name in ("prunescope.serving", "tornado.access", "tornado.general", "tornado.application"):
-        log = logging.getLogger(name)
-        log.addHandler(handler)
-        log.addFilter(worth_saying)
-        log.addFilter(WithoutKeys())
-        log.setLevel(logging.INFO if name == "prunescope.serving" else logging.WARNING)
-        log.propagate = False
+    for each in (worth_saying, WithoutKeys(), Repeats(), Enough()):
+        handler.addFilter(each)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("prunescope.serving").setLevel(logging.INFO)
+    for name in ("tornado.access", "tornado.general", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.WARNING)

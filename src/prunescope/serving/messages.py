@@ -9,6 +9,9 @@ import math
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 """What pages speak; Jupyter's older one has another form."""
 
+CHANNELS = (b"shell", b"control", b"stdin")
+"""Of a kernel, those that a page may speak on."""
+
 MOST_PARTS = 1000
 """Of a message, its buffers included."""
 
@@ -43,6 +46,8 @@ def _spans(said: bytes) -> list[tuple[int, int]]:
     # Jupyter would copy parts that overlap once for each: a thousand times the message.
     if offsets != sorted(offsets) or offsets[0] < 8 * (count + 1) or offsets[-1] > len(said):
         raise ValueError("parts that do not lie one after another")
+    if said[offsets[0] : offsets[1]] not in CHANNELS:
+        raise ValueError("on no channel of a page")
     return list(itertools.pairwise(offsets))[1:]
 
 

@@ -45,6 +45,9 @@ class Batches:
         parameter: Their name in messages.
         classes: Whether targets must be class indices.
 
+    Attributes:
+        sizes: How many examples were taken of each batch; empty before they are read.
+
     Example:
         >>> batches = Batches([(torch.zeros(3, 2), torch.zeros(3).long())] * 4, most=8)
         >>> list(batches.read()), batches.note
@@ -56,6 +59,7 @@ class Batches:
     total: int | None = None
     parameter: str = "data"
     classes: bool = True
+    sizes: tuple[int, ...] = ()
     _pair: tuple[Inputs, Tensor] | None = field(default=None, repr=False)
     _problem: RequestError | None = field(default=None, repr=False)
 
@@ -133,6 +137,7 @@ class Batches:
     def _joined(self, inputs: list[tuple[Tensor, ...]], targets: list[Tensor]) -> tuple[Inputs, Tensor]:
         if not targets:
             raise RequestError(self.parameter, f"`{self.parameter}` has no batch: it ended before the first.")
+        self.sizes = tuple(map(len, targets))
         parts = tuple(torch.cat(each) for each in zip(*inputs, strict=True))
         if isinstance(inputs[0], Named):
             parts = Named(dict(zip(inputs[0].names, parts, strict=True)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -47,7 +47,7 @@ class Source:
             function of ``(module, name)``; or None.
         loss: Takes what the model answers and the targets: what training makes small and criteria take the
             gradients of; None is the cross-entropy.
-        rate: The learning rate from which training it again goes well, if that is known.
+        recipe: What is known to go well when it is fine-tuned: fields of `prunescope.recover.Recipe`.
     """
 
     model: nn.Module | Checkpoint
@@ -61,7 +61,7 @@ class Source:
     train: Training | None = None
     importance_scores: object = None
     loss: Callable[[Any, Tensor], Tensor] | None = None
-    rate: float | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def scored_pair(self) -> tuple[Inputs, Tensor] | None:
@@ -106,8 +106,19 @@ class Source:
         Raises:
             RequestError: They cannot be.
         """
-        if isinstance(self.data, Batches):
-            yield from self.data.read()
+        batches = self._from_batches
+        if batches is not None:
+            yield from batches.read()
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...] | None:
+        """Return how many examples each batch had that they were read from; None where they are tensors."""
+        return None if self._from_batches is None else self._from_batches.sizes
+
+    @property
+    def _from_batches(self) -> Batches | None:
+        given = self.evaluate.data if isinstance(self.evaluate, Scoring) else self.data
+        return given if isinstance(given, Batches) else None
 
     @property
     def module(self) -> nn.Module:
@@ -288,4 +299,4 @@ def demo_source(key: str) -> Source:
     demo = DEMOS[key]
     model, data = demo.load()
     note = f"{percent(demo.accuracy)} right on {len(data[1])} held-out digits. {DATA_CREDIT}"
-    return Source(model, demo.title, data, demo.layer, note, train=demo.training, rate=demo.rate)
+    return Source(model, demo.title, data, demo.layer, note, train=demo.training, recipe=demo.recipe)

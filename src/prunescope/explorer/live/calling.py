@@ -27,12 +27,17 @@ PATIENCE_SECONDS = 30.0
 
 
 class Calls:
-    """The calls of one function, of which no two run at the same time."""
+    """The calls of one function, of which no two run at the same time.
+
+    Attributes:
+        seconds: How long the last call that has answered took; None before there is one.
+    """
 
     def __init__(self) -> None:
         self._answer: Future[Metrics] | None = None
         self._ended: asyncio.Future[RequestError | None] | None = None
         self._started = 0.0
+        self.seconds: float | None = None
 
     async def ask(self, question: Question, late: Callable[[RequestError], object]) -> None:
         """Ask ``question`` and keep the answer; it goes on and keeps it even if this is cancelled.
@@ -84,7 +89,10 @@ class Calls:
 
         def run() -> None:
             try:
-                answer.set_result(question.ask())
+                start = time.monotonic()
+                found = question.ask()
+                self.seconds = time.monotonic() - start
+                answer.set_result(found)
             except RequestError as problem:
                 _log.info("evaluate failed", exc_info=problem)
                 answer.set_exception(problem)

@@ -1,22 +1,36 @@
 """The whole network in the background: the sensitivity table fills while somebody looks, and a goal is met.
 
 Both go a few milliseconds at a time on the event loop that runs the user's cells, and rest while a control
-moves. A table that was left half-way goes on where it was.
+moves; `evaluate` is called in a thread, and a table only by it once it was asked for. A table
+that was left half-way goes on where it was.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from time import perf_counter
+from typing import Any, TypeVar
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
+from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.task import Latest
-from prunescope.network import Allocation, GoalSpec, Network, SensitivitySpec, SensitivityTable, Survey
-from prunescope.network.asked import alone, how
-from prunescope.network.keep import find, fingerprint
+from prunescope.measure.importance import score
+from prunescope.measure.states import Question
+from prunescope.network import (
+    Allocation,
+    Bisection,
+    GoalSpec,
+    Network,
+    SensitivitySpec,
+    SensitivityTable,
+    Survey,
+)
+from prunescope.network.asked import HOW, alone
+from prunescope.network.keep import SHIPPED, find, fingerprint, user_folder
 from prunescope.session import Session
 
 REST_SECONDS = 0.3
@@ -25,9 +39,16 @@ REST_SECONDS = 0.3
 PUBLISH_SECONDS = 0.12
 """How often a table is shown while it fills."""
 
-
 MOST_HASHED = 1_000_000
-"""Parameters of a network that is looked up among the tables that ship with the package."""
+"""Parameters of a network that is looked up among the tables that were kept."""
+
+MOST_DOTS = 40
+"""Measured allocations that are remembered for the picture of the front."""
+
+Bit = TypeVar("Bit")
+
+Dot = tuple[float, float, str]
+"""Of a measured allocation the share that goes, the drop, and the rule."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +58,41 @@ class NetworkShown:
     Attributes:
         table: What each layer loses, as far as it is measured; None before anything is.
         running: Whether it is being measured.
+        paused: Whether a person has stopped it for now.
         problem: Why it cannot be, or "".
+        offer: What it would take to measure it, where it is measured only once that is asked for; "" else.
         goal: What the network is asked to lose.
         allocation: What meets the goal, measured as far as it is; None before it is found.
         finding: Whether it is being looked for.
         goal_problem: Why it cannot be met, or "".
+        rules: The allocation of every rule at the same target, as far as they are known.
+        front: Shares that may go, rising, each with the least drop that is predicted for it.
+        dots: What was measured so far of this model and unit.
     """
 
     table: SensitivityTable | None = None
     running: bool = False
+    paused: bool = False
     problem: str = ""
+    offer: str = ""
     goal: GoalSpec = field(default_factory=lambda: GoalSpec(0.5))
     allocation: Allocation | None = None
     finding: bool = False
     goal_problem: str = ""
+    rules: Mapping[str, Allocation] = field(default_factory=dict)
+    front: tuple[tuple[float, float], ...] = ()
+    dots: tuple[Dot, ...] = ()
+
+    @property
+    def met(self) -> bool:
+        """Return whether the allocation is that of this very goal, and no more is to be found out of it."""
+        found = self.allocation
+        if found is None or self.finding:
+            return False
+        asked = (
+            {each.name for each in fields(GoalSpec)} - set(HOW) - ({"rule"} if self.table is None else set())
+        )
+        return all(getattr(found.goal, name) == getattr(self.goal, name) for name in asked)
 
 
 class LiveNetwork(Latest):
@@ -58,14 +100,17 @@ class LiveNetwork(Latest):
 
     Args:
         publish: Called with what is known, as often as more is.
+        calls: Where the person's own measure is called.
     """
 
-    def __init__(self, publish: Callable[[NetworkShown], object]) -> None:
+    def __init__(self, publish: Callable[[NetworkShown], object], calls: Calls) -> None:
         super().__init__()
-        self._publish = publish
+        self._publish, self._calls = publish, calls
         self._key: object = None
         self._tables: Iterator[SensitivityTable] | None = None
+        self._network: tuple[object, Network] | None = None
         self._moved = 0.0
+        self._asked_for = False
         self._shown = NetworkShown()
 
     def follow(self, session: Session, spec: PruneSpec, goal: GoalSpec) -> None:
@@ -78,17 +123,27 @@ class LiveNetwork(Latest):
         """
         self._moved = perf_counter()
         asked = SensitivitySpec(**alone(spec))
-        goal = replace(goal, **how(asked))
-        if goal.rule == "sensitivity" and session.source.data is None:
-            goal = replace(goal, rule="lamp")  # There is nothing to measure on, and LAMP needs no data.
+        goal = replace(goal, **alone(spec))
         key = (session, session.history.done, asked)
         if key != self._key:
-            self._key, self._tables = key, None
-            self._shown = NetworkShown(goal=goal)
+            self._key, self._tables, self._network, self._asked_for = key, None, None, False
+            self._shown = NetworkShown(goal=goal, paused=self._shown.paused)
         elif goal == self._shown.goal and (self._busy or self._done):
             return
-        self._shown = replace(self._shown, goal=goal, goal_problem="", finding=True)
+        dots = self._shown.dots if goal.unit == self._shown.goal.unit else ()
+        self._shown = replace(self._shown, goal=goal, goal_problem="", finding=True, rules={}, dots=dots)
         self._start(session, asked, goal)
+
+    def ask(self, session: Session, spec: PruneSpec, goal: GoalSpec) -> None:
+        """Measure the table by the person's own function, which was only offered so far."""
+        self._asked_for = True
+        self._shown = replace(self._shown, problem="", offer="", finding=True)
+        self._start(session, SensitivitySpec(**alone(spec)), replace(goal, **alone(spec)))
+
+    def pause(self, paused: bool, session: Session, spec: PruneSpec, goal: GoalSpec) -> None:
+        """Stop measuring the table for now, or go on."""
+        self._shown = replace(self._shown, paused=paused, finding=True)
+        self._start(session, SensitivitySpec(**alone(spec)), replace(goal, **alone(spec)))
 
     @property
     def _busy(self) -> bool:
@@ -97,8 +152,8 @@ class LiveNetwork(Latest):
     @property
     def _done(self) -> bool:
         shown = self._shown
-        known = bool(shown.problem) or (shown.table is not None and shown.table.complete)
-        return known and not shown.finding
+        known = bool(shown.problem or shown.offer or shown.paused)
+        return (known or (shown.table is not None and shown.table.complete)) and not shown.finding
 
     async def _in_steps(self, session: Session, asked: SensitivitySpec, goal: GoalSpec) -> None:
         self._put()
@@ -111,18 +166,23 @@ class LiveNetwork(Latest):
         except RequestError as problem:
             self._put(finding=False, allocation=None, goal_problem=str(problem))
 
+    # The table.
+
     async def _measure(self, session: Session, asked: SensitivitySpec) -> None:
-        if self._shown.table is not None and self._shown.table.complete:
+        shown = self._shown
+        if shown.paused or (shown.table is not None and shown.table.complete):
+            self._put(running=False)
             return
         if session.source.data is None:
-            raise RequestError(
-                "data", "`data` must be given to measure what each layer loses: held-out (inputs, targets)."
-            )
+            await self._measure_by_function(session, asked)
+            return
         await self._rest()
+        for _ in score(session, asked.criterion):
+            await self._rest()
         if self._tables is None and session.parameters <= MOST_HASHED:
-            shipped = find(fingerprint(session, asked))
-            if shipped is not None:
-                self._put(table=shipped, running=False, problem="")
+            kept = find(fingerprint(session, asked), (SHIPPED, user_folder()))
+            if kept is not None:
+                self._put(table=kept, running=False, problem="")
                 return
         if self._tables is None:
             self._tables = Survey(session, asked).tables()
@@ -134,16 +194,90 @@ class LiveNetwork(Latest):
             await self._rest(0.0)
         self._tables = None
 
+    async def _measure_by_function(self, session: Session, asked: SensitivitySpec) -> None:
+        """Have the person's own function asked, if they have agreed to what that takes."""
+        if session.source.evaluate is None:
+            raise RequestError(
+                "data", "`data` must be given to measure what each layer loses: held-out (inputs, targets)."
+            )
+        bisection = Bisection(session, asked)
+        if not self._asked_for:
+            self._put(running=False, offer=self._offer(bisection))
+            return
+        if self._tables is None:
+            self._tables = bisection.tables()
+        async for table in self._by_function(session, self._tables):
+            self._put(table=table, running=not table.complete, problem=table.problem)
+        self._tables = None
+
+    def _offer(self, bisection: Bisection) -> str:
+        calls, seconds = bisection.most_calls, self._calls.seconds
+        takes = "" if seconds is None else f", about {_duration(calls * seconds)}"
+        return f"at most {calls} calls of `evaluate`{takes}"
+
+    # The goal.
+
     async def _find(self, session: Session, goal: GoalSpec) -> None:
-        network = Network.of(session, goal, self._shown.table)
-        self._put(finding=True, goal_problem="")
+        network = self._network_of(session, goal)
+        if goal.rule == "sensitivity" and network.table is None:
+            goal = replace(goal, rule="lamp")  # Nothing is measured yet, and LAMP needs no table.
+        self._put(finding=True, goal_problem="", front=_front(network, goal))
         found, told = None, 0.0
-        for found in network.allocating(goal):
+        async for found in self._bits(session, network.allocating(goal)):
             if perf_counter() - told > PUBLISH_SECONDS:
                 told = perf_counter()
                 self._put(allocation=found)
+        problem = "" if found is None else found.problem
+        self._put(allocation=found, finding=False, goal_problem=problem, **self._measured(found))
+        if session.source.data is None or goal.unit == "file" or found is None or goal.target is None:
+            return
+        known = {**found.candidates, found.rule: found}
+        async for rules in self._bits(session, network.side_by_side(goal, known)):
+            self._put(rules=rules, dots=_dots(self._shown.dots, rules.values()))
+
+    def _measured(self, found: Allocation | None) -> dict[str, Any]:
+        if found is None:
+            return {}
+        return {
+            "rules": found.candidates,
+            "dots": _dots(self._shown.dots, [*found.candidates.values(), found]),
+        }
+
+    def _network_of(self, session: Session, goal: GoalSpec) -> Network:
+        """Return the network for goals of this unit; the last one is kept."""
+        table = self._shown.table
+        key = (self._key, goal.unit, table)
+        if self._network is None or self._network[0] != key:
+            self._network = (key, Network.of(session, goal, table))
+        return self._network[1]
+
+    # A bit at a time.
+
+    async def _bits(self, session: Session, bits: Iterator[Bit]) -> AsyncIterator[Bit]:
+        """Yield what ``bits`` yields, and let others in after each; the person's function has a thread."""
+        if session.source.data is None and session.source.evaluate is not None:
+            async for bit in self._by_function(session, bits):
+                yield bit
+            return
+        for bit in bits:
+            yield bit
             await self._rest()
-        self._put(allocation=found, finding=False, goal_problem="" if found is None else found.problem)
+
+    async def _by_function(self, session: Session, bits: Iterator[Bit]) -> AsyncIterator[Bit]:
+        """Yield what ``bits`` yields, each made in the thread where the person's own function is called."""
+        history = session.history
+        while True:
+            await self._rest()
+            await self._calls.end(self._late)
+            found: list[Bit] = []
+            ask: Any = partial(next, bits, None)
+            await self._calls.ask(Question(ask, found.append), self._late)  # type: ignore[arg-type]
+            if found[0] is None or session.history is not history:
+                return
+            yield found[0]
+
+    def _late(self, problem: RequestError) -> None:
+        self._put(problem=str(problem))
 
     async def _rest(self, least: float = 0.02) -> None:
         """Let others in, and wait for as long as a control moves."""
@@ -157,3 +291,31 @@ class LiveNetwork(Latest):
 
     def _now(self, session: Session, asked: SensitivitySpec, goal: GoalSpec) -> None:
         """Nothing: without an event loop nobody sees it fill; `Explorer.sensitivity` measures in code."""
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> _duration(0.4), _duration(12.2), _duration(200)
+        ('1 s', '12 s', '3 min')
+    """
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
+
+
+def _front(network: Network, goal: GoalSpec) -> tuple[tuple[float, float], ...]:
+    """Return the predicted front; empty where nothing predicts it, or a file's size has to be measured."""
+    if network.table is None or goal.unit == "file":
+        return ()
+    shares, drops = network.budget(replace(goal, rule="sensitivity")).front(60)
+    return tuple(zip(shares.tolist(), drops.tolist(), strict=True))
+
+
+def _dots(known: tuple[Dot, ...], allocations: Any) -> tuple[Dot, ...]:
+    """Return the dots with those of more measured allocations."""
+    more = [
+        (round(each.reached, 4), each.measured.drop, each.rule)
+        for each in allocations
+        if each.measured is not None
+    ]
+    return tuple(dict.fromkeys((*known, *more)))[-MOST_DOTS:]

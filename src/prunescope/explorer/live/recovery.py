@@ -28,7 +28,7 @@ PUBLISH_SECONDS = 0.25
 SLOW_SECONDS = 0.15
 """A bit that took longer is not waited for on the event loop any more."""
 
-USUAL = Recipe(seconds=40, targets="dense")
+USUAL = Recipe(seconds=50, targets="dense")
 """How the page trains unless it is asked otherwise: as long as anyone likes to wait."""
 
 FINE_TUNE, REESTIMATE = "fine_tune", "reestimate_batchnorm"

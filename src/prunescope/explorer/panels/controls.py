@@ -26,6 +26,7 @@ from prunescope.explorer.panels.groups import GroupChoice
 from prunescope.explorer.panels.layers import LayerChoice
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.panels.reaching import scope_choices
+from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.figures.reading import axes_text
@@ -66,7 +67,7 @@ class Controls(Panel):
         self._make_widgets()
         self.messages = {
             name: message()
-            for name in ("model", "layer", "method", "amount", "scope", *sorted(_KNOBS), *BY_HAND)
+            for name in ("model", "layer", "method", "amount", "scope", *sorted(_KNOBS), *BY_HAND, "units")
         }
         self._locked: frozenset[str] = frozenset()
         self._named: dict[str, list[widgets.Widget]] = {
@@ -91,7 +92,7 @@ class Controls(Panel):
         self.layers = LayerChoice()
         self.layer = self.layers.layer
         self.method = _dropdown("Method", [(each.title, key) for key, each in METHODS.items()], "method")
-        self.scope = _dropdown("Prune", [("this layer", "layer")], "scope")
+        self.scope = _dropdown("Scope", [("this layer", "layer")], "scope")
         self.amount_kind = _dropdown(
             "Amount as", [("a fraction", "fraction"), ("a count", "count")], "amount as"
         )
@@ -122,6 +123,9 @@ class Controls(Panel):
             )
             for name, verb in zip(BY_HAND, ("Keep", "Prune"), strict=True)
         }  # fmt: skip
+        self.units = widgets.Text(
+            description="Units", tooltip=GLOSSARY["units"], continuous_update=False, layout=_full()
+        )
         self.by_hand_fold = widgets.ToggleButton(
             description="By hand", tooltip=GLOSSARY["by hand"], layout=_full()
         )
@@ -129,7 +133,7 @@ class Controls(Panel):
 
     def _fold(self, snapshot: Snapshot) -> None:
         """Show the channels by hand if the fold is open, or if there are any."""
-        said = any(snapshot.message(name) for name in BY_HAND)
+        said = any(snapshot.message(name) for name in (*BY_HAND, "units"))
         show(self._by_hand_rows, self.by_hand_fold.value or bool(snapshot.preview.spec.by_hand) or said)
 
     def _rows(self) -> list[widgets.Widget]:
@@ -145,6 +149,7 @@ class Controls(Panel):
         ]
         rows = [row for name, group in groups for row in (*group, self.messages[name])]
         by_hand = [row for name, text in self.by_hand.items() for row in (text, self.messages[name])]
+        by_hand += [self.units, self.messages["units"]]
         self._by_hand_rows = widgets.VBox(by_hand).add_class("ps-controls")
         return [*rows, self.by_hand_fold, self._by_hand_rows]
 
@@ -166,6 +171,7 @@ class Controls(Panel):
         ]
         for widget, name in asks:
             self.hear(widget, partial(self._ask, name))
+        self.hear(self.units, self._prune_units)
         self.hear(self.layers.search, self._search)
         self.hear(self.layers.group, self._open_group)
         self.hear(self.amount, self._ask_for_amount)
@@ -192,6 +198,13 @@ class Controls(Panel):
         """List what matches; nothing is asked for until a layer is chosen."""
         with self.writing():
             self.layers.list_again()
+
+    def _prune_units(self, text: str) -> None:
+        """Prune the hidden units or heads that a person lists, as a step."""
+        if text.strip():
+            self.state.act(partial(actions.prune_units, units=text), "units")
+        with self.writing():
+            self.units.value = ""
 
     def _open_group(self, group: str) -> None:
         with self.writing():
@@ -235,11 +248,11 @@ class Controls(Panel):
         show(self.model, len(snapshot.models) > 1)
         self.layers.render(spec.layer, snapshot.layers)
         self._set_options(self.dim, _dims(snapshot.preview))
-        self.dim.tooltip = GLOSSARY["group dim" if snapshot.preview.method.groups else "dim"]
+        html.explain(self.dim, GLOSSARY["group dim" if snapshot.preview.method.groups else "dim"])
         self.groups.render(snapshot.preview)
         self.model.value = snapshot.model
         self.method.value = spec.method
-        self.method.tooltip = option("method", spec.method)
+        html.explain(self.method, option("method", spec.method))
         scope = snapshot.scope.text
         self._set_options(self.scope, scope_choices(snapshot.layers, snapshot.preview.tensor.name, scope))
         self.scope.value = scope
@@ -247,8 +260,8 @@ class Controls(Panel):
         self.dim.value = spec.dim
         self.seed.value = spec.seed
         self._set_options(self.criterion, _criteria(snapshot))
-        self.criterion.value = spec.criterion
-        self.criterion.tooltip = CRITERIA[spec.criterion].says
+        self.criterion.value = snapshot.waits_for or spec.criterion
+        html.explain(self.criterion, CRITERIA[self.criterion.value].says)
         for name, text in self.by_hand.items():
             text.value = channels_text(getattr(spec, name))
 
@@ -277,7 +290,7 @@ class Controls(Panel):
         n = snapshot.preview.spec.n
         listed = any(n == value for _, value in NORMS)
         self.n.value = n if listed else OTHER_NORM
-        self.n.tooltip = option("norm", n)
+        html.explain(self.n, option("norm", n))
         self.other_n.value = "" if listed else str(n)
 
     def _enable(self, snapshot: Snapshot) -> None:
@@ -291,6 +304,10 @@ class Controls(Panel):
         for name in _KNOBS:
             show(getattr(self, name), name in uses)
         html.enable(self.groups.patterns, html.LOCKED if self._locked & _PATTERN else "")
+        show(self.units, snapshot.units is not None)
+        html.enable(self.units, html.LOCKED if self._locked & {"steps", *BY_HAND} else "")
+        if snapshot.units is not None:
+            self.units.placeholder = f"{snapshot.units.kind} as one step, such as 3, 7-9"
         show(self.other_n, "n" in uses and self.n.value == OTHER_NORM)
 
 

@@ -11,9 +11,11 @@ from prunescope.core.markup import html_of
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
 from prunescope.explorer.panels.panel import Panel
+from prunescope.explorer.panels.staircase import StaircasePanel
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
+from prunescope.figures import Theme
 from prunescope.measure import cost_facts, emissions_account, files_account, operations_account
 
 HONEST = (
@@ -31,6 +33,7 @@ class CostsPanel(Panel):
         files, emissions: The accounts of the files and FLOPs, and of the residual output of pruned channels.
         compress, silence: The buttons that measure a large file, and that mask residual outputs.
         message: The sentence under the buttons.
+        staircase: The latency of fewer channels.
     """
 
     name = "costs"
@@ -53,18 +56,27 @@ class CostsPanel(Panel):
         )
         self.press(self.compress, partial(state.measure, large=True))
         self.press(self.silence, partial(state.act, actions.silence, "silence"))
-        parts = [self.files, self.compress, self.emissions, self.silence, self.message]
+        self.staircase = StaircasePanel(state)
+        parts = [
+            self.files, self.compress, self.staircase.widget, self.emissions, self.silence, self.message,
+        ]  # fmt: skip
         self.widget = widgets.VBox(parts).add_class("ps-costs")
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
         """Hide the masking button along with the steps; with costs hidden the line has only its sentence."""
         self._locked = "steps" in lock
+        self.staircase.restrict(hide, lock)
         html.hide(self.silence, "steps" in hide)
         (self.line.add_class if "costs" in hide else self.line.remove_class)("ps-short")
+
+    def set_page(self, width: int, theme: Theme) -> None:
+        """Take the width that the picture of the staircase has."""
+        self.staircase.set_page(width, theme)
 
     def render(self, snapshot: Snapshot) -> None:
         """Show the costs of ``snapshot``."""
         costs = snapshot.costs
+        self.staircase.render(snapshot)
         facts = "".join(html.fact(name, value) for name, value in cost_facts(costs))
         self.line.value = f'<div class="ps-costfacts">{facts}</div><p class="ps-honest">{HONEST}</p>'
         self.files.value = html_of(files_account(costs) + operations_account(costs))

@@ -9,6 +9,9 @@ from prunescope.core.criteria import CRITERIA
 from prunescope.explorer.live.criteria import CriteriaShown
 from prunescope.measure.criteria import CriteriaAgreement, CriteriaTable
 
+_SOFT = {"batchnorm": "batch&shy;norm", "activation": "acti&shy;vation"}
+"""Where a narrow column may break a word."""
+
 
 def criteria_html(shown: CriteriaShown) -> str:
     """Return the table, as far as it is known, and which criteria are left out; or why there is none."""
@@ -18,7 +21,7 @@ def criteria_html(shown: CriteriaShown) -> str:
     keys = [
         key for key in CRITERIA if key in table.criteria or (not table.done and key not in table.left_out)
     ]
-    heads = "".join(f'<th scope="col">{escape(key)}</th>' for key in keys)
+    heads = "".join(f'<th scope="col">{_SOFT.get(key, escape(key))}</th>' for key in keys)
     rows = "".join(f'<tr><th scope="row">{escape(row)}</th>{_row(table, keys, row)}</tr>' for row in keys)
     busy = "false" if table.done else "true"
     return (

@@ -73,7 +73,7 @@ class ExportPanel(Panel):
                 self.what.options = options
             offered = snapshot.exporting in snapshot.files
             self.what.value = snapshot.exporting if offered else snapshot.files[0]
-        self.what.tooltip = option("file", self.what.value)
+        html.explain(self.what, option("file", self.what.value))
         steps, made = snapshot.history.done, snapshot.exported
         for control in (self.what, self.save):
             html.enable(control, "" if steps else "there is no step yet.")

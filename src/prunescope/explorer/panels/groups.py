@@ -35,7 +35,7 @@ class GroupChoice:
             style={"button_width": "auto"},
         ).add_class("ps-patterns")
         self.size = widgets.Dropdown(
-            description="Groups of", tooltip=GLOSSARY["group size"], layout={"width": "auto"}
+            description="Group m", tooltip=GLOSSARY["group size"], layout={"width": "auto"}
         )
         self.fits = widgets.HTML().add_class("ps-fits")
 

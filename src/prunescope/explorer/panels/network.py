@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-import traitlets
 
 from prunescope.core.glossary import GLOSSARY, option
-from prunescope.core.text import percent
 from prunescope.explorer import html
-from prunescope.explorer.bridge import Bridge
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.live.network import NetworkShown
+from prunescope.explorer.panels.front import Front, front_of, rules_html
+from prunescope.explorer.panels.grid import Grid, grid_of
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
-from prunescope.network import Allocation, Cell, SensitivityTable
-
-_HERE = Path(__file__).parent
-
-LABEL = 12
-"""Letters of a layer's name that fit the table."""
 
 UNIT_TITLES = {"weights": "weights", "parameters": "parameters", "flops": "FLOPs", "file": "the file"}
 """What a goal may be a share of, as the page says it."""
@@ -41,33 +34,27 @@ RULE_TITLES = {
 }
 """How a goal may be spread over the layers, as the page says it."""
 
-
-class Grid(Bridge):
-    """The table of layers × amounts in the page.
-
-    Attributes:
-        table: ``amounts`` as texts, and ``rows``: ``name``, ``label``, ``here``, ``cells`` of ``text``,
-            ``says``, ``state`` and ``worse`` in [-1, 1], and ``share``: what the allocation prunes, as text.
-        chosen: Name of the layer and place of the amount that a person has clicked. Comes from the page: not
-            to be trusted.
-    """
-
-    _esm = (_HERE / "network.js").read_text(encoding="utf-8")
-    table = traitlets.Dict().tag(sync=True)
-    chosen: Any = traitlets.List().tag(sync=True)
+ROUNDINGS = (1, 4, 8, 16, 32)
+"""Multiples that kept channels may come in."""
 
 
 class NetworkPanel(Panel):
     """Where the network can be pruned, and how far.
 
     Attributes:
-        target, unit, rule, at_most: The goal.
+        target, slider, unit, rule, at_most: The goal.
+        limits: The button that unfolds what is left alone.
+        exclude, min_keep, round_to: What is left alone.
         apply: The button that makes the allocation one step.
+        best: The button that asks for what can be reached instead.
         says: What the goal comes to.
         message: Why it cannot be met.
-        grid: The table.
+        front: What any budget is predicted to lose, and what was measured.
+        grid: The table, with what goes of each layer.
         progress: How far the table is measured.
-        rules: What each rule that was tried is worth.
+        pause: The button that stops the measuring for now.
+        measure: The button that has it measured where that is only offered.
+        rules: What every rule comes to at this target.
     """
 
     name = "network"
@@ -76,6 +63,28 @@ class NetworkPanel(Panel):
     def __init__(self, state: ExplorerState) -> None:
         super().__init__(state)
         self._locked = False
+        self._make_goal()
+        self._make_limits()
+        self.says, self.rules = widgets.HTML().add_class("ps-goal"), widgets.HTML().add_class("ps-rules")
+        self.progress, self.message = widgets.HTML().add_class("ps-progress"), message()
+        self.front, self.grid = Front(), Grid()
+        self.pause = widgets.ToggleButton(description="Pause", tooltip=GLOSSARY["pause"])
+        self.measure = widgets.Button(description="Measure", tooltip=GLOSSARY["measure network"])
+        self.hear(self.pause, self.state.pause_network)
+        self.press(self.measure, self.state.measure_network)
+        self.hear(self.grid, self._open, "chosen")
+        self.hear(self.grid, self._pin, "pinned")
+        rows = [
+            [self.target, self.slider, self.unit],
+            [self.rule, self.at_most],
+            [self.apply, self.limits, self.best],
+        ]
+        parts = [widgets.Box(row).add_class("ps-take-row") for row in rows]
+        known = widgets.Box([self.progress, self.pause, self.measure]).add_class("ps-take-row")
+        shown = [self.message, self.says, self.front, known, self.grid, self.rules]
+        self.widget = widgets.VBox([*parts, self._limits_row, *shown]).add_class("ps-network")
+
+    def _make_goal(self) -> None:
         full = widgets.Layout(width="auto")
         self.target = widgets.BoundedIntText(
             description="Prune %", tooltip=GLOSSARY["target"], min=1, max=99, value=50, layout=full
@@ -85,47 +94,74 @@ class NetworkPanel(Panel):
         )
         self.unit = _dropdown("of", UNIT_TITLES, "unit")
         self.rule = _dropdown("rule", RULE_TITLES, "rule")
-        self.at_most = widgets.Text(
-            description="lose at most",
-            tooltip=GLOSSARY["at most"],
-            placeholder="points",
-            continuous_update=False,
-            layout=full,
-        )
+        self.at_most = _text("lose at most", "at most", "points")
         self.apply = widgets.Button(description="Apply as one step", tooltip=GLOSSARY["apply allocation"])
+        self.best = widgets.Button(description="Take the best", tooltip=GLOSSARY["take the best"])
         self.hear(self.target, lambda value: self._ask(target=value / 100))
         self.hear(self.slider, lambda value: self._ask(target=value / 100))
         self.hear(self.unit, lambda unit: self._ask(unit=unit))
         self.hear(self.rule, lambda rule: self._ask(rule=rule))
-        self.hear(self.at_most, self._allow)
+        self.hear(self.at_most, partial(self._number, "at_most", "lose at most"))
         self.press(self.apply, self._apply)
-        self.says, self.rules = widgets.HTML().add_class("ps-goal"), widgets.HTML().add_class("ps-rules")
-        self.progress, self.message = widgets.HTML().add_class("ps-progress"), message()
-        self.grid = Grid()
-        self.hear(self.grid, self._open, "chosen")
-        first = widgets.Box([self.target, self.slider, self.unit]).add_class("ps-take-row")
-        second = widgets.Box([self.rule, self.at_most, self.apply]).add_class("ps-take-row")
-        parts = [first, second, self.message, self.says, self.rules, self.progress, self.grid]
-        self.widget = widgets.VBox(parts).add_class("ps-network")
+        self.press(self.best, self._take_best)
+
+    def _make_limits(self) -> None:
+        self.limits = widgets.ToggleButton(description="Limits", tooltip=GLOSSARY["limits"])
+        self.exclude = _text("leave alone", "exclude", "layers or modules, such as head")
+        self.min_keep = _text("keep at least", "min keep", "% of every layer")
+        self.round_to = _dropdown("channels in", {f"multiples of {n}": n for n in ROUNDINGS}, "round to")
+        self.round_to.options = [("any number", 1), *((f"multiples of {n}", n) for n in ROUNDINGS[1:])]
+        self.hear(self.limits, lambda _on: self._unfold(self.state.snapshot))
+        self.hear(self.exclude, self._leave_alone)
+        self.hear(self.min_keep, partial(self._number, "min_keep", "keep at least"))
+        self.hear(self.round_to, lambda count: self._ask(round_to=count))
+        self._limits_row = widgets.Box([self.exclude, self.min_keep, self.round_to]).add_class("ps-take-row")
+
+    def _unfold(self, snapshot: Snapshot) -> None:
+        goal = snapshot.network.goal
+        limited = bool(goal.exclude or goal.min_keep or goal.round_to != 1)
+        show(self._limits_row, self.limits.value or limited)
+        show(self.round_to, snapshot.preview.method.structured)
 
     # User input.
 
     def _ask(self, **goal: Any) -> None:
         self.state.request(goal=replace(self.state.snapshot.network.goal, **goal))
 
-    def _allow(self, text: str) -> None:
+    def _number(self, field: str, title: str, text: str) -> None:
+        """Ask for a field that is typed in percent, or in points; nothing typed is as ever."""
         plain = text.strip().replace(",", ".").removesuffix("%").strip()
         try:
-            points = float(plain) / 100 if plain else None
+            share = float(plain) / 100 if plain else (None if field == "at_most" else 0.0)
         except ValueError:
-            say(self.message, f"`lose at most` must be a number of points, such as 1, got {text[:40]!r}.")
+            kind = "points" if field == "at_most" else "percent"
+            say(self.message, f"`{title}` must be a number of {kind}, such as 1, got {text[:40]!r}.")
             return
-        self._ask(at_most=points)
+        self._ask(**{field: share})
+
+    def _leave_alone(self, text: str) -> None:
+        self._ask(exclude=tuple(name.strip() for name in text.split(",") if name.strip()))
+
+    def _pin(self, pinned: list[Any]) -> None:
+        """Have so much of a layer go whatever the rule says, or let the rule decide again."""
+        network = self.state.snapshot.network
+        known = {} if network.allocation is None else network.allocation.amounts
+        if len(pinned) == 2 and pinned[0] in known and not self.grid.locked:
+            name, share = pinned
+            pins = {each: amount for each, amount in network.goal.pins.items() if each != name}
+            self._ask(pins=pins if share is None else {**pins, name: share})
+        with self.writing():
+            self.grid.pinned = []
 
     def _apply(self) -> None:
         allocation = self.state.snapshot.network.allocation
         if allocation is not None:
             self.state.act(partial(actions.apply_allocation, allocation=allocation), "goal")
+
+    def _take_best(self) -> None:
+        allocation = self.state.snapshot.network.allocation
+        if allocation is not None and allocation.best is not None:
+            self._ask(target=round(allocation.best.reached, 4))
 
     def _open(self, chosen: list[Any]) -> None:
         """Show the layer of the cell that was clicked, at its amount."""
@@ -145,34 +181,68 @@ class NetworkPanel(Panel):
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
         """Disable making a step where steps are locked or hidden."""
         self._locked = bool({"steps"} & (hide | lock))
+        self.grid.locked = bool({"amount"} & (hide | lock))
 
     def render(self, snapshot: Snapshot) -> None:
         """Show what is known of the network of ``snapshot``; nothing happens while the panel is hidden."""
         if snapshot.front != self.name:
             return
         network = snapshot.network
-        goal, allocation = network.goal, network.allocation
         with self.writing():
-            share = 50 if goal.target is None else round(100 * goal.target)
-            self.target.value = self.slider.value = share
-            self.unit.value, self.rule.value = goal.unit, goal.rule
-            self.at_most.value = "" if goal.at_most is None else f"{100 * goal.at_most:g}"
-        self.unit.tooltip, self.rule.tooltip = option("unit", goal.unit), option("rule", goal.rule)
-        nothing = allocation is None or not allocation.specs
+            self._render_goal(snapshot)
+        allocation, table = network.allocation, network.table
+        nothing = allocation is None or not (network.met and allocation.specs)
         html.enable(self.apply, html.LOCKED if self._locked else "nothing to prune yet." if nothing else "")
+        show(
+            self.best,
+            allocation is not None and allocation.best is not None and any(allocation.best.amounts.values()),
+        )
         say(self.message, snapshot.message("goal") or network.goal_problem)
         self.says.value = _goal_text(network)
-        self.rules.value = "" if allocation is None else _rules_text(allocation)
+        self.rules.value = rules_html(network.rules, "" if allocation is None else allocation.rule)
         self.progress.value = _progress_text(network)
-        show(self.grid, network.table is not None)
-        if network.table is not None:
-            self.grid.table = _table(network.table, allocation, snapshot.preview.tensor.name)
+        show(self.pause, network.running or network.paused)
+        show(self.measure, bool(network.offer))
+        self.measure.description = f"Measure: {network.offer}" if network.offer else "Measure"
+        show(self.front, bool(network.front or network.dots))
+        self.front.front = front_of(network)
+        show(self.grid, table is not None or allocation is not None)
+        self.grid.table = grid_of(table, allocation, snapshot.preview.tensor.name, _left_alone(network))
+
+    def _render_goal(self, snapshot: Snapshot) -> None:
+        goal = snapshot.network.goal
+        share = 50 if goal.target is None else round(100 * goal.target)
+        self.target.value = self.slider.value = min(max(share, 1), 99)
+        self.unit.value, self.rule.value = goal.unit, goal.rule
+        html.explain(self.unit, option("unit", goal.unit))
+        html.explain(self.rule, option("rule", goal.rule))
+        self.at_most.value = "" if goal.at_most is None else f"{100 * goal.at_most:g}"
+        self.exclude.value = ", ".join(goal.exclude)
+        self.min_keep.value = f"{100 * goal.min_keep:g}" if goal.min_keep else ""
+        self.round_to.value = goal.round_to if goal.round_to in ROUNDINGS else 1
+        self.pause.value = snapshot.network.paused
+        self._unfold(snapshot)
 
 
-def _dropdown(description: str, titles: dict[str, str], term: str) -> widgets.Dropdown:
+def _dropdown(description: str, titles: Mapping[str, Any], term: str) -> widgets.Dropdown:
     options = [(title, key) for key, title in titles.items()]
     return widgets.Dropdown(
         description=description, options=options, tooltip=GLOSSARY[term], layout=widgets.Layout(width="auto")
+    )
+
+
+def _text(description: str, term: str, placeholder: str) -> widgets.Text:
+    return widgets.Text(
+        description=description, tooltip=GLOSSARY[term], placeholder=placeholder, continuous_update=False,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip
+
+
+def _left_alone(network: NetworkShown) -> frozenset[str]:
+    """Return the layers that the goal leaves alone."""
+    names = () if network.allocation is None else network.allocation.amounts
+    return frozenset(
+        name for name in names for each in network.goal.exclude if name == each or name.startswith(f"{each}.")
     )
 
 
@@ -183,7 +253,12 @@ def _goal_text(network: NetworkShown) -> str:
     worth = "" if allocation.measured is None else f"<b>{escape(allocation.measured.in_words)}</b>"
     if not worth:
         worth = "measuring …" if network.finding else "not measured: there is no held-out data"
-    predicted = "" if allocation.predicted is None else f"predicted loss {_points(allocation.predicted)}; "
+    table = network.table
+    in_points = table is None or table.examples
+    predicted = ""
+    if allocation.predicted is not None:
+        lost = _points(allocation.predicted) if in_points else f"{allocation.predicted:.4g}"
+        predicted = f"predicted loss {lost}; "
     note = f" {escape(allocation.note)}" if allocation.note else ""
     return f"<p>{escape(allocation.title)}: {predicted}{worth}.{note}</p>"
 
@@ -192,60 +267,16 @@ def _points(drop: float) -> str:
     return f"{100 * drop:.1f} points".replace("-", "−")
 
 
-def _rules_text(allocation: Allocation) -> str:
-    if len(allocation.candidates) < 2:
-        return ""
-    tried = "".join(
-        f"<li{' class=ps-best' if rule == allocation.rule else ''}>{escape(rule)} "
-        f"<b>{percent(measured.value) if measured.examples else f'{measured.value:.4g}'}</b></li>"
-        for rule, measured in allocation.candidates.items()
-    )
-    return f"<p>Rules at this target, measured:</p><ul>{tried}</ul>"
-
-
 def _progress_text(network: NetworkShown) -> str:
     table = network.table
     if network.problem:
         return f"<p>{escape(network.problem)}</p>"
     if table is None:
-        return "<p>What each layer loses is being measured …</p>"
+        waits = "What each layer loses is not measured yet." if network.offer or network.paused else ""
+        return f"<p>{waits or 'What each layer loses is being measured …'}</p>"
     left = "" if table.complete or table.seconds_left is None else f" · {table.seconds_left:.0f} s left"
-    shown = "Points of accuracy that a layer loses, pruned alone. A click opens the layer at that amount."
-    return f"<p>{shown} {escape(table.in_words)}{left}.</p>"
-
-
-def _table(table: SensitivityTable, allocation: Allocation | None, shown: str) -> dict[str, Any]:
-    shares = {} if allocation is None else allocation.shares
-    rows = [
-        {
-            "name": name,
-            "label": _short(name.removesuffix(".weight")),
-            "here": name == shown,
-            "share": f"{100 * shares[name]:.0f} %" if name in shares else "",
-            "at": round(shares.get(name, 0.0), 4),
-            "cells": [_cell(table, table.cells.get((name, amount)), amount) for amount in table.amounts],
-        }
-        for name in table.layers
-    ]
-    return {"amounts": [f"{100 * amount:g}" for amount in table.amounts], "rows": rows}
-
-
-def _short(label: str) -> str:
-    """Return a label that fits its column; names differ at their ends."""
-    return label if len(label) <= LABEL else f"…{label[1 - LABEL :]}"
-
-
-def _cell(table: SensitivityTable, cell: Cell | None, amount: float) -> dict[str, Any]:
-    if cell is None:
-        return {"text": "", "says": "not measured yet", "state": "empty", "worse": 0.0}
-    at = f"{100 * amount:g} % pruned"
-    if cell.drop is None:
-        return {"text": "–", "says": f"{at}: {cell.why}", "state": cell.state, "worse": 0.0}
-    points = 100 * cell.drop
-    text = f"{points:.0f}" if abs(points) >= 9.95 else f"{points:.1f}"
-    says = f"{at}: loses {points:.1f} points"
-    if cell.low is not None and cell.high is not None:
-        says += f" (95 %: {100 * cell.low:.1f} to {100 * cell.high:.1f})"
-    says += f", {cell.state} on {cell.examples:,} of {table.examples:,}"
-    worse = max(-1.0, min(1.0, cell.drop / (table.tolerance or 0.05)))
-    return {"text": text.replace("-", "−"), "says": says, "state": cell.state, "worse": round(worse, 3)}
+    what = "Points of accuracy" if table.examples else f"How much of {table.metric}"
+    shown = (
+        f"{what} that a layer loses, pruned alone; the line is the allocation. A click opens the layer there."
+    )
+    return f"<p>{escape(shown)} {escape(table.in_words)}{left}.</p>"

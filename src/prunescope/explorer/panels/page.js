@@ -1,4 +1,6 @@
 // Saves files, and keeps the state in the page's address: nothing comes back to the kernel over this bridge.
+const LONG = 4000;
+
 function address(query, ours) {
   const url = new URL(window.location.href);
   ours.forEach((name) => url.searchParams.delete(name));
@@ -40,8 +42,12 @@ function render({ model, el }) {
   said.setAttribute("aria-live", "polite");
   el.append(button, said);
   button.addEventListener("click", async () => {
-    await copy(address(model.get("query"), model.get("ours")).href);
-    said.textContent = " Copied.";
+    const { href } = address(model.get("query"), model.get("ours"));
+    await copy(href);
+    said.textContent =
+      href.length > LONG
+        ? ` Copied: ${href.length.toLocaleString("en")} characters, which some programs cut. The plan file under Export carries the steps whole.`
+        : " Copied.";
   });
 
   let timer;

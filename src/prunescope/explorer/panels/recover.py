@@ -39,7 +39,7 @@ BUTTONS = {
 """Label of each button, by action; the glossary has its tooltip."""
 
 FIELDS = ("recover", "recipe", "train", "optimizer", "learning_rate", "epochs", "seconds", "targets")
-"""What a sentence may go by that belongs here."""
+"""Parameters of sentences that this panel shows."""
 
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""
@@ -104,7 +104,7 @@ class RecoverPanel(Panel):
         self.hear(self.targets, lambda targets: self._ask(targets=targets))
         self.hear(self.learning_rate, lambda text: self._ask(learning_rate=_read(text)))
         self.hear(self.length, lambda text: self._ask_length(self.unit.value, text))
-        self.hear(self.unit, lambda unit: self._ask_length(unit, "20" if unit == "epochs" else "40"))
+        self.hear(self.unit, lambda unit: self._ask_length(unit, "20" if unit == "epochs" else "50"))
 
     def _make_buttons(self) -> None:
         acts: dict[str, Callable[[], object]] = {

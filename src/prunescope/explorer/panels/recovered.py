@@ -76,17 +76,16 @@ def _idle(snapshot: Snapshot, limit: float | None) -> list[str]:
         return [TRAINING_OFF]
     last = done[-1].spec if done else None
     if isinstance(last, Recovered):
-        return [f"Kept as a step: {last.said}. Plans, links and code cannot hold new weights; "
-                "the pruned weights under Export do."]  # fmt: skip
-    if snapshot.preview.pruned_units:
         return [
-            "What is shown becomes a step first. Training keeps what is pruned at zero; "
-            "held-out data only measures."
+            f"Kept as a step: {last.said}. Plans, links and code cannot hold new weights; "
+            "the pruned weights under Export do."
         ]
-    if not done:
+    prunes = snapshot.preview.pruned_units > 0
+    if not (prunes or done):
         return ["Nothing is pruned yet: raise Amount first."]
+    first = "What is shown becomes a step first. " if prunes else ""
     bounded = "" if limit is None else f" This server trains for at most {limit:g} s."
-    return [f"Training keeps what is pruned at zero; held-out data only measures.{bounded}"]
+    return [f"{first}Training keeps what is pruned at zero; held-out data only measures.{bounded}"]
 
 
 def curve_html(snapshot: Snapshot, width: int) -> str:

@@ -97,7 +97,8 @@ class SmallerPanel(Panel):
         found = shown.found if fresh else None
         show(self.buttons["look"], not looked)
         show(self.buttons["make"], looked and bool(shown.cuts) and found is None)
-        show(self.coupled, looked and found is None)
+        adds = bool(shown.refused) or shown.coupled == "any" or any("same" in cut for cut in shown.cuts or ())
+        show(self.coupled, looked and found is None and adds)
         for name in ("weights", "script"):
             show(self.buttons[name], found is not None)
         for control in (*self.buttons.values(), self.coupled):
@@ -155,9 +156,9 @@ def _metric(pair: Pair[Any]) -> tuple[str, str, str, str]:
 
 def _latency(latency: Latency) -> tuple[str, str, str, str]:
     def span(times: Any) -> str:
-        return f"{1000 * times.median:.3g} ms ({1000 * times.low:.3g} to {1000 * times.high:.3g})"
+        return f"{1000 * times.median:.3g} ms ({1000 * times.low:.3g}–{1000 * times.high:.3g})"
 
-    faster = f"{latency.ratio.median:.2f}× ({latency.ratio.low:.2f} to {latency.ratio.high:.2f})"
+    faster = f"{latency.ratio.median:.2f}× ({latency.ratio.low:.2f}–{latency.ratio.high:.2f})"
     name = f"Latency, {latency.examples:,} examples"
     return name, span(latency.before), span(latency.after), "too noisy to say" if latency.is_noisy else faster
 

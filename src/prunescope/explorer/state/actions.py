@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from prunescope.core.channels import parse_channels
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec
@@ -18,6 +19,7 @@ from prunescope.session import Session
 from prunescope.session.history import Asked
 from prunescope.session.plans import Plans
 from prunescope.session.together import Together
+from prunescope.sources.units import find_units
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
 """Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""
@@ -40,6 +42,37 @@ def apply_allocation(session: Session, preview: Preview, allocation: Allocation)
     if not allocation.specs:
         raise RequestError("goal", "`goal` prunes nothing: there is no step to apply.")
     session.apply_together(Together(allocation.title, allocation.specs))
+    return _nothing(preview.spec)
+
+
+def prune_units(session: Session, preview: Preview, units: int | Sequence[int] | str) -> Mapping[str, Any]:
+    """Prune hidden units or heads whole, as one step: their rows in every tensor that has some.
+
+    Args:
+        session: The session.
+        preview: What is shown; the units are those of its layer.
+        units: Which of them, or text that lists them; a count is so many of the lowest norm.
+    """
+    tensor = preview.tensor.name
+    found = find_units(session.source.module, tensor)
+    if found is None:
+        raise RequestError(
+            "units", f"`units`: each row of {tensor} stands for itself, so that none go together."
+        )
+    if isinstance(units, int):
+        weights = {name: session.tensor(name).effective for name in found.tensors}
+        chosen = tuple(found.weakest(units, weights))
+    else:
+        chosen = parse_channels("units", units)
+    rows = found.rows_of(chosen)
+    specs = [
+        PruneSpec(name, "ln_structured", 0, dim=0, prune_channels=rows)
+        if name in session.tensors and len(session.tensors[name].shape) > 1
+        else PruneSpec(name, "l1_unstructured", 0, dim=0, prune_channels=rows)
+        for name in found.tensors
+        if name in session.tensors
+    ]
+    session.apply_together(Together(found.title(chosen), tuple(specs)))
     return _nothing(preview.spec)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
+from prunescope.core.preview import Preview
 from prunescope.core.spec import METHODS, PruneSpec, Resolved
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import USUAL, RecoveryShown
+from prunescope.explorer.live.staircase import StaircaseShown
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.export import FILES
 from prunescope.export.files import files_of
@@ -19,11 +21,13 @@ from prunescope.measure import Costs
 from prunescope.measure.compare import Comparing, chosen, compare
 from prunescope.measure.states import known_of_steps, metric_before
 from prunescope.network import GoalSpec, Scope
+from prunescope.network.asked import HOW, alone
 from prunescope.network.scoped import pool_units, scoped_preview
 from prunescope.network.scopes import members
 from prunescope.recover import Recipe, outcomes, reasons
 from prunescope.session import Session
 from prunescope.sources import Source
+from prunescope.sources.units import Units, find_units
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class Catalogue:
         if model != shown.model:
             goal = changes.get("goal") or replace(shown.network.goal, pins={}, exclude=())
             looked_at["network"] = NetworkShown(goal=goal)
+            looked_at["staircase"] = StaircaseShown()
             looked_at["recovery"] = RecoveryShown(self._usual(self.session(model)))
         if "front" in changes:
             comparing = replace(comparing, shown=changes["front"] == "compare")
@@ -211,21 +216,24 @@ class Catalogue:
             raise RequestError("recipe", f"`recipe` must be a Recipe, got {recipe!r}.")
         if not isinstance(goal, GoalSpec):
             raise RequestError("goal", f"`goal` must be a GoalSpec, got {goal!r}.")
-        network = shown.network if goal == shown.network.goal else replace(shown.network, goal=goal.checked())
+        network = shown.network
+        if goal != network.goal:
+            spec = replace(shown.preview.spec, **{name: wanted[name] for name in HOW if name in wanted})
+            shown_how = alone(spec) if spec.method in METHODS else {}
+            network = replace(network, goal=replace(goal, **shown_how).checked())
         if not isinstance(front, str):
             raise RequestError("front", f"`front` must be the name of a panel, got {front!r}.")
         if what not in FILES:
             raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
-        names = ("exported", "smaller", "hide", "lock", "scoring", "agreeing")
-        kept = {name: getattr(shown, name) for name in names}
+        kept = {name: getattr(shown, name) for name in _KEPT}
         recovery = replace(shown.recovery, recipe=recipe)
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
     def _usual(self, session: Session) -> Recipe:
-        """Return how a model is trained unless it is asked otherwise: rewound to its own learning rate."""
+        """Return how a model is trained unless it is asked otherwise."""
         source = session.source
         usual = USUAL if source.loss is None else replace(USUAL, targets="labels")
-        return usual if source.rate is None else replace(usual, learning_rate=source.rate)
+        return replace(usual, **source.recipe)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
         """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
@@ -276,7 +284,7 @@ class Catalogue:
             history=session.history,
             plans=session.plans,
             step_measures=known_of_steps(session),
-            notes=resolved.notes,
+            notes={**resolved.notes, **_note_of(preview)},
             scope=scope,
             has_data=session.source.data is not None,
             metric=metric_before(session),
@@ -286,6 +294,7 @@ class Catalogue:
             not_prunable=session.not_prunable,
             note=session.source.note,
             files=files_of(session),
+            units=_units(session, preview.tensor.name),
             runs=session.source.can_run,
             recovers=reasons(session),
             outcomes=outcomes(session),
@@ -300,9 +309,17 @@ def _first_scope(spec: PruneSpec) -> Scope:
     return Scope("global") if method is not None and method.pooled else Scope()
 
 
+def _note_of(preview: Preview) -> Mapping[str, str]:
+    return {"scope": preview.reach.note} if preview.reach is not None and preview.reach.note else {}
+
+
 def _pooling(method: str) -> str:
     """Return the method that ranks all layers together as ``method`` ranks one; itself if there is none."""
     return next((key for key, row in METHODS.items() if row.alone == method), method)
+
+
+_KEPT = ("exported", "smaller", "staircase", "hide", "lock", "scoring", "waits_for", "agreeing")
+"""What of a snapshot stays as it is until something else says so."""
 
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
@@ -311,3 +328,7 @@ def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
     if other is not None and other.groups != METHODS[shown.method].groups:
         return True  # `dim` is then another one.
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))
+
+
+def _units(session: Session, tensor: str) -> Units | None:
+    return find_units(session.source.module, tensor) if session.source.can_run else None

@@ -199,7 +199,7 @@ def _goal(parameter: str, text: str) -> GoalSpec:
     asked = _unpacked(text)
     if not isinstance(asked, dict) or asked.keys() & set(_SHOWN):
         raise RequestError(parameter, f"`goal` must be a JSON object of a goal's fields, got {text[:40]!r}.")
-    return GoalSpec.of(asked)
+    return GoalSpec.of({**asked, "method": "ln_structured"})  # What is shown says how; that allows all units.
 
 
 _READ: Mapping[str, Callable[[str, str], Any]] = {

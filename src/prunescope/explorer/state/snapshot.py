@@ -13,12 +13,14 @@ from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import RecoveryShown
 from prunescope.explorer.live.smaller import SmallerShown
+from prunescope.explorer.live.staircase import StaircaseShown
 from prunescope.figures import View
 from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
 from prunescope.measure.compare import Comparing
 from prunescope.network import Scope
 from prunescope.session.history import History, Step
 from prunescope.session.plans import Plans
+from prunescope.sources.units import Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +55,18 @@ class Snapshot:
         exported: That text, of the steps it was made of; None until it has been asked for.
         files: Keys of the files that can be made of the model.
         scoring: Progress of the scores of the chosen criterion, or "".
+        waits_for: The criterion whose scores are being computed before it is shown, or "".
         criteria: For each criterion why it cannot be chosen for this layer and method, or "".
         sparsities: Fraction of each layer that is pruned if the preview is applied, by full name.
         scope: Which layers the method works on at once.
         network: What is known of the whole network, and what is asked of it.
+        units: The hidden units or heads that the rows of the tensor are parts of, or None.
         runs: Whether there is a network that can be run: a checkpoint has weights alone.
         recovery: What is known of a recovery, and how a person wants it trained.
         recovers: For each kind of recovery why it cannot be done, or "".
         outcomes: Accuracy, or the user's metric, of the pruned model before and after each recovery.
         smaller: What is known of the network without the channels that are pruned.
+        staircase: The latency of fewer channels of a layer, as far as it is timed.
         hide: Names of what is not shown.
         lock: Names of the controls that are shown and cannot be moved by hand.
     """
@@ -93,15 +98,18 @@ class Snapshot:
     exported: Exported | None = None
     files: tuple[str, ...] = ()
     scoring: str = ""
+    waits_for: str = ""
     criteria: Mapping[str, str] = field(default_factory=dict)
     sparsities: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = field(default_factory=Scope)
     network: NetworkShown = field(default_factory=NetworkShown)
+    units: Units | None = None
     runs: bool = True
     recovery: RecoveryShown = field(default_factory=RecoveryShown)
     recovers: Mapping[str, str] = field(default_factory=dict)
     outcomes: Mapping[str, Measure] = field(default_factory=dict)
     smaller: SmallerShown = field(default_factory=SmallerShown)
+    staircase: StaircaseShown = field(default_factory=StaircaseShown)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()
 

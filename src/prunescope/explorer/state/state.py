@@ -32,6 +32,7 @@ from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.live.smaller import LiveSmaller, SmallerShown
+from prunescope.explorer.live.staircase import LiveStaircase
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
@@ -43,6 +44,7 @@ from prunescope.measure.compare import Comparing
 from prunescope.measure.states import known_of_steps
 from prunescope.recover import kept, outcomes
 from prunescope.session import Session
+from prunescope.sources.units import find_units
 
 _log = logging.getLogger("prunescope")
 
@@ -100,11 +102,13 @@ class ExplorerState(traitlets.HasTraits):
         self._live = LiveMeasure(self._publish_measured, self.calls)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
-        self._live_scores = LiveScores(lambda words: self._publish(scoring=words), self.refuse)
+        self._waits_for = ""
+        self._live_scores = LiveScores(self._publish_scoring, self.refuse)
         self._live_criteria = LiveCriteria(self._publish_agreeing)
         self._agreeing_of: Preview | None = None
-        self._live_network = LiveNetwork(lambda known: self._publish(network=known))
+        self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.calls)
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
+        self._live_staircase = LiveStaircase(lambda known: self._publish(staircase=known))
         self._live_smaller = LiveSmaller(lambda known: self._publish(smaller=known))
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.calls)
@@ -181,7 +185,7 @@ class ExplorerState(traitlets.HasTraits):
 
     def choose_criterion(self, criterion: str) -> None:
         """Request a criterion from the page, which shows the progress of its scores; code waits for them."""
-        self._once_scored(criterion, lambda: self.request(criterion=criterion))
+        self._once_scored(criterion, lambda: self.request(criterion=criterion), shown=criterion)
 
     def choose_sides(self, comparing: Comparing) -> None:
         """Ask for what is to be compared as a person does, who sees scores being computed."""
@@ -189,12 +193,17 @@ class ExplorerState(traitlets.HasTraits):
         waits_for = next((each for each in unscored if self.session.criteria.known(each) is None), WEIGHT)
         self._once_scored(waits_for, lambda: self.request(comparing=comparing))
 
-    def _once_scored(self, criterion: str, ask: Callable[[], object]) -> None:
-        """Call ``ask`` once the scores of ``criterion`` are there, or at once where there can be none."""
+    def _once_scored(self, criterion: str, ask: Callable[[], object], shown: str = "") -> None:
+        """Call ``ask`` once the scores of ``criterion`` are there, or at once where there can be none.
+
+        Meanwhile ``shown`` is what the control of the criterion shows, if it is one.
+        """
         with self.lock:
+            self._waits_for = shown
             there = criterion == WEIGHT or self.session.criteria.known(criterion) is not None
             if there or self.snapshot.criteria.get(criterion, ""):
                 self._live_scores.close()
+                self._publish(scoring="", waits_for="")
                 ask()
             else:
                 self._live_scores.start(self.session, criterion, ask)
@@ -227,6 +236,28 @@ class ExplorerState(traitlets.HasTraits):
         """
         with self.lock:
             self._live_smaller.start(self.session, coupled, make=make)
+
+    def time_widths(self) -> None:
+        """Time in the background how long the model takes with fewer channels in the layer shown."""
+        with self.lock:
+            self._live_staircase.start(self.session, self.preview.tensor.name.rpartition(".")[0])
+
+    def keep_channels(self, kept: int) -> None:
+        """Ask for the amount that leaves so many output channels of the layer shown, by their norm.
+
+        Of a recurrent layer it is hidden units, which go as a step: their rows are in several tensors.
+        """
+        tensor, session = self.preview.tensor, self.session
+        owner = tensor.name.rpartition(".")[0]
+        units = find_units(session.source.module, tensor.name)
+        if units is not None and units.kind == "hidden units":
+            left = units.left(session.tensor(units.tensors[1]).effective)
+            self.act(partial(actions.prune_units, units=left - kept), "units")
+            return
+        layer = f"{owner}.weight" if f"{owner}.weight" in session.tensors else tensor.name
+        method = {} if self.preview.method.structured else {"method": "ln_structured"}
+        amount = max(session.tensor(layer).units(0) - kept, 0)
+        self.request(layer=layer, dim=0, amount=amount, **method)
 
     # Recovery, in the background.
 
@@ -397,6 +428,16 @@ class ExplorerState(traitlets.HasTraits):
                 self._sides.go()
         self._live_costs.start(self.session, snapshot.preview, large=large)
 
+    def measure_network(self) -> None:
+        """Have the whole network measured by the person's own function, as was offered."""
+        with self.lock:
+            self._live_network.ask(self.session, self.spec, self.snapshot.network.goal)
+
+    def pause_network(self, paused: bool) -> None:
+        """Stop measuring the whole network for now, or go on."""
+        with self.lock:
+            self._live_network.pause(paused, self.session, self.spec, self.snapshot.network.goal)
+
     def _export(self) -> None:
         """Make the text that the export panel shows, if the panel is visible and it is not there yet."""
         snapshot = self.snapshot
@@ -429,6 +470,9 @@ class ExplorerState(traitlets.HasTraits):
     def _publish(self, **found: Any) -> None:
         with self.lock:
             self._put(replace(self.snapshot, **found))
+
+    def _publish_scoring(self, words: str) -> None:
+        self._publish(scoring=words, waits_for=self._waits_for if words else "")
 
     def _publish_costs(self, preview: Preview, costs: Costs) -> None:
         with self.lock:
@@ -465,6 +509,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_network,
             self._live_recovery,
             self._live_smaller,
+            self._live_staircase,
             self._sides,
         ):
             live.close()

@@ -17,19 +17,7 @@ from prunescope.core.errors import RequestError
 from prunescope.export.compact.cuts import Cut
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.sources import arguments, scores_of
-
-
-def gate_rows(layer: nn.RNNBase, units: Sequence[int]) -> list[int]:
-    """Return the rows of a recurrent layer's weights that belong to hidden ``units``: one in every gate.
-
-    What prunes those rows of both weights, and those entries of the biases, prunes the units.
-
-    Example:
-        >>> gate_rows(nn.LSTM(3, 5), [1])
-        [1, 6, 11, 16]
-    """
-    gates = _rows(layer) // layer.hidden_size
-    return [gate * layer.hidden_size + unit for gate in range(gates) for unit in units]
+from prunescope.sources.units import gate_rows
 
 
 def _rows(layer: nn.RNNBase) -> int:
@@ -64,7 +52,7 @@ def find_recurrent(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[list[C
             refused[name] = "hidden units are cut out of a single layer that runs one way, without projection"
             continue
         try:
-            readers = _readers(model, layer, units, inputs)
+            readers = readers_of(model, layer, units, inputs)
         except RequestError as problem:
             refused[name] = str(problem)
             continue
@@ -72,7 +60,14 @@ def find_recurrent(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[list[C
     return cuts, refused
 
 
-def _readers(model: nn.Module, layer: nn.RNNBase, units: list[int], inputs: tuple[Tensor, ...]) -> list[str]:
+def readers_of(
+    model: nn.Module, layer: nn.RNNBase, units: list[int], inputs: tuple[Tensor, ...]
+) -> list[str]:
+    """Return the linear layers that read these hidden units of ``layer``.
+
+    Raises:
+        RequestError: They go where they cannot be followed.
+    """
     names = {id(module): name for name, module in model.named_modules()}
     found: list[str] = []
 

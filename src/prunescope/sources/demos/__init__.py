@@ -11,7 +11,7 @@ recreate the data file, the weights and the accuracies (about three minutes on o
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
@@ -35,7 +35,7 @@ class Demo:
         title: Display name, such as ``"Residual CNN"``.
         layer: Full name of the parameter that the explorer opens with.
         accuracy: Held-out accuracy that the training command measured, in [0, 1].
-        rate: Learning rate from which fine-tuning it goes well once it is pruned.
+        recipe: What goes well when it is fine-tuned: fields of `prunescope.recover.Recipe`.
         varied: Whether every other training digit is jittered meanwhile, as all were in the first training.
     """
 
@@ -43,7 +43,7 @@ class Demo:
     title: str
     layer: str
     accuracy: float
-    rate: float = 3e-3
+    recipe: Mapping[str, float] = field(default_factory=dict)
     varied: bool = False
 
     @property
@@ -98,16 +98,16 @@ def load_demo(key: str = "cnn") -> tuple[nn.Module, tuple[Tensor, Tensor]]:
 def _demos() -> Mapping[str, Demo]:
     stored = FILES / "accuracy.json"  # missing only before the training command has run for the first time
     measured = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    described = [
-        ("cnn", "Residual CNN", "block2.conv2.weight", 3e-3, False),
-        ("mlp", "MLP", "fc2.weight", 1e-2, False),
-        ("vit", "Vision transformer", "blocks.1.attention.qkv.weight", 3e-3, False),
-        ("lstm", "LSTM over rows", "lstm.weight_hh_l0", 3e-2, True),
+    described: list[tuple[str, str, str, dict[str, float], bool]] = [
+        ("cnn", "Residual CNN", "block2.conv2.weight", {}, False),
+        ("mlp", "MLP", "fc2.weight", {"learning_rate": 1e-2}, False),
+        ("vit", "Vision transformer", "blocks.1.attention.qkv.weight", {}, False),
+        ("lstm", "LSTM over rows", "lstm.weight_hh_l0", {"learning_rate": 3e-2, "batch": 32}, True),
     ]
     demos = {}
-    for key, title, layer, rate, varied in described:
+    for key, title, layer, recipe, varied in described:
         found = measured.get(key, {"correct": math.nan, "total": 1})
-        demos[key] = Demo(key, title, layer, found["correct"] / found["total"], rate, varied)
+        demos[key] = Demo(key, title, layer, found["correct"] / found["total"], recipe, varied)
     return MappingProxyType(demos)
 
 
