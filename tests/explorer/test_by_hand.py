@@ -116,7 +116,7 @@ def test_by_keys(explorer: Explorer) -> None:
     explorer.screen.controls.by_hand["prune_channels"].value = "0-2, 5"
     assert set(pruned(explorer)) >= {0, 1, 2, 5}
     explorer.screen.controls.by_hand["prune_channels"].value = "10"
-    assert "`prune_channels` must list output features from 0 to 9, got 10." in (
+    assert "“Prune” must list output features from 0 to 9, got 10." in (
         explorer.screen.controls.messages["prune_channels"].value
     )
     assert explorer.screen.controls.by_hand["prune_channels"].value == "0-2, 5"

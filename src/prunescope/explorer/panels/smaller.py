@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from prunescope.core.glossary import GLOSSARY
 from prunescope.core.text import percent
+from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.panel import Panel
@@ -25,12 +26,12 @@ FILE = "smaller.safetensors"
 COUPLED_TITLES = {"same": "what all of them prune", "any": "what any of them prunes"}
 
 BUTTONS = {
-    "look": ("What can be cut out?", "Find the layers whose channels hang together, and what they lose"),
-    "make": ("Cut it out", "Make the smaller model on a copy, prove that it answers the same, and time it"),
-    "weights": ("Download weights", "The state dict of the smaller model, with its shapes"),
-    "script": ("Download rebuild.py", "A function that gives the original class the smaller shapes"),
+    "look": "What can be cut out?",
+    "make": "Cut it out",
+    "weights": "Download weights",
+    "script": "Download rebuild.py",
 }
-"""What each button says, and what it says of itself."""
+"""Label of each button, by action; the glossary has its tooltip."""
 
 
 class SmallerPanel(Panel):
@@ -57,7 +58,8 @@ class SmallerPanel(Panel):
             layout=widgets.Layout(width="auto"),
         )
         self.buttons = {
-            name: widgets.Button(description=text, tooltip=says) for name, (text, says) in BUTTONS.items()
+            name: widgets.Button(description=text, tooltip=GLOSSARY[f"smaller {name}"])
+            for name, text in BUTTONS.items()
         }
         self.hear(self.coupled, lambda coupled: self._start(coupled, make=False))
         self.press(self.buttons["look"], lambda: self._start(self.coupled.value, make=False))
@@ -100,7 +102,7 @@ class SmallerPanel(Panel):
         for name in ("weights", "script"):
             show(self.buttons[name], found is not None)
         for control in (*self.buttons.values(), self.coupled):
-            control.disabled = not steps or busy
+            html.enable(control, "it is working." if busy else "" if steps else "there is no step yet.")
         say(self.message, shown.problem if fresh else "")
         self.cuts.value = _cuts(shown.cuts or (), shown.refused, shown.busy) if fresh else ""
         self.table.value = "" if found is None else _table(found)
