@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
 from prunescope.explorer.panels.network import NetworkPanel
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.network import RULES, GoalSpec, sensitivity
+from prunescope.network import RULES, GoalSpec, Survey, sensitivity
 from tests.support import person
 
 
@@ -258,6 +259,33 @@ def test_what_cannot_be_says_the_best_and_takes_it() -> None:
             explorer.close()
 
     asyncio.run(scene())
+
+
+def test_a_table_that_was_kept_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sensitivity(MODEL, data=DATA, progress=False, kept=tmp_path)
+    monkeypatch.setattr("prunescope.explorer.live.network.user_folder", lambda: tmp_path)
+    monkeypatch.setattr(Survey, "tables", lambda self: pytest.fail("measured again"))
+
+    async def scene() -> None:
+        explorer = explore(MODEL, data=DATA)
+        try:
+            person.open_tab(explorer.screen.tabs, "Network")
+            table = (await until(explorer, found)).network.table
+            assert table is not None
+            assert table.count("measured") == 27
+        finally:
+            explorer.close()
+
+    asyncio.run(scene())
+
+
+def test_the_criterion_that_is_shown_is_the_tables(explorer: Explorer) -> None:
+    explorer.criterion = "taylor"
+    table = explorer.sensitivity(amounts=[0.5], progress=False)
+    found = explorer.allocate(0.5, rule="lamp", progress=False)
+    assert (table.criterion, {spec.criterion for spec in found.specs}) == ("taylor", {"taylor"})
+    explorer.apply(found)
+    assert sum(int((~mask).sum()) for mask in explorer.history.masks().values()) == 176
 
 
 def test_measuring_is_paused_and_goes_on_where_it_was() -> None:

@@ -146,8 +146,8 @@ class NetworkPanel(Panel):
         """Have so much of a layer go whatever the rule says, or let the rule decide again."""
         network = self.state.snapshot.network
         known = {} if network.allocation is None else network.allocation.amounts
-        if len(pinned) == 2 and pinned[0] in known and not self.grid.locked:
-            name, share = pinned
+        name, share = pinned if len(pinned) == 2 else ("", None)
+        if isinstance(name, str) and name in known and not self.grid.locked:
             pins = {each: amount for each, amount in network.goal.pins.items() if each != name}
             self._ask(pins=pins if share is None else {**pins, name: share})
         with self.writing():
