@@ -1,6 +1,7 @@
 """Pruning within groups, against a count by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +134,19 @@ def test_the_pattern_that_a_mask_breaks():
     assert prune.pattern_breaks(mask, 1, 2, dim=0) == 3
     assert prune.pattern_breaks(mask, 9, 16, dim=(0, 1)) == 0
     assert prune.pattern_breaks(mask, 8, 16, dim=(1, 0)) == 1
+
+
+@pytest.mark.parametrize("size", [2, 4, 8, 16])
+@pytest.mark.parametrize("dim", [0, 1, (1, 0)])
+def test_groups_that_break_a_pattern_are_counted_alike_in_words_and_one_by_one(size: int, dim: Any) -> None:
+    mask = torch.rand(48, 64, generator=torch.Generator().manual_seed(size)) > 0.5
+    order = (1, 0) if dim == (1, 0) else (1 - dim, dim)
+    rows = mask.permute(order).reshape(-1, size).tolist()
+    for kept in range(size):
+        assert prune.pattern_breaks(mask, kept, size, dim) == sum(sum(row) > kept for row in rows)
+        assert prune.pattern_breaks(mask.to(torch.float32), kept, size, dim) == prune.pattern_breaks(
+            mask, kept, size, dim
+        )
 
 
 REFUSED = [

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from prunescope.prune._kernels.groups import SHORT, Groups, ranks_in_rows, write_without_lowest
+from prunescope.prune._kernels.groups import (
+    SHORT,
+    WORDS,
+    Groups,
+    ranks_in_rows,
+    rows_with_more,
+    write_without_lowest,
+)
 from prunescope.prune._kernels.memory import fresh
 from prunescope.prune._kernels.units import refuse_nan
 from prunescope.prune.base import BasePruningMethod
@@ -307,5 +314,7 @@ def pattern_breaks(mask: Tensor, n: int, m: int, dim: Axes = -1) -> int:
         >>> pattern_breaks(torch.tensor([1, 1, 0, 0, 1, 1, 1, 0]), 2, 4)
         1
     """
-    kept = groups_of(tuple(mask.shape), m, dim).rows(mask != 0)
+    kept = groups_of(tuple(mask.shape), m, dim).rows(mask if mask.dtype == torch.bool else mask != 0)
+    if m in WORDS and n < m and kept.device.type == "cpu":
+        return rows_with_more(kept, n)
     return int((kept.sum(1) > n).sum())

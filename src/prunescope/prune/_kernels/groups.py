@@ -147,3 +147,31 @@ def _ranks(columns: Array, *, ordered: bool) -> NDArray[np.uint8]:
         else:
             ranks[i] += np.less(columns[j], columns[i], out=flags).view(np.uint8)
     return ranks
+
+
+WORDS = {4: np.uint32, 8: np.uint64}
+"""Rows of so many booleans are one word each, of this dtype."""
+
+_BLOCK = 1 << 16
+"""Words that are looked at together: as many as stay near the processor."""
+
+
+def rows_with_more(kept: Tensor, n: int) -> int:
+    """Return how many rows have more than ``n`` True.
+
+    A row is read as one word; times 0x0101…01, its highest byte is the sum of its bytes.
+
+    Args:
+        kept: Boolean matrix in memory, of a width in `WORDS`.
+        n: At least 0, and less than the width.
+    """
+    width = kept.shape[1]
+    word = WORDS[width]
+    words = kept.contiguous().view(torch.uint8).numpy().reshape(-1).view(word)
+    ones, high = word(sum(1 << 8 * byte for byte in range(width))), word(8 * (width - 1))
+    count = 0
+    for start in range(0, len(words), _BLOCK):
+        sums = words[start : start + _BLOCK] * ones
+        sums >>= high
+        count += int(np.count_nonzero(sums > n))
+    return count
