@@ -63,7 +63,7 @@ class StaircasePanel(Panel):
         self._width = width
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Let no hand at the amount where it is locked."""
+        """Disable the amount where it is locked."""
         self._locked = bool({"amount", "method"} & (hide | lock))
 
     def render(self, snapshot: Snapshot) -> None:
