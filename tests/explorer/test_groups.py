@@ -166,7 +166,7 @@ def test_where_no_pattern_can_be_it_says_so_and_leaves_all_as_it_was(explorer: E
     controls = explorer.screen.controls
     assert controls.groups.fits.layout.display == "none"
     controls.groups.patterns.value = PATTERNS[0]
-    assert "“Groups of” must divide the 6 elements" in controls.messages["group"].value
+    assert "“Group m” must divide the 6 elements" in controls.messages["group"].value
     assert explorer.method == "l1_unstructured"
     assert controls.groups.patterns.value is None
 

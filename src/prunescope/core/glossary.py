@@ -144,6 +144,7 @@ GLOSSARY: Mapping[str, str] = {
     "smaller make": "Cut the channels out of a copy, check that its outputs stay the same, and time it.",
     "smaller weights": "The state dict of the smaller model, with its shapes.",
     "smaller script": "A function that gives the original class the smaller shapes.",
+    "staircase": "Cut this layer to several widths on copies, and time each of them in turns.",
     "download": "Download the selected file.",
     "plan file": "Apply the steps of a saved plan, in place of the current steps.",
     # Numbers below the picture.
@@ -176,7 +177,7 @@ LABELS: Mapping[str, str] = {
     "amount": "Amount",
     "n": "Norm n",
     "dim": "Dim",
-    "group": "Groups of",
+    "group": "Group m",
     "seed": "Seed",
     "keep_channels": "Keep",
     "prune_channels": "Prune",

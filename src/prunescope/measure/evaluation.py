@@ -124,7 +124,7 @@ def put_values(model: nn.Module, values: Mapping[str, Tensor]) -> None:
 
     Args:
         model: Written.
-        values: By plain name, of the shapes that the model has.
+        values: By full name without ``_orig``, of the shapes that the model has.
     """
     places = {
         **dict(model.named_parameters(remove_duplicate=False)),

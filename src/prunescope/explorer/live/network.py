@@ -100,7 +100,7 @@ class LiveNetwork(Latest):
 
     Args:
         publish: Called with what is known, as often as more is.
-        calls: Where the person's own measure is called.
+        calls: Where the user's metric is called.
     """
 
     def __init__(self, publish: Callable[[NetworkShown], object], calls: Calls) -> None:

@@ -7,6 +7,7 @@ from html import escape
 import ipywidgets as widgets
 
 from prunescope.core.glossary import GLOSSARY
+from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
@@ -39,7 +40,7 @@ class StaircasePanel(Panel):
         self._width, self._locked = 420, False
         self.time = widgets.Button(
             description="Time fewer channels",
-            tooltip="Cut this layer to several widths on copies, and time each of them in turns",
+            tooltip=GLOSSARY["staircase"],
         )
         self.rounding = _dropdown("Multiples of", [(str(each), each) for each in ROUNDINGS], "rounding")
         self.kept = _dropdown("Keep", [], "kept")
@@ -62,7 +63,7 @@ class StaircasePanel(Panel):
         self._width = width
 
     def restrict(self, hide: frozenset[str], lock: frozenset[str]) -> None:
-        """Let no hand at the amount where it is locked."""
+        """Disable the amount where it is locked."""
         self._locked = bool({"amount", "method"} & (hide | lock))
 
     def render(self, snapshot: Snapshot) -> None:
@@ -72,12 +73,12 @@ class StaircasePanel(Panel):
         found = shown.found if here else None
         show(self.widget, snapshot.runs)
         show(self.time, found is None or shown.busy)
-        self.time.disabled = here and shown.busy
+        html.enable(self.time, "it is timing." if here and shown.busy else "")
         self.time.description = "Timing …" if here and shown.busy else "Time fewer channels"
         say(self.message, shown.problem if here else "")
         for control in (self.rounding, self.kept):
             show(control, found is not None)
-            control.disabled = self._locked
+            html.enable(control, html.LOCKED if self._locked else "")
         with self.writing():
             self._offer(found, snapshot)
         self.picture.value = "" if found is None else _svg(found, self.rounding.value, self._width - _PADDING)

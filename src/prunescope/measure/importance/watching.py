@@ -1,4 +1,4 @@
-"""Criteria from what the layers are given and put out: Wanda, activation, batch-norm."""
+"""Criteria from the inputs and outputs of layers: Wanda, activation, batch-norm."""
 
 from __future__ import annotations
 
