@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prunescope.core.errors import RequestError
 from prunescope.core.knobs import Knob
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export.model import has_call, place
@@ -62,8 +63,10 @@ def code(session: Session, *, engine: str = "torch") -> str:
         engine: A key of `ENGINES`: whose functions are called.
 
     Raises:
-        KeyError: ``engine`` is neither.
+        RequestError: ``engine`` is neither.
     """
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise RequestError("engine", f"`engine` must be {' or '.join(map(repr, ENGINES))}, got {engine!r}.")
     model = copy_of(session.source.module)
     done = session.history.done
     blocks = [_block(model, step, number, engine) for number, step in enumerate(done, 1)]
