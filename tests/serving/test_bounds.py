@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ from tornado.websocket import websocket_connect
 
 from prunescope.serving.app import MOST_OF_A_SOCKET, sockets_fit
 from prunescope.serving.handlers import MOST_LINES
+from prunescope.serving.logs import LONGEST
 from prunescope.serving.messages import PROTOCOL
+from prunescope.serving.repeats import LINES
 from tests.support.hosts import Server, notebook, served, stand_in_command
 from tests.support.visitor import Visitor
 
@@ -86,6 +89,31 @@ def test_a_visit_leaves_no_logger_behind(server: Server) -> None:
 
     before, after = asyncio.run(visits())
     assert before == after
+
+
+FORGED = "x\n2026-01-01 00:00:00,000 session 01234567 all is well\x1b[2J\x1b]0;title\x07"
+
+
+def test_a_page_cannot_fill_the_log_nor_forge_a_line_of_it(server: Server) -> None:
+    async def scene() -> None:
+        visitor = await Visitor.come(server.url)
+        shown = visitor.find("HTMLModel")
+        visitor.say("comm_open", {"comm_id": "a", "target_name": FORGED, "data": {}})
+        visitor.say("comm_open", {"comm_id": "b", "target_name": "x", "target_module": FORGED, "data": {}})
+        for number in range(300):
+            visitor.update(shown, value={FORGED: f"{number}" + 100_000 * "x"})
+        await visitor.states()
+        await visitor.go()
+
+    server.turn_the_page()
+    asyncio.run(scene())
+    written = server.said()
+    assert "all is well" in written
+    assert "more are left out" in written
+    assert len(written) < (LINES + 10) * (LONGEST + 100)
+    assert all(re.match(r"\d{4}-\d\d-\d\d .* session ", line) for line in written.split("\n")[:-1])
+    assert all(line.isprintable() for line in written.split("\n"))
+    assert not re.search(r"^2026-01-01", written, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit on Windows")

@@ -86,8 +86,12 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self.screen = Screen(state)
         self.children = [self.screen.widget]
         self.add_class("prunescope")
-        with state.lock:
-            state.measure()
+        try:
+            with state.lock:
+                state.measure()
+        except BaseException:  # Where no event loop runs the data are read here.
+            self.close()
+            raise
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an existing attribute; refuse any other name, and suggest the nearest."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from prunescope.core.errors import RequestError
 from prunescope.core.knobs import Knob
 from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.export.model import has_call, place
@@ -63,8 +64,10 @@ def code(session: Session, *, engine: str = "torch") -> str:
         engine: A key of `ENGINES`: whose functions are called.
 
     Raises:
-        KeyError: ``engine`` is neither.
+        RequestError: ``engine`` is neither.
     """
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise RequestError("engine", f"`engine` must be {' or '.join(map(repr, ENGINES))}, got {engine!r}.")
     model = copy_of(session.source.module)
     done = session.history.done
     blocks = [_block(model, step, number, engine) for number, step in enumerate(done, 1)]

@@ -57,7 +57,7 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
             If not, each pruned parameter is a ``_orig`` parameter with a ``_mask`` buffer.
 
     Raises:
-        RequestError: The model cannot be copied or pruned.
+        RequestError: The model cannot be copied or pruned, or ``permanent`` is neither True nor False.
 
     Example:
         >>> from prunescope.sources import module_source
@@ -66,6 +66,8 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
         >>> int((pruned_model(session, permanent=True).weight == 0).sum())
         4
     """
+    if not isinstance(permanent, bool):
+        raise RequestError("permanent", f"`permanent` must be True or False, got {permanent!r}.")
     model = copy_of(session.source.module)
     for step in session.history.done:
         try:

@@ -109,6 +109,8 @@ class Comparing:
 
     def renamed(self, old: str, new: str | None) -> Comparing:
         """Return it with the plan ``old`` renamed to ``new``; None resets the sides that showed it."""
+        if not isinstance(old, str):
+            return self
         a, b = (
             side if side is None or side.plan != old else (None if new is None else Choice(plan=new))
             for side in (self.a, self.b)
