@@ -3,7 +3,8 @@
     python tests/benchmarks/criteria.py [--demos cnn mlp vit lstm]
 
 All weight matrices and kernels but those of the last layer are pruned: whole output channels by
-`ln_structured`, single weights by `l1_unstructured`. Where a criterion has no scores for a layer the weights
+`ln_structured`, single weights by `l1_unstructured`, and the same share of each row by
+`grouped_unstructured`. Where a criterion has no scores for a layer the weights
 are ranked there, and the count of such layers stands in brackets.
 """
 
@@ -19,7 +20,7 @@ from prunescope.session import Session
 from prunescope.sources import demo_source
 
 AMOUNTS = (0.3, 0.5, 0.7, 0.9)
-METHODS = {"channels": "ln_structured", "weights": "l1_unstructured"}
+METHODS = {"channels": "ln_structured", "weights": "l1_unstructured", "rows": "grouped_unstructured"}
 
 
 def pruned_accuracy(session: Session, method: str, criterion: str, amount: float) -> tuple[float, int]:

@@ -190,3 +190,12 @@ def test_infinity_is_flagged_and_stays_longest():
 def test_empty_and_meta_tensors():
     assert prune.GroupedUnstructured(0.5).prune(torch.ones(3, 0)).shape == (3, 0)
     assert prune.GroupedUnstructured(0.5).selected(torch.ones(3, 4, device="meta"), None).is_meta
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch's semi-structured tensors need a GPU")
+def test_torch_takes_two_of_four_as_semi_structured():
+    layer = nn.Linear(128, 128).half().cuda()
+    prune.grouped_unstructured(layer, "weight", amount=0.5, group=4)
+    prune.remove(layer, "weight")
+    sparse = torch.sparse.to_sparse_semi_structured(layer.weight.detach())
+    assert torch.equal(sparse.to_dense(), layer.weight)

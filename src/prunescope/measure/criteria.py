@@ -97,15 +97,17 @@ def criteria_table(session: Session, preview: Preview) -> Iterator[CriteriaTable
         >>> from prunescope.sources import module_source
         >>> session = Session(module_source(nn.Linear(6, 5), example=torch.rand(9, 6)))
         >>> *_, table = criteria_table(session, session.preview(session.resolve(session.first_spec)))
-        >>> table.criteria, list(table.left_out)
-        (('weight', 'wanda', 'activation'), ['taylor', 'fisher', 'batchnorm', 'given'])
+        >>> table.criteria, sorted(table.left_out)
+        (('weight', 'wanda', 'activation'), ['batchnorm', 'fisher', 'given', 'taylor'])
     """
-    table, known = CriteriaTable(), dict[str, _Ranked]()
+    reasons = {key: session.unscored(replace(preview.spec, criterion=key)) for key in CRITERIA}
+    table = CriteriaTable(left_out={key: why for key, why in reasons.items() if why})
+    known: dict[str, _Ranked] = {}
     try:
-        for criterion in CRITERIA:
+        for criterion in (key for key, why in reasons.items() if not why):
             spec = replace(preview.spec, criterion=criterion)
             try:
-                for _ in _scored(session, spec):
+                for _ in score(session, criterion):
                     yield table
                 ranked = _ranked(session, spec)
             except RequestError as problem:
@@ -136,14 +138,6 @@ class _Ranked:
     scores: NDArray[Any]
     gone: NDArray[np.bool_]
     units: int
-
-
-def _scored(session: Session, spec: PruneSpec) -> Iterator[float]:
-    """Compute the scores of a criterion, a batch at a time, unless there is a reason that it has none."""
-    reason = session.criteria.why_not(spec)
-    if reason:
-        raise RequestError("criterion", reason)
-    yield from score(session, spec.criterion)
 
 
 def _ranked(session: Session, spec: PruneSpec) -> _Ranked:

@@ -63,8 +63,9 @@ def _caption(table: CriteriaTable) -> str:
 def _left_out(table: CriteriaTable) -> str:
     if not table.left_out:
         return ""
-    items = "".join(f"<li>{escape(why)}</li>" for why in table.left_out.values())
-    names = ", ".join(table.left_out)
+    keys = [key for key in CRITERIA if key in table.left_out]
+    items = "".join(f"<li>{escape(table.left_out[key])}</li>" for key in keys)
+    names = ", ".join(keys)
     return (
         f'<details class="ps-left-out"><summary>Not compared here: {names}</summary>'
         f"<ul>{items}</ul></details>"
