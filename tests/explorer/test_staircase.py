@@ -53,7 +53,7 @@ def test_widths_are_timed_and_the_model_is_left_alone() -> None:
     ("key", "layer", "why"),
     [
         ("mlp", "head", "its channels are what the model answers"),
-        ("vit", "blocks.1.attention.proj", "its channels go into blocks.0.norm1, a LayerNorm"),
+        ("vit", "blocks.1.attention.proj", "a LayerNorm, which needs all of them"),
         ("vit", "norm", "a LayerNorm, has no channels to cut out"),
     ],
 )
