@@ -37,7 +37,7 @@ def test_a_criterion_a_pattern_and_the_two_compared(open_page: OpenPage, voila_u
     tensor, method = session.tensor(LAYER), prune.GroupedUnstructured(0.5, group=4)
     masks = [
         method.rank_groups(tensor.weight, None, scores).mask(0.5)
-        for scores in (session.scored("taylor")[LAYER].weights, None)
+        for scores in (session.criteria.known("taylor")[LAYER].weights, None)
     ]
     same = 100 * float((masks[0] == masks[1]).double().mean())
     page.get_by_text(f"They agree on {same:.1f} % of the 16,384 weights of {LAYER}").first.wait_for()

@@ -241,7 +241,7 @@ def test_another_choice_gives_up_what_is_being_computed() -> None:
         assert (said[-1], control.value, explorer.criterion) == ("", "weight", "weight")
         await asyncio.sleep(0)  # The task is told now, and ends.
         await asyncio.sleep(0)
-        assert explorer.state.session.scored("fisher") is None
+        assert explorer.state.session.criteria.known("fisher") is None
         explorer.close()
         await asyncio.sleep(0)
 

@@ -353,7 +353,7 @@ def test_given_scores_that_are_not_finite_are_a_sentence() -> None:
     model = linear()[0]
     session = Session(module_source(model, importance_scores={"0.weight": torch.full((5, 6), torch.nan)}))
     ensure_scores(session, "given")
-    assert "not finite" in session.scored("given")["0.weight"]
+    assert "not finite" in session.criteria.known("given")["0.weight"]
     with pytest.raises(RequestError, match="no scores here: 0.weight has scores that are not finite"):
         session.resolve(replace(session.first_spec, criterion="given"), frozenset({"criterion"}))
 
@@ -376,6 +376,6 @@ def test_on_a_gpu_scores_are_those_of_the_cpu(make, device: str) -> None:
 
 def _scored(session: Session, criterion: str) -> dict[str, Importance | str]:
     ensure_scores(session, criterion)
-    found = session.scored(criterion)
+    found = session.criteria.known(criterion)
     assert found is not None
     return dict(found)

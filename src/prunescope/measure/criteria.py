@@ -100,7 +100,7 @@ def criteria_table(session: Session, preview: Preview) -> Iterator[CriteriaTable
         >>> table.criteria, sorted(table.left_out)
         (('weight', 'wanda', 'activation'), ['batchnorm', 'fisher', 'given', 'taylor'])
     """
-    reasons = {key: session.unscored(replace(preview.spec, criterion=key)) for key in CRITERIA}
+    reasons = {key: session.criteria.why_not(replace(preview.spec, criterion=key)) for key in CRITERIA}
     table = CriteriaTable(left_out={key: why for key, why in reasons.items() if why})
     known: dict[str, _Ranked] = {}
     try:
