@@ -19,7 +19,7 @@ from prunescope.serving.handlers import MOST_LINES
 from prunescope.serving.logs import LONGEST
 from prunescope.serving.messages import PROTOCOL
 from prunescope.serving.repeats import LINES
-from tests.support.hosts import Server, notebook, served, stand_in_command
+from tests.support.hosts import Server, notebook, served, stand_in_command, wait_for
 from tests.support.visitor import Visitor
 
 CELL = """
@@ -137,6 +137,7 @@ def test_what_is_run_is_not_written_down(server: Server) -> None:
 async def channels(server: Server) -> tuple[int, list[str]]:
     """Return how many TCP ports a visitor's kernel listens on, and the paths of its sockets others use."""
     visitor = await Visitor.come(server.url)
+    wait_for(lambda: len(server.kernels()) == 1)  # Those of earlier visitors take a while to be buried.
     (kernel,) = server.kernels()
     ports = [each for each in kernel.net_connections("inet") if each.status == "LISTEN"]
     paths = {each.laddr for each in kernel.net_connections("unix") if "kernel-" in each.laddr}

@@ -12,7 +12,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import WebSocketError
 
-from tests.support.hosts import Server, notebook, served, stand_in_command
+from tests.support.hosts import TIMEOUT_S, Server, notebook, served, stand_in_command, wait_for
 from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.slow
@@ -62,8 +62,9 @@ async def healthy(server: Server) -> bool:
 
 async def until_told(server: Server, words: str) -> None:
     """Wait until the log says ``words``, and ask for the server's health meanwhile."""
-    while words not in server.said():
-        assert await healthy(server)
+    async with asyncio.timeout(TIMEOUT_S):
+        while words not in server.said():
+            assert await healthy(server)
 
 
 def leave(visitor: Visitor, server: Server) -> object:
@@ -82,6 +83,7 @@ def test_a_session_ends_while_its_page_sends(end: str, server: Server) -> None:
                 if end == "left":
                     await leave(visitor, server)
                 else:
+                    wait_for(lambda: len(server.kernels()) == 2)  # Others take a while to be buried.
                     (kernel,) = set(server.kernels()) - {unhurt}
                     kernel.kill()
                 await until_told(server, f"session {visitor.kernel[:8]} ended")
@@ -103,8 +105,9 @@ def test_a_stop_while_pages_load_and_drag_is_no_error(page: Path, tmp_path: Path
         client = AsyncHTTPClient(force_instance=True, max_clients=4)
         async with dragged(first), dragged(second):
             loading = [asyncio.ensure_future(client.fetch(server.url, request_timeout=60)) for _ in range(4)]
-            while server.sessions() < 6:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(TIMEOUT_S):
+                while server.sessions() < 6:
+                    await asyncio.sleep(0)
             code = await asyncio.to_thread(server.stop)
             await asyncio.gather(*loading, return_exceptions=True)
         return code

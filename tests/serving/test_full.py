@@ -30,6 +30,7 @@ def test_a_server_without_files_turns_visitors_away_and_then_goes_on(tmp_path: P
                 idle.enter_context(socket.create_connection(where, timeout=60))
             with socket.create_connection(where, timeout=60) as late, late.makefile("rb") as answer:
                 assert answer.read().startswith(b"HTTP/1.1 503")
+            wait_for(lambda: "\n" in server.said())  # The line is written when the answer is.
             first, *_ = said = server.said().splitlines()
             assert "full: a visitor was turned away" in first
             assert len(said) <= 2  # That there was another tenth is told too.
