@@ -8,8 +8,11 @@ from __future__ import annotations
 import inspect
 
 import comm
+import ipywidgets.widgets.widget as registry
 import pytest
 from ipympl.backend_nbagg import Canvas
+from IPython.core.displayhook import DisplayHook
+from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import VBox
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
@@ -38,6 +41,16 @@ def test_matplotlib() -> None:
 
 def test_ipywidgets() -> None:
     assert hasattr(VBox, "_repr_mimebundle_"), "an explorer as the last line of a cell"
+    for name in ("_comm_changed", "_handle_msg"):
+        assert hasattr(VBox, name), "an explorer that nobody refers to closes itself"
+    assert isinstance(registry._instances, dict), "the same"
+
+
+def test_ipython() -> None:
+    code = InteractiveShell.init_user_ns.__code__
+    assert {"_oh", "user_ns_hidden"} <= {*code.co_consts, *code.co_names}, "a cell that is run again lets go"
+    assert "___" in DisplayHook.update_user_ns.__code__.co_names, "the same"
+    assert hasattr(InteractiveShell, "last_execution_result"), "the same"
 
 
 @pytest.mark.parametrize(
