@@ -110,7 +110,7 @@ class Replay:
             return None
         axis = CHANNEL_AXES[type(call.module)] % call.output.dim()
         shape = [-1 if place == axis else 1 for place in range(call.output.dim())]
-        bias = self._weights.get(f"{path}.bias", call.module.bias)
+        bias: Any = self._weights.get(f"{path}.bias", call.module.bias)
         instead = torch.zeros((), dtype=call.output.dtype) if bias is None else bias.detach().reshape(shape)
         device = call.output.device
         return torch.where(kept.to(device).reshape(shape), call.output, instead.to(device))
