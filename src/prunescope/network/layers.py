@@ -93,6 +93,12 @@ class Layer:
         mask = self.mask(pruned).to(self.tensor.device)
         return where_kept(mask, self.tensor.weight)
 
+    def kept_channels(self, pruned: int) -> Tensor | None:
+        """Return which output channels are left when so many go; None where units are none of these."""
+        if not self.structured or self.spec.dim % len(self.tensor.shape) != 0:
+            return None
+        return self.mask(pruned).flatten(1).any(1)
+
     def removed(self, pruned: int) -> int:
         """Return how many weights go with so many units, those gone before not counted."""
         return int(self.weights_by_units[pruned]) if self.structured else pruned

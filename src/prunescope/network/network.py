@@ -224,9 +224,9 @@ class Network:
                 continue
             measured = None
             for measured in self.measuring(allocation) if self.measurable else ():  # noqa: B007
-                yield dict(found)
+                yield {each: found[each] for each in rules if each in found}
             found[rule] = replace(allocation, measured=measured)
-        yield {rule: found[rule] for rule in rules if rule in found}
+        yield {each: found[each] for each in rules if each in found}
 
     def _most_within(self, goal: GoalSpec, below: float = 1.0) -> Iterator[Allocation]:
         """Yield allocations on the way to the one that prunes most within ``goal.at_most``, that one last."""

@@ -3,6 +3,8 @@
 Every call of a module below the root is numbered in the order of entry. A run with all weights takes down
 what each call returned; a run with one weight changed gives back, for every call that ended before the first
 call of that weight's layer, what was taken down. Control flow does not matter: up to there both are the same.
+Where whole output channels of a layer go, its own output is not computed either: it is what was taken down,
+with the bias in place of what goes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from torch import Tensor, nn
 from prunescope.measure import Twin
 from prunescope.sources.inputs import scores_of
 from prunescope.sources.state import version
+
+CHANNEL_AXES: Mapping[type[nn.Module], int] = {nn.Linear: -1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1}
+"""Kinds of layer of which dim 0 of the weight numbers output channels, and their axis in the output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,8 @@ class Replay:
         self._weights = dict(weights or {})
         self._calls: dict[int, _Call] = {}
         self._entries: dict[int, int] = {}
+        self._computed: set[str] = set()
+        self._cut: Tensor | None = None
         self._written: set[int] = set()
         self._whole: set[str] = set()
         self._recording, self._tick, self._start = False, 0, 0
@@ -72,21 +79,45 @@ class Replay:
             # An in-place operation wrote into what a module returned: next time a copy is taken down.
             self._written |= written
 
-    def run(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor) -> Any:
+    def run(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor, kept: Tensor | None = None) -> Any:
         """Return what the network answers with ``weight`` in place of the parameter ``name``.
 
         Args:
             inputs: Those of the last `record`.
             name: Full name of a parameter.
             weight: A tensor of its shape.
+            kept: Of a weight that lacks whole channels along dim 0, which of them are left, boolean.
 
         Raises:
             RequestError: The network cannot be run.
         """
         start = 0 if name in self._whole else self._first_call(name)
-        return self._run(inputs, {name: weight}, start)
+        if kept is None or not start or name in self._computed:
+            return self._run(inputs, {name: weight}, start)
+        self._cut = self._without(start, name, kept)
+        try:
+            return self._run(inputs, {name: weight}, start)
+        finally:
+            self._cut = None
 
-    def check(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor) -> None:
+    def _without(self, start: int, name: str, kept: Tensor) -> Tensor | None:
+        """Return what the layer's first call returns with these channels alone; None where it is computed."""
+        call = self._calls.get(start)
+        path, _, own = name.rpartition(".")
+        if call is None or own != "weight" or type(call.module) not in CHANNEL_AXES:
+            return None
+        if call.module is not self._twin.model.get_submodule(path) or not isinstance(call.output, Tensor):
+            return None
+        axis = CHANNEL_AXES[type(call.module)] % call.output.dim()
+        shape = [-1 if place == axis else 1 for place in range(call.output.dim())]
+        bias: Any = self._weights.get(f"{path}.bias", call.module.bias)
+        instead = torch.zeros((), dtype=call.output.dtype) if bias is None else bias.detach().reshape(shape)
+        device = call.output.device
+        return torch.where(kept.to(device).reshape(shape), call.output, instead.to(device))
+
+    def check(
+        self, inputs: tuple[Tensor, ...], name: str, weight: Tensor, kept: Tensor | None = None
+    ) -> None:
         """Compare one run with one of the whole network; where they differ, it is the whole from then on.
 
         They would if the parameter were read before its layer is called. A few examples are enough.
@@ -95,12 +126,16 @@ class Replay:
             inputs: Those of the last `record`.
             name: Full name of a parameter.
             weight: A tensor of its shape that changes what the network answers.
+            kept: As for `run`.
 
         Raises:
             RequestError: The network cannot be run.
         """
-        if not _same(self.run(inputs, name, weight), self._run(inputs, {name: weight}, 0)):
+        whole = self._run(inputs, {name: weight}, 0)
+        if not _same(self.run(inputs, name, weight), whole):
             self._whole.add(name)
+        elif kept is not None and not _same(self.run(inputs, name, weight, kept), whole):
+            self._computed.add(name)
 
     def forget(self) -> None:
         """Free what was taken down."""
@@ -127,6 +162,9 @@ class Replay:
             if call is not None and call.module is module and call.end <= self._start:
                 self._tick = call.end
                 return _copy(call.output) if tick in self._written else call.output
+            if self._cut is not None and tick == self._start:
+                self._tick = tick + 1
+                return self._cut
         self._tick = tick + 1
         output = forward(*args, **kwargs)
         if self._recording:

@@ -78,6 +78,7 @@ class _Count:
     choosing: float | None = None
     stopped: bool = False
     weight: Tensor | None = field(default=None, repr=False)
+    kept: Tensor | None = field(default=None, repr=False)
 
     def cell(self, examples: int) -> Cell:
         """Return the cell."""
@@ -216,7 +217,10 @@ class Survey:
         inputs, _ = self._record(self._order[:FEW])
         yield
         for count in {count.layer.name: count for count in self._counts}.values():
-            self._replay.check(inputs, count.layer.name, count.layer.masked(count.pruned))
+            layer = count.layer
+            self._replay.check(
+                inputs, layer.name, layer.masked(count.pruned), layer.kept_channels(count.pruned)
+            )
             yield
 
     def _chunk_size(self) -> Generator[None, None, int]:
@@ -252,12 +256,13 @@ class Survey:
             yield
 
     def _run(self, count: _Count, inputs: tuple[Tensor, ...], targets: Tensor, right: Tensor) -> None:
-        weight = count.weight
+        weight, kept = count.weight, count.kept
         if weight is None:
-            weight = count.layer.masked(count.pruned)
+            weight, kept = count.layer.masked(count.pruned), count.layer.kept_channels(count.pruned)
+            count.kept = kept
             if sum(layer.weights for layer in self.layers) * len(self.amounts) <= MOST_KEPT:
                 count.weight = weight
-        answers = self._replay.run(inputs, count.layer.name, weight).argmax(1).cpu()
+        answers = self._replay.run(inputs, count.layer.name, weight, kept).argmax(1).cpu()
         now = answers == targets
         count.worse += int((right & ~now).count_nonzero())
         count.better += int((~right & now).count_nonzero())

@@ -13,8 +13,11 @@ from prunescope.network import Allocation, Cell, SensitivityTable
 
 _HERE = Path(__file__).parent
 
-LABEL = 12
+LABEL = 13
 """Letters of a layer's name that fit the table."""
+
+END = 4
+"""How many of them are its last ones, where it does not fit."""
 
 
 class Grid(Bridge):
@@ -73,8 +76,13 @@ def grid_of(
 
 
 def short(label: str) -> str:
-    """Return a label that fits its column; names differ at their ends."""
-    return label if len(label) <= LABEL else f"…{label[1 - LABEL :]}"
+    """Return a label that fits its column: blocks differ at their beginning, their layers at their end.
+
+    Example:
+        >>> short("head"), short("blocks.0.attention.proj")
+        ('head', 'blocks.0…proj')
+    """
+    return label if len(label) <= LABEL else f"{label[: LABEL - END - 1]}…{label[-END:]}"
 
 
 def _cell(table: SensitivityTable, cell: Cell | None, amount: float) -> dict[str, Any]:

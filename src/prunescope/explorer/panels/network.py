@@ -260,7 +260,8 @@ def _goal_text(network: NetworkShown) -> str:
         lost = _points(allocation.predicted) if in_points else f"{allocation.predicted:.4g}"
         predicted = f"predicted loss {lost}; "
     note = f" {escape(allocation.note)}" if allocation.note else ""
-    return f"<p>{escape(allocation.title)}: {predicted}{worth}.{note}</p>"
+    more = " Trying what else there is …" if network.finding and allocation.measured is not None else ""
+    return f"<p>{escape(allocation.title)}: {predicted}{worth}.{note}{more}</p>"
 
 
 def _points(drop: float) -> str:
