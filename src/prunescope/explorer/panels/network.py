@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import traitlets
 
 from prunescope.core.glossary import GLOSSARY
+from prunescope.core.methods import Method
 from prunescope.core.text import percent
 from prunescope.explorer.bridge import Bridge
 from prunescope.explorer.html import message, say, show
@@ -157,7 +158,8 @@ class NetworkPanel(Panel):
             self.unit.value, self.rule.value = goal.unit, goal.rule
             self.at_most.value = "" if goal.at_most is None else f"{100 * goal.at_most:g}"
         self.apply.disabled = self._locked or allocation is None or not allocation.specs
-        say(self.message, snapshot.message("goal") or network.goal_problem)
+        problem = snapshot.message("goal") or network.goal_problem
+        say(self.message, problem or _instead(snapshot.preview.method), problem=bool(problem))
         self.says.value = _goal_text(network)
         self.rules.value = "" if allocation is None else _rules_text(allocation)
         self.progress.value = _progress_text(network)
@@ -170,6 +172,16 @@ def _dropdown(description: str, titles: dict[str, str], term: str) -> widgets.Dr
     options = [(title, key) for key, title in titles.items()]
     return widgets.Dropdown(
         description=description, options=options, tooltip=GLOSSARY[term], layout=widgets.Layout(width="auto")
+    )
+
+
+def _instead(method: Method) -> str:
+    """Return that layers are pruned by another method here than the one shown, or ""."""
+    if method.ranks_a_layer:
+        return ""
+    how = "within groups" if method.groups else "all layers together"
+    return (
+        f"{method.title} ranks {how}, not a layer as a whole: here each layer is pruned by l1_unstructured."
     )
 
 
