@@ -194,7 +194,9 @@ def test_the_axes_are_chosen_in_a_list(explorer: Explorer) -> None:
 
 
 def test_it_is_compared_and_the_network_says_why_it_has_no_table(explorer: Explorer) -> None:
-    explorer.request(group=4, front="compare")
+    explorer.request(group=4, front="network")
+    assert "ranks within groups, not a layer as a whole" in explorer.screen.panels["network"].message.value
+    explorer.request(front="compare")
     assert explorer.snapshot.comparison is not None
     assert explorer.request(comparing=Comparing(b=Choice(group=8), shown=True)) is None
     other = explorer.snapshot.comparison

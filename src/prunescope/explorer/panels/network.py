@@ -11,6 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from prunescope.core.glossary import GLOSSARY, option
+from prunescope.core.methods import Method
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show
 from prunescope.explorer.live.network import NetworkShown
@@ -197,7 +198,8 @@ class NetworkPanel(Panel):
             self.best,
             allocation is not None and allocation.best is not None and any(allocation.best.amounts.values()),
         )
-        say(self.message, snapshot.message("goal") or network.goal_problem)
+        problem = snapshot.message("goal") or network.goal_problem
+        say(self.message, problem or _instead(snapshot.preview.method), problem=bool(problem))
         self.says.value = _goal_text(network)
         self.rules.value = rules_html(network.rules, "" if allocation is None else allocation.rule)
         self.progress.value = _progress_text(network)
@@ -243,6 +245,16 @@ def _left_alone(network: NetworkShown) -> frozenset[str]:
     names = () if network.allocation is None else network.allocation.amounts
     return frozenset(
         name for name in names for each in network.goal.exclude if name == each or name.startswith(f"{each}.")
+    )
+
+
+def _instead(method: Method) -> str:
+    """Return that layers are pruned by another method here than the one shown, or ""."""
+    if method.ranks_a_layer:
+        return ""
+    how = "within groups" if method.groups else "all layers together"
+    return (
+        f"{method.title} ranks {how}, not a layer as a whole: here each layer is pruned by l1_unstructured."
     )
 
 
