@@ -21,7 +21,8 @@ def outcome(page: Page, name: str) -> str:
     """Return what stands under ``name`` among the numbers side by side."""
     return page.evaluate(
         """name => [...document.querySelectorAll('.ps-outcome')]
-                   .find(cell => cell.firstChild.textContent === name).querySelector('.ps-value').textContent""",
+                   .find(cell => cell.firstChild.textContent === name)
+                   .querySelector('.ps-value').textContent""",
         name,
     )
 
