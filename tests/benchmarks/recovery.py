@@ -23,7 +23,7 @@ from prunescope.recover import FineTuning, Reestimation
 from prunescope.session import Session
 from prunescope.sources import demo_source
 
-EPOCHS = {"cnn": 10, "mlp": 60, "vit": 30, "lstm": 100}
+EPOCHS = {"cnn": 10, "mlp": 60, "vit": 30, "lstm": 200}
 """How long each demo is trained: less than a minute of one processor. The page goes by seconds."""
 
 CHANNELS = {

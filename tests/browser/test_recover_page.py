@@ -19,8 +19,12 @@ OpenPage = Callable[..., Page]
 
 def outcome(page: Page, name: str) -> str:
     """Return what stands under ``name`` among the numbers side by side."""
-    cells = page.locator(".ps-outcome").all_inner_texts()
-    return next(cell.split("\n")[1] for cell in cells if cell.startswith(name))
+    return page.evaluate(
+        """name => [...document.querySelectorAll('.ps-outcome')]
+                   .find(cell => cell.firstChild.textContent === name)
+                   .querySelector('.ps-value').textContent""",
+        name,
+    )
 
 
 def test_trained_stopped_kept_undone_and_cut_out(open_page: OpenPage, voila_url: str, tmp_path: Path) -> None:

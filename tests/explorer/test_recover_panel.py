@@ -65,7 +65,7 @@ def test_it_trains_to_the_end_and_three_numbers_stand_side_by_side() -> None:
         assert (list(shown.outcomes), tuned) == (
             ["pruned", "re-estimated", "fine-tuned"], shown.recovery.curve[-1].accuracy.right
         )  # fmt: skip
-        for right in (shown.before.right, pruned, estimated, tuned):
+        for right in (shown.metric.before.right, pruned, estimated, tuned):
             assert f"{100 * right / 64:.1f} %" in recover.outcomes.value
         assert "ps-curve-dense" in recover.curve.value
         assert f"start {100 * pruned / 64:.1f} %" in recover.curve.value
@@ -152,8 +152,8 @@ def test_what_fails_is_a_sentence_in_the_panel() -> None:
 @pytest.mark.parametrize(
     ("field", "typed", "sentence"),
     [
-        ("learning_rate", "fast", "`learning_rate` must be a number above 0"),
-        ("learning_rate", "-1", "`learning_rate` must be a number above 0"),
+        ("learning_rate", "fast", "“Learning rate” must be a number above 0"),
+        ("learning_rate", "-1", "“Learning rate” must be a number above 0"),
         ("length", "0", "`seconds` must be a number above 0"),
     ],
 )
@@ -278,9 +278,12 @@ def test_without_classes_the_curve_is_the_loss() -> None:
         person.choose(recover.unit, "epochs")
         person.type_into(recover.length, "3")
         person.press(recover.buttons["train"])
-        await person.settled(explorer, lambda shown: len(shown.history.done) == 2 and shown.numbers_after)
+        shown = await person.settled(
+            explorer, lambda shown: len(shown.history.done) == 2 and shown.metric.after and shown.outcomes
+        )
         assert "Loss of training" in recover.curve.value
-        assert "mse_loss" in recover.outcomes.value
+        (dense,) = shown.metric.before.values.values()
+        assert f"{dense:.4g}" in recover.outcomes.value
 
     inputs = HELD_OUT[0]
     wanted = {"data": (inputs, inputs[:, :3].clone()), "train": (TRAIN[0], TRAIN[0][:, :3].clone())}

@@ -88,7 +88,7 @@ class RecoverPanel(Panel):
         self.rates = _choice("Over time", RATES, "rates")
         self.pruning = _choice("Pruning", PRUNING, "when pruned")
         self.targets = _choice("Towards", TARGETS, "targets")
-        self.unit = _choice("", LENGTHS, "length unit")
+        self.unit = _choice("in", LENGTHS, "length unit")
         self.learning_rate = _number("Learning rate", "learning rate")
         self.length = _number("For", "length")
         self.silence = widgets.Checkbox(
