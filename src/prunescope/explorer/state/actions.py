@@ -126,7 +126,7 @@ def _after(spec: Asked, preview: Preview) -> Mapping[str, Any]:
 def _again(spec: Asked) -> Mapping[str, Any]:
     """Return what to ask so that what ``spec`` asked is looked at again, in the scope it was asked of."""
     again = spec.again
-    if not again or "scope" in again:
+    if "method" not in again or "scope" in again:
         return again
     return {**again, "scope": "global" if METHODS[again["method"]].pooled else "layer"}
 
