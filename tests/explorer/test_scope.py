@@ -255,3 +255,14 @@ def test_a_locked_scope_is_not_chosen_on_the_strip() -> None:
         assert explorer.screen.controls.scope.disabled
     finally:
         explorer.close()
+
+
+def test_one_layer_alone_has_a_scope_as_well() -> None:
+    explorer = explore(nn.Linear(4, 3), method="global_unstructured", amount=0.5)
+    try:
+        assert (explorer.scope, explorer.preview.pruned_units) == ("global", 6)
+        assert explorer.screen.controls.scope.value == "global"
+        explorer.scope = "layer"
+        assert explorer.method == "l1_unstructured"
+    finally:
+        explorer.close()

@@ -63,9 +63,8 @@ class ScoreHistogram:
             self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         theme = self.theme
         label_across(self.axes, _label(preview), theme)
-        self.axes.set_ylabel(
-            preview.unit_name.removesuffix(" of the model"), color=theme.faint, fontsize=theme.text_size
-        )
+        units = preview.unit_name if preview.reach is None else preview.unit_name.partition(" of ")[0]
+        self.axes.set_ylabel(units, color=theme.faint, fontsize=theme.text_size)
 
     def update(self, preview: Preview, view: View) -> None:
         """Show ``preview``; the bin of the threshold is cut there, so that no bar is mixed.

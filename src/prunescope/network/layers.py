@@ -95,7 +95,7 @@ class Layer:
 
     def kept_channels(self, pruned: int) -> Tensor | None:
         """Return which output channels are left when so many go; None where units are none of these."""
-        if not self.structured or self.spec.dim % len(self.tensor.shape) != 0:
+        if not self.structured or self.spec.axis % len(self.tensor.shape) != 0:
             return None
         return self.mask(pruned).flatten(1).any(1)
 

@@ -31,7 +31,7 @@ def scope_choices(layers: Mapping[str, PrunableTensor], shown: str, now: str) ->
     """  # noqa: E501
     pool = set(pool_of(layers))
     if len(pool) < 2:
-        return [THIS_LAYER]
+        return [THIS_LAYER, *(each for each in EVERY_LAYER if each[1] == now)]
     kind = layers[shown].layer_type
     inside = [group for group, names in groups(layers).items() if shown in names and set(names) != pool]
     titles = [(f"all {group}" if group == kind else f"all of {group}", f"{GROUP}{group}") for group in inside]
