@@ -188,11 +188,7 @@ def _after(spec: Asked, preview: Preview) -> Mapping[str, Any]:
 def _again(spec: Asked) -> Mapping[str, Any]:
     """Return what to ask so that what ``spec`` asked is looked at again, in the scope it was asked of."""
     again = spec.again
-<<<<<<< HEAD
     if "method" not in again or "scope" in again:  # Masked residual output has a layer and no method.
-=======
-    if "method" not in again or "scope" in again:
->>>>>>> h/f15
         return again
     return {**again, "scope": "global" if METHODS[again["method"]].pooled else "layer"}
 
