@@ -102,7 +102,7 @@ class Controls(Panel):
             description="n =", tooltip=GLOSSARY["other norm"], continuous_update=False, layout=_full()
         )
         self.criterion = _dropdown("Criterion", [])  # Its tooltip is what the chosen one is.
-        self.dim = _dropdown("Dim", [])  # Its tooltip is what it means for the method chosen.
+        self.dim = _dropdown("Dim", [], "dim")
         self.groups = GroupChoice()
         self.group = self.groups.size
         self.seed = widgets.IntText(description="Seed", tooltip=GLOSSARY["seed"], layout=_full())
@@ -226,7 +226,6 @@ class Controls(Panel):
         show(self.model, len(snapshot.models) > 1)
         self.layers.render(spec.layer, snapshot.layers)
         self._set_options(self.dim, _dims(snapshot.preview))
-        self.dim.tooltip = GLOSSARY["group dim" if snapshot.preview.method.groups else "dim"]
         self.groups.render(snapshot.preview)
         self.model.value = snapshot.model
         self.method.value = spec.method

@@ -26,6 +26,7 @@ class GroupChoice:
     def __init__(self) -> None:
         self.patterns = widgets.ToggleButtons(
             description="N:M",
+            tooltip=GLOSSARY["pattern"],
             options=[(each.name, each) for each in PATTERNS],
             value=None,
             tooltips=[
