@@ -111,7 +111,7 @@ class Controls(Panel):
             description="n =", tooltip=GLOSSARY["other norm"], continuous_update=False, layout=_full()
         )
         self.criterion = _dropdown("Criterion", [])  # Its tooltip is what the chosen one is.
-        self.dim = _dropdown("Dim", [])  # Its tooltip is what it means for the method chosen.
+        self.dim = _dropdown("Dim", [], "dim")
         self.groups = GroupChoice()
         self.group = self.groups.size
         self.seed = widgets.IntText(description="Seed", tooltip=GLOSSARY["seed"], layout=_full())
