@@ -240,15 +240,16 @@ def test_a_teacher_hides_and_locks() -> None:
 def test_what_is_hidden_leaves_no_frame_behind() -> None:
     explorer = explore(network(), hide=("steps", "compare"))
     try:
-        assert explorer.screen.tabs.titles == ("Network", "Costs", "Export")
-        every = "keep_channels,prune_channels,view,steps,network,compare,costs,takeaway"
+        assert explorer.screen.tabs.titles == ("Network", "Recover", "Costs", "Export")
+        every = "keep_channels,prune_channels,view,steps,network,recover,compare,costs,takeaway"
         assert explorer.open_link(f"hide=layer,method,criterion,n,dim,seed,{every}") is None
         assert all(map(hidden, (explorer.screen.side, explorer.screen.view.widget, explorer.screen.tabs)))
         assert explorer.open_link("hide=layer,method,criterion,n,dim,seed") is None
-        assert explorer.screen.tabs.titles == ("Steps", "Network", "Compare", "Costs", "Export")
+        assert explorer.screen.tabs.titles == ("Steps", "Network", "Recover", "Compare", "Costs", "Export")
         panels = (
             explorer.screen.steps.widget,
             explorer.screen.panels["network"].widget,
+            explorer.screen.panels["recover"].widget,
             explorer.screen.panels["compare"].widget,
             explorer.screen.costs.widget,
         )

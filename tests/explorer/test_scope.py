@@ -144,7 +144,7 @@ def test_a_step_of_a_scope_is_one_act_and_undo_asks_it_again(explorer: Explorer)
         "2 layers",
         "ln_structured(amount=0.5, n=2, dim=0) on block, 2 layers",
     )
-    assert step in explorer.snapshot.step_accuracies or explorer.accuracy
+    assert explorer.snapshot.step_measures[step].right == explorer.accuracy[1].right
     model = by_torch(WEIGHTS[1:3])
     assert same_as(model, explorer.history.masks())
     assert (explorer.amount, explorer.scope) == (0.0, "group:block")

@@ -17,7 +17,8 @@ from prunescope.core.markup import Table
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import percent
 from prunescope.measure.costs.report import bytes_text
-from prunescope.measure.metric import Measure
+from prunescope.measure.evaluation import Accuracy
+from prunescope.measure.metric import Measure, Metrics
 from prunescope.prune import Norm
 
 SIDES = ("a", "b")
@@ -49,6 +50,16 @@ class Side:
     file: int | None = None
     flops: int | None = None
     flops_cut: int | None = None
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Return `measure` where it is an accuracy, else None."""
+        return self.measure if isinstance(self.measure, Accuracy) else None
+
+    @property
+    def numbers(self) -> Metrics | None:
+        """Return `measure` where it is what ``evaluate`` returned, else None."""
+        return self.measure if isinstance(self.measure, Metrics) else None
 
     @cached_property
     def pruned_weights(self) -> int:

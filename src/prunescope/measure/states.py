@@ -158,7 +158,7 @@ def question(session: Session, what: State = None) -> Question:
         model = pruned_copy(session.source.module, variant.masks, variant.values)
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RequestError("evaluate", f"`evaluate` cannot be asked: {reason}") from error
+        raise RequestError("evaluate", f"`evaluate` cannot be called: {reason}") from error
 
     def keep(answer: Metrics) -> None:
         if session.model_state() != start:
