@@ -27,7 +27,7 @@ class Tally:
     """A count that grows with every pruned unit and adds up over layers.
 
     Attributes:
-        unit: The unit that is counted, a key of `UNITS`.
+        unit: The unit that is counted, as in ``GoalSpec.unit``.
         whole: The total count.
         before: How much of it earlier steps have pruned.
         curves: For each layer, how much 0, 1, 2 … pruned units remove; None means one per unit.
