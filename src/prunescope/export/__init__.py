@@ -1,4 +1,4 @@
-"""Taking the result home: the pruned model, its masks, the plan as JSON, and code that does it again."""
+"""Export the result: the pruned model, its masks, the plan as JSON, and code that reproduces it."""
 
 from prunescope.export.code import code
 from prunescope.export.files import FILES, Saved, file_name, files_of, save

@@ -1,7 +1,7 @@
-"""The steps as code: plain calls of `torch.nn.utils.prune`, or of ours, that give the same masks to the bit.
+"""Write the steps as code: calls of `torch.nn.utils.prune` or `prunescope.prune` that give identical masks.
 
-torch breaks ties as it likes, and fails where Prunescope does not. Each line for torch is therefore run, on a
-copy; where its mask is not the step's, the code carries the mask itself.
+torch breaks ties in unspecified order, and fails in cases where Prunescope does not. Each call is therefore
+run on a copy; if its mask differs from the step's, the code contains the mask itself.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from prunescope.session.residuals import Silence
 from prunescope.sources import copy_of
 
 ENGINES = {"torch": "torch.nn.utils.prune", "prunescope": "prunescope.prune"}
-"""The module whose functions the code calls, by the name of the package it needs."""
+"""The module that the code calls, by the name of the package it needs."""
 
 _MOST_LISTED = 256
-"""Pruned channels that code names one by one."""
+"""Most pruned channels that the code lists one by one."""
 
 _UNPACK = '''
 
@@ -57,14 +57,14 @@ def apply_pruning(model, scores="scores.safetensors"):
 def code(session: Session, *, engine: str = "torch") -> str:
     """Return a script whose ``apply_pruning(model)`` prunes a fresh copy of the model as the steps did.
 
-    The masks are the same to the bit, those of random methods included.
+    The masks are identical, including those of random methods.
 
     Args:
         session: The session; its model is read, never written.
-        engine: A key of `ENGINES`: whose functions are called.
+        engine: A key of `ENGINES`: the package to call.
 
     Raises:
-        RequestError: ``engine`` is neither.
+        RequestError: ``engine`` is not a key of `ENGINES`.
     """
     if not isinstance(engine, str) or engine not in ENGINES:
         raise RequestError("engine", f"`engine` must be {' or '.join(map(repr, ENGINES))}, got {engine!r}.")
@@ -87,14 +87,14 @@ def code(session: Session, *, engine: str = "torch") -> str:
 
 
 def _block(model: nn.Module, step: Step, number: int, engine: str) -> str:
-    """Return the code of one step, having carried it out on ``model``."""
+    """Return the code of one step, and apply the step to ``model``."""
     comment = f"# Step {number}: {step.effect}."
     calls = [_checked_call(model, part, number, engine) for part in step.parts or (step,)]
     return "\n".join([comment, *calls])
 
 
 def _checked_call(model: nn.Module, step: Step, number: int, engine: str) -> str:
-    """Return the call of one pruning, or its mask if the call gives another; ``model`` has it then."""
+    """Return the call for one pruning, or its mask if the call gives another; ``model`` is pruned too."""
     call = _call(step, engine, number)
     if not _does(call, model, step, engine, scores_of(step, number)):
         call = f"# {_why_a_mask(step)}, so this is the mask itself.\n{_masks(step)}"
@@ -145,7 +145,7 @@ def _of(spec: PruneSpec, knob: Knob) -> Any:
 
 
 def _room(function: Callable[..., Any]) -> str | None:
-    """Return the module that a function or class from outside is imported from; None for the engine's own."""
+    """Return the module to import a third-party function or class from; None for Prunescope's own."""
     module = function.__module__
     return None if module.split(".")[:2] == ["prunescope", "prune"] else module
 
@@ -155,7 +155,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 
 def _imports(step: Step) -> list[str]:
-    """Return the lines that import what a step's method has brought from outside the package."""
+    """Return the import lines for a step whose method comes from outside the package."""
     if step.parts:
         return [line for part in step.parts for line in _imports(part)]
     if not has_call(step.spec):
@@ -166,7 +166,7 @@ def _imports(step: Step) -> list[str]:
 
 
 def _all_scores(step: Step, number: int) -> str:
-    """Return the line that gives `global_unstructured` the scores of a step, or ""."""
+    """Return the argument that passes the scores of a step to `global_unstructured`, or ""."""
     if not step.importance:
         return ""
     pairs = "".join(
@@ -176,12 +176,12 @@ def _all_scores(step: Step, number: int) -> str:
 
 
 def scores_key(number: int, name: str) -> str:
-    """Return what the scores of a tensor in step ``number`` are called in a file."""
+    """Return the key in a file for the scores of a tensor in step ``number``."""
     return f"step {number}: {name}"
 
 
 def scores_of(step: Step, number: int) -> dict[str, Tensor]:
-    """Return the scores that step ``number`` ranked, as a file has them."""
+    """Return the scores that step ``number`` ranked, by their keys in a file."""
     return {
         scores_key(number, name): values.detach().cpu().contiguous().clone()
         for name, values in step.importance.items()
@@ -189,13 +189,13 @@ def scores_of(step: Step, number: int) -> dict[str, Tensor]:
 
 
 def all_scores(session: Session) -> dict[str, Tensor]:
-    """Return the scores that the steps ranked in place of the weights; what code loads beside it."""
+    """Return the scores that the steps ranked in place of the weights, which the code loads from a file."""
     steps = enumerate(session.history.done, 1)
     return {key: values for number, step in steps for key, values in scores_of(step, number).items()}
 
 
 def _masking(asked: Silence) -> str:
-    """Return the code that masks entries, a loop for all parameters of which it is the same ones."""
+    """Return the code that masks entries, with one loop for parameters that share the same entries."""
     names: dict[tuple[int, ...], list[str]] = {}
     for name, entries in asked.channels.items():
         names.setdefault(entries, []).append(name)
@@ -218,7 +218,7 @@ def _pair(name: str) -> str:
 
 
 def _does(call: str, model: nn.Module, step: Step, engine: str, scores: Mapping[str, Tensor]) -> bool:
-    """Return whether ``call`` gives the step's masks; it is carried out on ``model``."""
+    """Run ``call`` on ``model``, and return whether it gives the step's masks."""
     names: dict[str, Any] = {"torch": torch, "model": model, "scores": scores}
     exec(f"import {ENGINES[engine]} as prune", names)
     try:
@@ -234,7 +234,7 @@ def _mask(model: nn.Module, name: str) -> Tensor:
 
 
 def _put(model: nn.Module, step: Step) -> None:
-    """Give ``model`` the step's masks, whatever a failed call has left of it."""
+    """Put the step's masks into ``model``, whatever state a failed call has left it in."""
     names: dict[str, Any] = {"model": model}
     exec("import torch.nn.utils.prune as prune", names)
     for name, mask in step.masks.items():
@@ -247,19 +247,19 @@ def _put(model: nn.Module, step: Step) -> None:
 
 
 def _masks(step: Step) -> str:
-    """Return the calls that prune by the step's masks themselves."""
+    """Return the calls that prune with the step's masks themselves."""
     dim = step.spec.dim if isinstance(step.spec.dim, int) else 0
     return "\n".join(_custom(name, mask, dim) for name, mask in step.masks.items())
 
 
 def _custom(name: str, mask: Tensor, dim: int) -> str:
-    """Return the call that prunes by ``mask``: the pruned channels where it has whole ones, else its bits."""
-    dim = min(dim, mask.dim() - 1)  # Another tensor of those that were ranked together may have fewer.
+    """Return the call that prunes with ``mask``, written as pruned channels if it has only whole ones."""
+    dim = min(dim, mask.dim() - 1)  # Other tensors ranked together with it may have fewer axes.
     kept = mask.movedim(dim, 0).reshape(mask.shape[dim], -1)
     gone = (~kept.any(1)).nonzero().flatten().tolist()
     if len(gone) <= _MOST_LISTED and bool((kept.all(1) | ~kept.any(1)).all()):
         made = f"torch.ones({tuple(mask.shape)!r})"
-        if gone:  # An empty list would be a tensor of floats, which is no index.
+        if gone:  # An empty list would be a tensor of floats, not of indices.
             made += f".index_fill({dim}, torch.tensor({gone!r}), 0)"
     else:
         bits = np.packbits(mask.cpu().numpy().reshape(-1))

@@ -1,4 +1,4 @@
-"""What can be taken home as a file, and writing it so that no half file is ever seen."""
+"""The files that can be exported, written so that no partial file is ever seen."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Saved:
     """One kind of file.
 
     Attributes:
-        title: What a person reads.
+        title: Its title on the page.
         name: Suggested file name.
-        content: Makes the file's bytes from the session.
+        content: Returns the file's bytes for a session.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Saved:
 
 
 MOST_THROUGH_PAGE = 64_000_000
-"""Bytes of a checkpoint whose pruned copy is made for a page: it is in memory as a whole on its way there."""
+"""Largest checkpoint, in bytes, that a page exports a pruned copy of: it is held in memory on the way."""
 
 
 def _weights(session: Session) -> bytes:
@@ -60,7 +60,7 @@ def _weights(session: Session) -> bytes:
 
 
 def file_name(session: Session, what: str) -> str:
-    """Return what to call one of `FILES`; a checkpoint's pruned copy is of the checkpoint's own kind."""
+    """Return the suggested name of one of `FILES`; a checkpoint's pruned copy keeps its format."""
     files = session.source.weights().files
     if what == "state_dict" and files:
         suffix, title = suffix_of(files[0].name), session.source.title
@@ -102,11 +102,11 @@ FILES: Mapping[str, Saved] = {
         lambda session: code(session, engine="prunescope").encode(),
     ),
 }
-"""The files that can be taken home, in the order they are offered."""
+"""The files that can be exported, in the order they are offered."""
 
 
 def files_of(session: Session) -> tuple[str, ...]:
-    """Return those of `FILES` that can be made: code calls a network, which a checkpoint has not."""
+    """Return the keys of `FILES` that can be made; code needs a network, which a checkpoint does not have."""
     code = () if session.source.can_run else ("torch", "prunescope")
     scores = () if any(step.importance for step in session.history.done) else ("scores",)
     return tuple(key for key in FILES if key not in (*code, *scores))
@@ -118,12 +118,12 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
     Args:
         session: The session.
         what: A key of `FILES`.
-        path: Where to; its folder exists. Tensors are written as ``torch.save`` does where the name ends in
-            ``.pt``, ``.pth``, ``.bin`` or ``.ckpt``, else as safetensors.
-        overwrite: Whether a file that is there may be replaced.
+        path: Where to write; its folder must exist. Tensors are written with ``torch.save`` if the name ends
+            in ``.pt``, ``.pth``, ``.bin`` or ``.ckpt``, else as safetensors.
+        overwrite: Whether to replace an existing file.
 
     Raises:
-        RequestError: ``what`` is no such key, or the file is there already, or cannot be written.
+        RequestError: ``what`` is not such a key, or the file already exists or cannot be written.
     """
     if what not in FILES:
         raise RequestError("what", f"`what` must be one of {', '.join(FILES)}, got {what!r}.")
@@ -149,7 +149,7 @@ def save(session: Session, what: str, path: str | os.PathLike[str], *, overwrite
 
 
 def _save_scores(session: Session, what: str, target: Path, overwrite: bool) -> None:
-    """Write the scores that code needs beside it, if it needs any."""
+    """Write the scores that the code needs next to it, if it needs any."""
     if what in ("torch", "prunescope") and all_scores(session):
         save(session, "scores", target.with_name(FILES["scores"].name), overwrite=overwrite)
 
@@ -158,7 +158,7 @@ def _pickled(tensors: dict[str, Tensor]) -> bytes:
     file = io.BytesIO()
     try:
         torch.save(tensors, file)
-    except (NotImplementedError, RuntimeError) as error:  # A library's own layout has no form in a file.
+    except (NotImplementedError, RuntimeError) as error:  # A library's own tensor layout cannot be saved.
         reason = str(error).splitlines()[0].rstrip(".")
         raise RequestError("model", f"`model` cannot be saved by torch: {reason}.") from error
     return file.getvalue()

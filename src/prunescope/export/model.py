@@ -1,4 +1,4 @@
-"""Carries steps out on a copy of the model, through the engine's own functions and containers."""
+"""Apply steps to a copy of the model, through the functions and containers of `prunescope.prune`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from prunescope.sources import copy_of, is_plain, module_source
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """Return the module that owns the parameter of the full name ``name``, and its name there."""
+    """Return the module that owns the parameter with full name ``name``, and its name in that module."""
     prefix, _, own = name.rpartition(".")
     return model.get_submodule(prefix), own
 
 
 def carry_out(model: nn.Module, step: Step) -> None:
-    """Prune ``model`` in place as ``step`` did, by the engine's function of that name.
+    """Apply ``step`` to ``model`` in place, with the pruning function of its method.
 
-    What silences, what was done by hand as well, and what has no function, is a custom mask.
+    Masked residual outputs, channels chosen by hand and methods without a function become custom masks.
     """
     for part in step.parts:
         carry_out(model, part)
@@ -44,7 +44,7 @@ def carry_out(model: nn.Module, step: Step) -> None:
 
 
 def has_call(spec: Asked) -> TypeGuard[PruneSpec]:
-    """Return whether a step that ``spec`` asked for is one call of a function, and no mask of its own."""
+    """Return whether the step of ``spec`` is a single function call rather than a custom mask."""
     return spec.has_call
 
 
@@ -53,8 +53,8 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
 
     Args:
         session: The session; its model is read, never written.
-        permanent: Whether pruning is made permanent, as by ``prune.remove``: plain parameters with zeros.
-            If not, each pruned parameter is a ``_orig`` parameter with a ``_mask`` buffer.
+        permanent: Whether to make pruning permanent, as with ``prune.remove``: plain parameters with zeros.
+            If not, each pruned parameter is an ``_orig`` parameter with a ``_mask`` buffer.
 
     Raises:
         RequestError: The model cannot be copied or pruned, or ``permanent`` is neither True nor False.
@@ -81,7 +81,7 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
 
 
 def _confirm(model: nn.Module, masks: dict[str, Tensor]) -> None:
-    """Refuse a model whose masks are not those of the steps: it has changed since they were applied."""
+    """Check that the model's masks are those of the steps; if not, it has changed since they were applied."""
     for name, mask in masks.items():
         module, own = place(model, name)
         if not torch.equal(module.get_buffer(f"{own}_mask").bool().cpu(), mask.cpu()):
@@ -100,9 +100,9 @@ def _make_permanent(modules: Iterable[nn.Module]) -> None:
 
 
 def sparse_state(session: Session) -> dict[str, Tensor]:
-    """Return the state of the permanently pruned model: names without ``_orig``, zeros where pruned.
+    """Return the state dict of the permanently pruned model: names without ``_orig``, zeros where pruned.
 
-    The zeros have no sign, which ``prune.remove`` leaves them: so a compressed file is smaller.
+    Unlike with ``prune.remove``, there are no negative zeros, so that a compressed file is smaller.
     """
     pruned = permanent_file(module_source(pruned_model(session)).weights(), session.masks(session.applied))
     return {entry.name: _own(entry.numbers().detach().clone()) for entry in pruned}

@@ -1,4 +1,4 @@
-"""A plan: the steps as JSON, to be applied to another copy of the model."""
+"""Plans: the steps as JSON, which can be applied to another copy of the model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAX_STEPS = 1000
 
 
 def plan(session: Session, history: History | None = None) -> str:
-    """Return the steps applied as JSON: what was asked of each tensor, and the shapes it was asked of.
+    """Return the applied steps as JSON: the request for each tensor, and the tensors' shapes.
 
     Args:
         session: The session.
-        history: A history of that session; None means the one it is in.
+        history: A history of that session; None means its current one.
 
     Example:
         >>> from torch import nn
@@ -44,15 +44,15 @@ def plan(session: Session, history: History | None = None) -> str:
 
 
 def load_plan(session: Session, text: str) -> None:
-    """Apply the steps of a plan on the session's model, in place of the current steps.
+    """Apply the steps of a plan to the session's model, replacing the current steps.
 
     Args:
-        session: The session; left as it was if the plan does not fit.
+        session: The session; left unchanged if the plan does not fit.
         text: What `plan` returned, for this model or one with the same tensors.
 
     Raises:
-        RequestError: ``text`` is not a plan, or layers of it are not in the model or have another shape; the
-            sentence names them.
+        RequestError: ``text`` is not a plan, or some of its layers are not in the model or have another
+            shape; the message names them.
     """
     document = _read(text)
     _check_tensors(session, document["tensors"])
@@ -60,10 +60,10 @@ def load_plan(session: Session, text: str) -> None:
 
 
 def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
-    """Apply ``specs`` one after the other in place of the session's steps; all of them or none.
+    """Apply ``specs`` in order, replacing the session's steps; all of them or none.
 
     Raises:
-        RequestError: One of them cannot be met; the session is as it was.
+        RequestError: One of them cannot be applied; the session is left unchanged.
     """
     before = session.history
     session.history = History()
@@ -115,11 +115,11 @@ KINDS: Mapping[object, Callable[[Mapping[str, Any]], Asked]] = {
     together.METHOD: together.Together.of,
     recovered.METHOD: recovered.Recovered.of,
 }
-"""Reads a step that is no pruning of one tensor, by what stands in place of its method."""
+"""Parsers for steps other than the pruning of one tensor, by the name in place of their method."""
 
 
 def spec_of(values: Any) -> Asked:
-    """Return what a step's `values` were made of.
+    """Return the spec that a step's ``values`` came from.
 
     Raises:
         RequestError: ``values`` is not a mapping of a step's fields.

@@ -1,6 +1,6 @@
 """Exercises for lessons on pruning: predict a mask or channels, give a number, choose, write a function.
 
-Right answers come from the engine; wrong ones are told why. The lessons themselves are the notebooks
+Correct answers come from the engine; wrong ones are explained. The lessons themselves are the notebooks
 ``01`` to ``08`` of ``notebooks/``.
 """
 

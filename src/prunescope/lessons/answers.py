@@ -1,4 +1,4 @@
-"""An answer as a program hands it over: read if it can be one, else refused in a sentence."""
+"""Parse answers given in code, and refuse invalid ones with a clear message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def as_mask(mask: object, shape: torch.Size) -> Tensor:
         mask: A tensor or nested lists of that shape, True or 1 where a weight stays, else False or 0.
 
     Raises:
-        RequestError: It is anything else.
+        RequestError: ``mask`` is anything else.
 
     Example:
         >>> as_mask([[1, 0]], torch.Size((1, 2)))
@@ -45,7 +45,7 @@ def as_channels(
         dims: The dims to choose from; None is all.
 
     Raises:
-        RequestError: It is anything else.
+        RequestError: ``chosen`` is anything else.
 
     Example:
         >>> as_channels({0: [1]}, torch.Size((2, 3)))

@@ -1,4 +1,4 @@
-"""A small tensor as a table, and a row of buttons per dim: press the channels that will be pruned."""
+"""A small tensor as a table, with a row of buttons per dim for marking the channels to be pruned."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Bands:
     """The body of a channel exercise.
 
     Args:
-        question: Which channels go, along which dim.
-        dims: The dims to choose from, the right one among them.
-        lock: Held while a press is acted on.
+        question: Which channels are pruned, along which dim.
+        dims: The dims to choose from, including the right one.
+        lock: Held while a press is handled.
 
     Attributes:
         widget: The table, and the buttons below it.
-        buttons: The buttons of each dim, one a channel.
+        buttons: The buttons of each dim, one per channel.
         changed: Called after each press.
 
     Raises:
@@ -81,11 +81,11 @@ class Bands:
 
     @property
     def answer(self) -> dict[str, list[int]]:
-        """Return the channels pressed, along each dim, as JSON has it."""
+        """Return the pressed channels along each dim, as JSON values."""
         return {str(dim): sorted(channels) for dim, channels in self.chosen.items() if channels}
 
     def restore(self, answer: object) -> None:
-        """Press the channels that were pressed before."""
+        """Press the channels of a saved answer."""
         kept = answer if isinstance(answer, dict) else {}
         for dim, buttons in self.buttons.items():
             pressed = kept.get(str(dim))
@@ -93,12 +93,12 @@ class Bands:
                 button.value = isinstance(pressed, list) and index in pressed
 
     def told(self) -> str:
-        """Return the channels pressed."""
+        """Return the pressed channels, in words."""
         return "; ".join(f"dim {dim}: {index}" for dim, index in self._pressed()) or "nothing"
 
     @property
     def chosen(self) -> Mapping[int, Set[int]]:
-        """Return the channels pressed, along each dim."""
+        """Return the pressed channels along each dim."""
         return {
             dim: {index for index, button in enumerate(buttons) if button.value}
             for dim, buttons in self.buttons.items()
@@ -111,7 +111,7 @@ class Bands:
             chosen: A mapping from a dim to its channels, such as ``{0: {2, 3}}``.
 
         Raises:
-            RequestError: It is anything else; nothing is pressed.
+            RequestError: ``chosen`` is anything else; nothing is pressed.
         """
         chosen = as_channels(chosen, self._tensor.weight.shape, tuple(self.buttons))
         for dim, buttons in self.buttons.items():
@@ -119,11 +119,11 @@ class Bands:
                 button.value = index in chosen.get(dim, ())
 
     def grade(self) -> Feedback:
-        """Return the answer to the choice."""
+        """Grade the pressed channels."""
         return self._question.grade(self.chosen)
 
     def show_difference(self, complete: bool) -> None:
-        """Mark what is right and wrong among the channels pressed; if ``complete``, also what was missed."""
+        """Mark which pressed channels are right and wrong; if ``complete``, also the missed ones."""
         dim = self._question.preview.dim
         right = {(dim, index) for index in self._question.channels}
         states = {channel: "right" if channel in right else "wrong" for channel in self._pressed()}
@@ -132,7 +132,7 @@ class Bands:
         self._draw(states)
 
     def reveal(self) -> str:
-        """Mark everything, and return the answer in words."""
+        """Mark the whole answer, and return it in words."""
         self.show_difference(complete=True)
         dim = self._question.preview.dim
         names = self._tensor.axis(dim)

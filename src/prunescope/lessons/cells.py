@@ -1,7 +1,7 @@
-"""A small tensor under the hand: one button per weight, its number in it, pressed where it will be pruned.
+"""A small tensor as a grid of buttons, one per weight, for marking the weights to be pruned.
 
-Plain ipywidgets buttons: reachable by Tab, pressed by Space, named by what they show. A state is a sign in
-front of the number, a tooltip and a colour, never a colour alone.
+They are plain ipywidgets buttons: reachable with Tab, pressed with Space, labelled with the weight. A state
+is a sign in front of the number, a tooltip and a colour, never a colour alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prunescope.lessons.prediction import MaskQuestion
 from prunescope.lessons.writing import signed
 
 MAX_CELLS = 144
-"""Cells a page can hold and a person can survey."""
+"""Most cells that fit on a page and can be taken in at a glance."""
 
 SIGNS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -31,11 +31,11 @@ SIGNS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "earlier": ("·", "pruned earlier"),
     }
 )
-"""The sign and the words for each state of a cell but the plain one."""
+"""The sign and the words for each state of a cell except the unmarked one."""
 
 
 def legend(*, earlier: bool = False) -> str:
-    """Return the signs and their meaning as one line of HTML; with that of what was pruned ``earlier``."""
+    """Return the legend of the signs as one line of HTML, with the sign for pruned weights if ``earlier``."""
     shown = {state: told for state, told in SIGNS.items() if earlier or state != "earlier"}
     parts = (
         f'<span class="ps-entry"><span class="ps-sign ps-{state}">{sign}</span> {words}</span>'
@@ -45,14 +45,14 @@ def legend(*, earlier: bool = False) -> str:
 
 
 def surveyable(weight: Tensor) -> Tensor:
-    """Return ``weight``, or raise a ValueError if it has more than `MAX_CELLS` numbers to show."""
+    """Return ``weight``, or raise a ValueError if it has more than `MAX_CELLS` elements."""
     if weight.numel() > MAX_CELLS:
         raise ValueError(f"`layer` must have at most {MAX_CELLS} weights to be shown, got {weight.numel()}")
     return weight
 
 
 def matrix_of(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` as rows of axis 0 and columns of all other axes."""
+    """Reshape ``tensor`` to two axes: rows of axis 0, columns of all other axes; a vector is one row."""
     return tensor.reshape(1, -1) if tensor.ndim == 1 else tensor.flatten(1)
 
 
@@ -60,12 +60,12 @@ class Cells:
     """A grid of weights; the body of a mask exercise.
 
     Args:
-        question: Which weights go.
-        lock: Held while a press is acted on.
+        question: Which weights are pruned.
+        lock: Held while a press is handled.
 
     Attributes:
         widget: The grid, with the legend of its signs.
-        buttons: One a weight, in index order.
+        buttons: One per weight, in index order.
         changed: Called after each press.
 
     Raises:
@@ -126,7 +126,7 @@ class Cells:
         self._states[index] = state
 
     def _speak(self, words: str) -> None:
-        """Say ``words`` to a screen reader: of a button it reads the sign and the number only."""
+        """Announce ``words`` to screen readers, which read only the sign and the number of a button."""
         self._words.value = f'<div role="status">{words}</div>'
 
     @property
@@ -135,13 +135,13 @@ class Cells:
         return tuple(self._states)
 
     def predict(self, mask: object) -> None:
-        """Press the buttons as ``mask`` says.
+        """Press the buttons of the weights that ``mask`` prunes.
 
         Args:
             mask: Tensor or nested lists of the weight's shape, True or 1 where a weight stays.
 
         Raises:
-            RequestError: It is anything else; nothing is pressed.
+            RequestError: ``mask`` is anything else; nothing is pressed.
         """
         stay = as_mask(mask, self._question.mask.shape).flatten().tolist()
         for button, stays, free in zip(self.buttons, stay, self._candidates, strict=True):
@@ -149,31 +149,31 @@ class Cells:
 
     @property
     def answer(self) -> list[int]:
-        """Return the indices of the cells pressed."""
+        """Return the indices of the pressed cells."""
         return [index for index, button in enumerate(self.buttons) if button.value]
 
     def restore(self, answer: object) -> None:
-        """Press the cells that were pressed before."""
+        """Press the cells of a saved answer."""
         pressed = answer if isinstance(answer, list) else []
         for index, button in enumerate(self.buttons):
             button.value = index in pressed and not button.disabled
 
     def told(self) -> str:
-        """Return the weights pressed, by their places."""
+        """Return the places of the pressed weights, in words."""
         return "; ".join(self._places[index] for index in self.answer) or "nothing"
 
     @property
     def predicted(self) -> Tensor:
-        """Return the mask predicted: boolean, of the weight's shape, True where a weight stays."""
+        """Return the predicted mask: boolean, of the weight's shape, True where a weight stays."""
         pressed = torch.tensor([bool(button.value) for button in self.buttons])
         return self._question.candidates & ~pressed.reshape(self._question.mask.shape)
 
     def grade(self) -> Feedback:
-        """Return the answer to the prediction."""
+        """Grade the predicted mask."""
         return self._question.grade(self.predicted)
 
     def show_difference(self, complete: bool) -> None:
-        """Mark what is right and wrong among the pressed cells; if ``complete``, also what was missed."""
+        """Mark which pressed cells are right and wrong; if ``complete``, also the missed ones."""
         stays = self._question.mask.flatten().tolist()
         for index, button in enumerate(self.buttons):
             if button.value:
@@ -184,7 +184,7 @@ class Cells:
         self._speak("; ".join(told))
 
     def reveal(self) -> str:
-        """Mark everything, and return the answer in words."""
+        """Mark the whole answer, and return it in words."""
         self.show_difference(complete=True)
         preview = self._question.preview
         return f"{preview.pruned_units} of {preview.units} {preview.unit_name} go; the cells show which."

@@ -1,4 +1,4 @@
-"""An exercise: a question, something to answer it with, and buttons to check, to get a hint, to give up."""
+"""An exercise: a question, an input for the answer, and buttons to check it, get a hint or see the answer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _CSS = (Path(__file__).parent / "lessons.css").read_text(encoding="utf-8")
 
 STREAK = 2
-"""Fresh tensors in a row that have to be right at the first try."""
+"""Rounds in a row that must be right at the first try."""
 
 ONCE_MORE = "*Another one?* Right at the first try twice in a row, and you have it."
 LEARNED = "Twice in a row at the first try: *you have it.*"
 
 
 class Body(Protocol):
-    """Where the person answers; calls ``changed`` after each change of the answer."""
+    """The input of an exercise; calls ``changed`` after each change of the answer."""
 
     widget: Any
     changed: Callable[[], object]
@@ -37,19 +37,19 @@ class Body(Protocol):
 
     @property
     def answer(self) -> Any:
-        """Return what is there now, as JSON has it."""
+        """Return the current answer as JSON values."""
 
     def restore(self, answer: Any) -> None:
-        """Put back what ``answer`` once returned; anything else is passed over."""
+        """Restore what ``answer`` returned; ignore anything else."""
 
     def told(self) -> str:
-        """Return what is there now, in words for a person."""
+        """Return the current answer in words."""
 
     def grade(self) -> Feedback:
-        """Return the answer to what is there now."""
+        """Grade the current answer."""
 
     def show_difference(self, complete: bool) -> None:
-        """Show in the picture what is right and wrong; all of it if ``complete``."""
+        """Mark what is right and wrong in the picture; if ``complete``, also what is missing."""
 
     def reveal(self) -> str:
         """Show the answer, and return it in words."""
@@ -60,15 +60,15 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True)
 class Texts:
-    """What an exercise says; ``code`` in backticks.
+    """The texts of an exercise; ``code`` in backticks.
 
     Attributes:
-        question: What is asked.
-        hints: Sentences given one by one, on request.
-        why: What is said once it is solved or revealed.
+        question: The question.
+        hints: Sentences shown one by one, on request.
+        why: The explanation shown once it is solved or revealed.
 
     Raises:
-        RequestError: One of them is no text.
+        RequestError: One of them is not text.
 
     Example:
         >>> Texts("Which?", hints="By size.")
@@ -89,24 +89,23 @@ class Texts:
 
 
 class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
-    """A question with a check that tells right from wrong and why; in a notebook it shows itself.
+    """A question whose answer is checked and explained; a widget that a notebook displays.
 
-    The first wrong answer shows which parts of *it* are wrong; from a second, different one on, the picture
-    also shows what was missed. The answer itself comes on request only. What was said about an answer that
-    has changed since is marked as such: in the browser, a press of `Check` can overtake the change made just
-    before it.
+    The first wrong answer shows which parts of it are wrong; from a second, different one on, the picture
+    also shows what was missed. The solution is shown only on request. Feedback on an answer that has changed
+    since is marked as such: in the browser, a press of `Check` can overtake the change made just before it.
 
     Args:
-        texts: What is asked, and the hints.
-        body: Where the person answers.
-        lock: Held while a message of the page is acted on.
-        deal: Returns the same question about other numbers, by the number of the round, 1 or more; None if
-            there are no others.
+        texts: The question, the hints and the explanation.
+        body: The input for the answer.
+        lock: Held while a message from the page is handled.
+        deal: Returns the same question with other numbers, for a round number of 1 or more; None if there
+            are no others.
 
     Attributes:
-        body: Where the person answers.
-        feedback: The answer to the last check, or None.
-        progress: What has been answered so far.
+        body: The input for the answer.
+        feedback: The feedback of the last check, or None.
+        progress: The progress so far.
     """
 
     def __init__(
@@ -147,7 +146,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
         self.children = [self._asked, body.widget, self._buttons, self._hint_text, self._said]
 
     def check(self) -> Feedback:
-        """Grade what is there, say so below, and return it."""
+        """Grade the current answer, show the feedback, and return it."""
         with self._lock:
             feedback = self.feedback = self.body.grade()
             if feedback.counts:
@@ -162,7 +161,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
             return feedback
 
     def _count(self, right: bool) -> None:
-        """Count an attempt; the same answer checked again is none."""
+        """Count an attempt, unless the same answer was checked before."""
         answer, progress = self.body.answer, self.progress
         if right and not progress.solved_now:
             first = not self._wrong and not progress.shown_now
@@ -177,7 +176,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
         return LEARNED if self.progress.streak >= STREAK else ONCE_MORE
 
     def _settle(self, answered: bool = True) -> None:
-        """Tell who waits: whoever keeps the answers, and what is only shown after the bet."""
+        """Notify the store of the answers, and what is shown only after an answer."""
         self.progress.answer = self.body.answer
         self._moved()
         if answered:
@@ -186,7 +185,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
                 show()
 
     def hint(self) -> str:
-        """Show one more hint, and return it; after the last one, the last one again."""
+        """Show the next hint and return it; after the last one, return the last one again."""
         with self._lock:
             hints = self._texts.hints
             if not hints:
@@ -201,7 +200,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
             return hints[self._hinted - 1]
 
     def reveal(self) -> str:
-        """Show the answer and why, and return both."""
+        """Show the answer with its explanation, and return both."""
         with self._lock:
             text = f"{self.body.reveal()} {self._texts.why}".strip()
             self.progress.reveal()
@@ -210,7 +209,7 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
             return text
 
     def another(self) -> None:
-        """Ask the same about other numbers; nothing happens where there are none."""
+        """Ask the same question with other numbers; do nothing if there are none."""
         with self._lock:
             if self._deal:
                 self.progress.begin(self.progress.round + 1)
@@ -218,12 +217,11 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
                 self._settle(answered=False)
 
     def keep_in(self, lesson: Lesson, key: str) -> Self:
-        """Have ``lesson`` keep the answers under ``key``, and put back those it has; return the exercise.
+        """Save the answers in ``lesson`` under ``key``, and restore saved ones; return the exercise.
 
         Args:
             lesson: The lesson the exercise belongs to.
-            key: Tells it from the others of the lesson, such as ``"2"``; a cell that is run again gives the
-                same one again.
+            key: Identifies it within the lesson, such as ``"2"``; the same each time its cell is run.
         """
         lesson.add(key, self)
         return self
@@ -233,14 +231,14 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
         self._moved = moved
 
     def once_answered(self, show: Callable[[], object]) -> None:
-        """Call ``show`` when there has been an answer, right or wrong, or the answer has been shown."""
+        """Call ``show`` once there has been an answer, right or wrong, or the answer has been shown."""
         if self.progress.attempts or self.progress.solved or self.progress.shown:
             show()
         else:
             self._once.append(show)
 
     def restore(self, progress: Progress) -> None:
-        """Go on from ``progress``, if nothing has been answered yet."""
+        """Resume from ``progress``, if nothing has been answered yet."""
         with self._lock:
             if self.progress != Progress():
                 return
@@ -255,11 +253,11 @@ class Exercise(widgets.VBox, Generic[B]):  # type: ignore[misc]
                 self._settle()
 
     def question(self) -> str:
-        """Return what was asked at first."""
+        """Return the question of the first round."""
         return self._first[0].question
 
     def _age(self) -> None:
-        """Mark what was said as being about an earlier answer."""
+        """Mark the feedback as being about an earlier answer."""
         with self._lock:
             if self._last:
                 self._said.value = _said("ps-stale", f"Before your last change: {self._last}")

@@ -1,4 +1,4 @@
-"""The five kinds of exercise, each in one call; the engine, or the caller's run, knows the answer."""
+"""The five kinds of exercise, each made by one call; the answer comes from the engine or the caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prunescope.lessons.functions import FunctionField, FunctionQuestion
 from prunescope.lessons.prediction import ChannelQuestion, MaskQuestion, preview_layer
 
 Sentence = str | Callable[[nn.Module], str]
-"""A sentence, or what makes it from the layer that is asked about."""
+"""A sentence, or a function that makes it from the layer in question."""
 
 
 def predict_mask(
@@ -31,11 +31,11 @@ def predict_mask(
     another: Maker | None = None,
     **spec: Any,
 ) -> Exercise[Cells]:
-    """Return an exercise: press the weights of ``layer`` that a method will prune.
+    """Return an exercise: mark the weights of ``layer`` that a method will prune.
 
     Args:
         question: What is asked.
-        layer: A layer of at most 144 weights; what it carries of earlier pruning cannot go again.
+        layer: A layer of at most 144 weights; weights that are already pruned cannot be marked.
         hints: Sentences given one by one, on request.
         why: What is said once it is solved.
         another: Makes another layer to ask the same about, from a generator; None offers no other.
@@ -72,7 +72,7 @@ def predict_channels(
     another: Maker | None = None,
     **spec: Any,
 ) -> Exercise[Bands]:
-    """Return an exercise: press the channels of ``layer`` that a structured method will prune.
+    """Return an exercise: mark the channels of ``layer`` that a structured method will prune.
 
     Args:
         question: What is asked.
@@ -105,7 +105,7 @@ def predict_channels(
 
 
 def _texts(question: str, hints: Sequence[Sentence], why: Sentence, layer: nn.Module) -> Texts:
-    """Return what is said of ``layer``; what is no text is left to `Texts` to refuse."""
+    """Return the texts for ``layer``; `Texts` refuses anything that is not text."""
     listed = isinstance(hints, list | tuple)
     made = [_said(each, layer) for each in hints] if listed else hints
     return Texts(question, made, _said(why, layer))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What an exercise answers to an attempt, and the questions that have no picture: a number, a choice."""
+"""Feedback on an attempt, and the questions without a picture: a number, a choice."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from prunescope.core.errors import RequestError
 from prunescope.lessons.writing import shortened, signed
 
 LONGEST_ANSWER = 40
-"""Characters of a typed answer that are read; a page may send any number of them."""
+"""Longest typed answer that is read, in characters; a page may send any length."""
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """The answer to one attempt.
+    """The feedback on one attempt.
 
     Attributes:
-        right: Whether it is right.
-        text: What is said of it: why, or why not.
-        counts: Whether it was an answer at all. Nothing marked, no number, or the right number in another
-            unit are told so, and are no attempt.
+        right: Whether the answer is right.
+        text: The explanation.
+        counts: Whether it counts as an attempt. It does not if nothing is marked, there is no number, or the
+            number is right but in another unit.
     """
 
     right: bool
@@ -40,13 +40,13 @@ class NumberQuestion:
     Attributes:
         answer: The right number, computed by whoever asks.
         mistakes: Plausible wrong numbers, each with the sentence that names the misconception. One that
-            happens to be the right number is passed over.
+            happens to be the right number is ignored.
         tolerance: How far from ``answer`` still counts as right, ``>= 0``.
         decimals: Decimals that the question asks for: what rounds to the same as ``answer``, or is
             ``answer`` rounded either way, is right too. None if it asks for none.
 
     Raises:
-        RequestError: One of them is no finite number, or the tolerance is negative.
+        RequestError: One of them is not a finite number, or the tolerance is negative.
 
     Example:
         >>> question = NumberQuestion(2, {3: "Half is rounded to the even number."})
@@ -73,7 +73,7 @@ class NumberQuestion:
             _check_number("mistakes", mistake)
 
     def grade(self, answer: object) -> Feedback:
-        """Return whether ``answer``, a number or a text that spells one, is right."""
+        """Grade ``answer``, a number or text that contains one."""
         number = read_number(answer)
         if number is None:
             said = "Please answer with a number, such as 12, 0.75, 75 % or 3/4."
@@ -88,7 +88,7 @@ class NumberQuestion:
         return Feedback(False, f"Not yet: that is too {'small' if number < self.answer else 'large'}.")
 
     def written(self) -> str:
-        """Return the answer as the question asks for it.
+        """Return the answer in the form the question asks for.
 
         Example:
             >>> NumberQuestion(13856).written(), NumberQuestion(5.344, decimals=1).written()
@@ -108,7 +108,7 @@ class NumberQuestion:
         return abs(number - other) <= allowed * (1 + 1e-6) + 1e-12
 
     def _other_unit(self, number: float) -> str:
-        """Return what is said to the right number written in another unit; nothing to any other."""
+        """Return the message for the right number in another unit; "" for any other number."""
         if 0 < abs(self.answer) <= 1 and self._near(number / 100, self.answer):
             return f"In percent? Then write {number:g} %."
         if abs(self.answer) >= 1000 and self._near(1000 * number, self.answer):
@@ -128,9 +128,9 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
 def read_number(answer: object) -> float | None:
-    """Return the number that a person typed, or None; a finite one, with ``%`` and ``/`` understood.
+    """Parse a typed number; None unless it is finite. ``%`` and ``/`` are understood.
 
-    A comma parts thousands where it can (1,024), else it is a decimal comma (0,75); so does a space (1 024).
+    A comma separates thousands where it can (1,024), else decimals (0,75); so does a space thousands (1 024).
 
     Example:
         >>> read_number("1,024"), read_number("0,75"), read_number(" 75 % "), read_number("3/4")
@@ -196,7 +196,7 @@ class ChoiceQuestion:
         return isinstance(chosen, str) and chosen in self.choices
 
     def grade(self, chosen: object) -> Feedback:
-        """Return whether ``chosen`` is the answer; None is no choice yet."""
+        """Grade ``chosen``; None means no choice yet."""
         if not self.offers(chosen):
             return Feedback(False, "Please choose one of the answers.", counts=False)
         if chosen == self.answer:

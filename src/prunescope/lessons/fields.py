@@ -1,4 +1,4 @@
-"""The bodies of exercises without a picture: a field for a number, and a list of answers."""
+"""The inputs of exercises without a picture: a field for a number, and a list of choices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prunescope.lessons.writing import shortened
 
 
 class NumberField:
-    """A field for a number; text, so that what is no number can be answered in a sentence."""
+    """A field for a number; a text field, so that anything else gets a clear message."""
 
     here = True
 
@@ -28,7 +28,7 @@ class NumberField:
         return str(self.widget.value)
 
     def restore(self, answer: object) -> None:
-        """Type what was typed before."""
+        """Fill in a saved answer."""
         if isinstance(answer, str):
             self.widget.value = answer[: 2 * LONGEST_ANSWER]
 
@@ -37,11 +37,11 @@ class NumberField:
         return self.answer
 
     def predict(self, answer: object) -> None:
-        """Type ``answer``."""
+        """Fill in ``answer``."""
         self.widget.value = str(answer)
 
     def grade(self) -> Feedback:
-        """Return the answer to what was typed."""
+        """Grade what was typed."""
         return self._question.grade(self.widget.value)
 
     def show_difference(self, complete: bool) -> None:
@@ -53,7 +53,7 @@ class NumberField:
 
 
 class ChoiceField:
-    """A list of answers of which one can be chosen; none is at first."""
+    """A list of choices, with none selected at first."""
 
     here = True
 
@@ -72,7 +72,7 @@ class ChoiceField:
         return None if chosen is None else str(chosen)
 
     def restore(self, answer: object) -> None:
-        """Choose what was chosen before, if it is still on offer."""
+        """Select a saved answer, if it is still among the choices."""
         if self._question.offers(answer):
             self.widget.value = answer
 
@@ -81,10 +81,10 @@ class ChoiceField:
         return self.answer or "nothing"
 
     def predict(self, choice: object) -> None:
-        """Choose ``choice``; None is none.
+        """Select ``choice``; None clears the selection.
 
         Raises:
-            RequestError: It is not among the choices.
+            RequestError: ``choice`` is not among the choices.
         """
         if choice is not None and not self._question.offers(choice):
             offered = ", ".join(map(repr, self._question.choices))
@@ -92,7 +92,7 @@ class ChoiceField:
         self.widget.value = choice
 
     def grade(self) -> Feedback:
-        """Return the answer to what was chosen."""
+        """Grade what was chosen."""
         return self._question.grade(self.widget.value)
 
     def show_difference(self, complete: bool) -> None:

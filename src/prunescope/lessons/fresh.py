@@ -1,4 +1,4 @@
-"""Fresh numbers for a question that was answered before."""
+"""Fresh numbers for another round of the same question."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from prunescope.core.preview import Preview
 from prunescope.lessons.prediction import preview_layer
 
 CLEAR = 0.02
-"""By how much of the largest score the last that goes and the first that stays must differ."""
+"""Least gap between the last pruned and the first kept score, as a fraction of the largest score."""
 
 ATTEMPTS = 200
 
 
 def draw(shape: tuple[int, ...], generator: Generator, *, step: float = 0.01, top: float = 1.0) -> Tensor:
-    """Return weights that are easy to read: multiples of ``step`` of either sign, none of them zero.
+    """Draw weights that are easy to read: multiples of ``step`` of either sign, none of them zero.
 
     Args:
         shape: Shape of the tensor.
-        generator: Where the chance comes from.
-        step: What they are multiples of.
+        generator: Random generator.
+        step: All weights are multiples of it.
         top: Largest magnitude.
 
     Example:
@@ -35,19 +35,19 @@ def draw(shape: tuple[int, ...], generator: Generator, *, step: float = 0.01, to
 
 
 Maker = Callable[[Generator], nn.Module]
-"""Makes the layer of a further round."""
+"""Makes the layer for another round."""
 
 
 def fresh_layer(make: Maker, first: Preview, round_number: int, **spec: object) -> tuple[nn.Module, Preview]:
-    """Return a layer to ask the same about, and what the engine does to it.
+    """Return a layer for another round, and its preview.
 
-    It is drawn again until the answer is as clear as at first: a tie only where there was one then, and no
-    two scores so close that one could not tell them apart by hand.
+    It is redrawn until the answer is as clear as in the first round: ties only if there was one then, and no
+    deciding scores too close to tell apart by hand.
 
     Args:
         make: Makes a layer from a generator.
-        first: What the engine did to the layer of the notebook.
-        round_number: The same number gives the same layer again.
+        first: The preview of the layer in the notebook.
+        round_number: Seed; the same number gives the same layer.
         **spec: Fields of `prunescope.core.spec.PruneSpec` but ``layer``.
     """
     generator = torch.Generator().manual_seed(round_number)
@@ -62,7 +62,7 @@ def fresh_layer(make: Maker, first: Preview, round_number: int, **spec: object) 
 
 
 def _gap(preview: Preview) -> float:
-    """Return the step between the last score that goes and the first that stays, in parts of the largest."""
+    """Return the gap between the last pruned and the first kept score, as a fraction of the largest."""
     shown, earlier = preview.scores, preview.tensor.default_mask
     if shown is None:
         return 1.0

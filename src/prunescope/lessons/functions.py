@@ -1,8 +1,7 @@
-"""A few lines that a person writes in a cell of the notebook, run against the engine on cases not shown.
+"""Functions that students write in a notebook cell, checked against the engine on hidden cases.
 
-They run where every cell runs, in the person's own kernel, called as a cell would call them: an exercise
-gives them nothing that a notebook of their own does not have, and a web page, which has no cells, does not
-run them.
+They run in the student's own kernel like any other cell, so an exercise gives them no access that a notebook
+does not have. A web page, which has no cells, does not run them.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from prunescope.lessons.store import on_web_page
 from prunescope.lessons.writing import shortened, signed
 
 CASES = 30
-"""How many cases a function has to get right."""
+"""Number of cases that a function must get right."""
 
 LONGEST = 200
-"""Characters of a value that are shown."""
+"""Longest text of a value that is shown, in characters."""
 
 
 @dataclass(frozen=True)
 class FunctionQuestion:
-    """Which function gives these results?
+    """A question whose answer is a function.
 
     Attributes:
         find: Returns the function as it is defined now.
-        reference: Gives the right result.
-        case: Returns the arguments of one case; small first, since the first that differs is shown.
+        reference: Returns the right result.
+        case: Returns the arguments of one case; small ones first, since the first failing case is shown.
 
     Raises:
         RequestError: One of them cannot be called.
@@ -58,7 +57,7 @@ class FunctionQuestion:
                 raise RequestError(name, f"`{name}` must be a function, got {shortened(given)}.")
 
     def grade(self) -> Feedback:
-        """Return whether the function agrees with the reference, and if not, where first."""
+        """Grade the function against the reference, reporting the first case that differs."""
         try:
             function = self.find()
         except NameError as error:
@@ -72,13 +71,13 @@ class FunctionQuestion:
         return Feedback(True, f"Right, in {CASES} of {CASES} cases.")
 
     def _difference(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
-        """Return in which way the results for ``arguments`` differ; nothing if they do not."""
+        """Describe how the results for ``arguments`` differ; "" if they agree."""
         expected = self.reference(*copy.deepcopy(arguments))
         call = f"`{getattr(function, '__name__', 'yours')}({', '.join(map(written, arguments))})`"
         try:
             with torch.random.fork_rng(devices=[]):
                 got = function(*copy.deepcopy(arguments))
-        except Exception as error:  # Whatever a person writes may raise anything.
+        except Exception as error:  # The student's function may raise anything.
             return f"{call} should be {written(expected)}; yours raises {type(error).__name__}: {error}"[:700]
         if agree(expected, got):
             return ""
@@ -86,9 +85,9 @@ class FunctionQuestion:
 
 
 def agree(expected: Any, got: Any) -> bool:
-    """Return whether ``got`` is what was expected, to the precision of float32; nothing it is can raise.
+    """Return whether ``got`` equals ``expected`` to float32 precision; never raises, whatever ``got`` is.
 
-    A mask may be of booleans or of ones and zeros; a list, a tuple and a tensor of the same numbers are one.
+    Masks may be booleans or ones and zeros; lists, tuples and tensors of the same numbers are equal.
 
     Example:
         >>> agree(torch.tensor([True, False]), [1, 0]), agree(0.5, "half")
@@ -108,7 +107,7 @@ def agree(expected: Any, got: Any) -> bool:
 
 
 def _described(expected: Any, got: Any) -> str:
-    """Return what is wrong with ``got``: its shape, if that is it, or else all of it."""
+    """Describe what is wrong with ``got``: its shape if that differs, else its value."""
     if isinstance(expected, list | tuple) and isinstance(got, list | tuple) and len(got) == len(expected):
         for place, (ours, theirs) in enumerate(zip(expected, got, strict=True)):
             if isinstance(ours, Tensor) and not agree(ours, theirs):
@@ -119,7 +118,7 @@ def _described(expected: Any, got: Any) -> str:
 
 
 def written(value: Any) -> str:
-    """Return ``value`` as a person would write it down.
+    """Return ``value`` as readable text.
 
     Example:
         >>> written((torch.tensor([0.5, -1.0]), [1, True]))
@@ -129,7 +128,7 @@ def written(value: Any) -> str:
 
 
 def shortened_text(text: str) -> str:
-    """Return ``text``, cut off where it gets too long to read."""
+    """Return ``text``, cut off after `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
@@ -145,7 +144,7 @@ def _written(value: Any) -> str:
 
 
 class FunctionField:
-    """The body of an exercise that is answered in a cell of the notebook."""
+    """The input of an exercise that is answered in a notebook cell."""
 
     def __init__(self, question: FunctionQuestion, solution: str) -> None:
         self.changed: Callable[[], object] = lambda: None
@@ -160,17 +159,17 @@ class FunctionField:
 
     @property
     def answer(self) -> str:
-        """Return the source of the function as it is now."""
+        """Return the current source of the function."""
         try:
             return inspect.getsource(self._question.find())
         except (NameError, OSError, TypeError):
             return ""
 
     def restore(self, answer: object) -> None:
-        """Do nothing: what was written stands in the notebook."""
+        """Do nothing: the function is in the notebook."""
 
     def told(self) -> str:
-        """Return the source."""
+        """Return the source, or a note that there is none."""
         return self.answer or "no source"
 
     def grade(self) -> Feedback:
@@ -178,9 +177,9 @@ class FunctionField:
         return self._question.grade()
 
     def show_difference(self, complete: bool) -> None:
-        """Do nothing: the first case that differs is told in words."""
+        """Do nothing: the feedback describes the first case that differs."""
 
     def reveal(self) -> str:
-        """Show one way to write it, and say so."""
+        """Show one solution, and return a sentence that says so."""
         self.widget.value = f'<pre class="ps-code">{escape(self._solution.strip())}</pre>'
         return "One way to write it stands above; yours may look otherwise."

@@ -1,4 +1,4 @@
-"""A lesson's answers together: how many are solved, whose they are, where they are kept, and an export."""
+"""The answers of a lesson: how many are solved, the student's name, where they are saved, and the export."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ LONGEST_NAME = 80
 
 
 class Lesson(widgets.VBox):  # type: ignore[misc]
-    """The answers of one lesson; in a notebook it shows how far one is, and exports.
+    """The answers of one lesson; a widget that shows the progress and export links.
 
     Args:
         name: File name of the notebook, without its ending.
-        title: What the lesson is called.
-        store: Where the answers are kept; None is where they are kept on this kind of page.
+        title: Title of the lesson.
+        store: Where to save the answers; None means the default for this kind of page.
 
     Attributes:
-        progress: A line that says how many are solved; may stand in several places.
+        progress: A line that says how many are solved; may be displayed in several places.
         person: The field for the name.
-        exercises: What belongs to the lesson, by key.
+        exercises: The exercises of the lesson, by key.
 
     Example:
         >>> from prunescope.lessons import ask_number
@@ -64,7 +64,7 @@ class Lesson(widgets.VBox):  # type: ignore[misc]
         self.person.observe(lambda _: self._save(), names="value")
         self._store.load(self._load)
         extra = [self._store.widget] if self._store.widget else []
-        # The store goes where the lesson is seen first: with the line on top.
+        # The store's widget must be on the page from the start: put it with the line on top.
         self.top = widgets.VBox([widgets.HTML(f"<style>{_CSS}</style>"), self.progress, *extra])
         self.children = [self.progress, self.person, self._export, self._place]
         for each in (self, self.top):
@@ -73,17 +73,17 @@ class Lesson(widgets.VBox):  # type: ignore[misc]
 
     @property
     def exercises(self) -> Mapping[str, Exercise[Any]]:
-        """Return what belongs to the lesson, by key."""
+        """Return the exercises of the lesson, by key."""
         return MappingProxyType(self._exercises)
 
     @property
     def solved(self) -> str:
-        """Return how many of the exercises that can be answered here are solved."""
+        """Describe how many of the exercises that can be answered here are solved."""
         here = [each for each in self._exercises.values() if each.body.here]
         return f"{sum(each.progress.solved for each in here)} of {len(here)} solved"
 
     def add(self, key: str, exercise: Exercise[Any]) -> None:
-        """Keep the answers of ``exercise``; one of the same key gives way, and its answers go on."""
+        """Add ``exercise`` and save its answers; it replaces one with the same key, keeping the progress."""
         if before := self._exercises.get(key):
             exercise.restore(before.progress)
             before.keep(lambda: None)
@@ -94,14 +94,14 @@ class Lesson(widgets.VBox):  # type: ignore[misc]
         self._show()
 
     def answers(self) -> Answers:
-        """Return the answers as they are handed in."""
+        """Return the answers, ready to be handed in."""
         listed = [
             ExerciseAnswers(key, each.question(), each.progress) for key, each in self._exercises.items()
         ]
         return Answers(self._name, self._title, self.person.value[:LONGEST_NAME].strip(), tuple(listed))
 
     def _load(self, text: str) -> None:
-        """Go on from what was kept; what cannot be read counts as nothing."""
+        """Restore saved answers; ignore what cannot be read."""
         try:
             kept = Answers.read(json.loads(text))
         except (ValueError, RecursionError):
@@ -120,7 +120,7 @@ class Lesson(widgets.VBox):  # type: ignore[misc]
         if not self._loading:
             answers = self.answers()
             new = {each.key: each.progress.as_json() for each in answers.exercises}
-            # An exercise whose cell has not run yet keeps what was answered before.
+            # Exercises whose cells have not run yet keep their saved answers.
             rest = [
                 ExerciseAnswers(key, "", Progress.read(kept))
                 for key, kept in self._kept.items()
@@ -146,6 +146,6 @@ class Lesson(widgets.VBox):  # type: ignore[misc]
 
 
 def _link(name: str, kind: str, content: str, words: str) -> str:
-    """Return a link that saves ``content``; it needs no server."""
+    """Return a download link for ``content`` that needs no server."""
     address = f"data:{kind};base64,{base64.b64encode(content.encode()).decode()}"
     return f'<a download="{escape(name)}" href="{address}">{words}</a>'

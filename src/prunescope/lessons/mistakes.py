@@ -1,4 +1,4 @@
-"""What people expect of a pruning method instead of what it does, each as the mask they would predict."""
+"""Common misconceptions about pruning methods, each as the mask that it would predict."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Mistake:
 
 
 def plausible_mistakes(preview: Preview) -> Iterator[Mistake]:
-    """Yield what people expect instead of what ``preview`` does; some may be the same mask by chance.
+    """Yield the masks of common misconceptions about ``preview``; some may equal its mask by chance.
 
-    Every mask but the last is made by the engine, from other scores, another amount or another norm.
+    Every mask except the last is made by the engine, from other scores, another amount or another norm.
     """
     earlier = preview.tensor.default_mask
     gone = ~preview.mask if earlier is None else earlier & ~preview.mask
     yield from _mistaken_scores(preview)
     yield from _mistaken_counts(preview)
-    # Last: with two channels of which one goes, every mistake is what stays.
+    # Last: with two channels and one pruned, every mistake marks the kept one.
     yield Mistake(gone, "You marked what stays; mark what goes.")
 
 
@@ -105,7 +105,7 @@ def _at_count(preview: Preview, count: int) -> Tensor:
 
 
 def _misleading_pair(weight: Tensor) -> tuple[str, str] | None:
-    """Return a negative weight and a positive one of smaller magnitude, written out; None without one."""
+    """Return a negative weight and a positive one of smaller magnitude, as text; None if there are none."""
     low = weight.min()
     high = weight[weight > 0].min() if bool((weight > 0).any()) else low
     return (signed(float(low)), signed(float(high))) if low < 0 < high < -low else None

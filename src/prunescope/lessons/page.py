@@ -1,4 +1,4 @@
-"""What a lesson puts on the page besides exercises: sentences, tables and pictures made from the run."""
+"""Content of lessons besides exercises: sentences, tables and pictures computed in the notebook."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from prunescope.lessons.exercise import Exercise
 
 LEGIBLE = 600
-"""Pixels of width below which the text of a picture is too small."""
+"""Width in pixels below which the text in a picture is too small to read."""
 
 BLUE, ORANGE, GREY = "#17507f", "#b35c00", "#5b6771"
-"""Colours for the drawings of a lesson, told apart by people who see no red or no green."""
+"""Colours for drawings in lessons, distinguishable with red-green colour blindness."""
 
 DARK: Mapping[str, str] = MappingProxyType({BLUE: "#7db7e8", ORANGE: "#f2a93b", GREY: "#a9b4bd"})
-"""What these are on a dark page."""
+"""The same colours on a dark page."""
 
 _VARIABLES = {
     "#000000": "currentColor",
@@ -46,12 +46,12 @@ _THEME = (
 
 
 def say(text: str) -> None:
-    """Show ``text``, Markdown, below the cell: prose whose numbers come from the run."""
+    """Display Markdown ``text`` below the cell, such as prose with computed numbers."""
     display(Markdown(text))  # type: ignore[no-untyped-call]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown, numbers and all written by ``str``.
+    """Return a Markdown table, with cells formatted by ``str``.
 
     Args:
         headings: One per column; the first column is aligned left, the others right.
@@ -75,13 +75,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(content: object) -> str:
-    """Return it as a table has it: real minus signs, units beside their numbers, no bar to end a cell."""
+    """Format a cell: real minus signs, no line break before a percent sign, bars escaped."""
     text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", str(content))
     return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("|", "\\|")
 
 
 def grid(tensor: Tensor) -> str:
-    """Return a matrix, or a vector as one row, as a table in Markdown with its indices.
+    """Return a matrix, or a vector as one row, as a Markdown table with indices.
 
     Args:
         tensor: Tensor of one or two axes, none of size 0.
@@ -109,7 +109,7 @@ def picture(figure: Figure, alt: str) -> HTML:
 
     Args:
         figure: Any matplotlib figure; `matplotlib.figure.Figure()` is enough, no pyplot.
-        alt: What a person who cannot see it is told.
+        alt: Alternative text for screen readers.
 
     Example:
         >>> 'aria-label="nothing"' in picture(Figure(), "nothing").data
@@ -129,13 +129,13 @@ def picture(figure: Figure, alt: str) -> HTML:
 
 
 def once_answered(exercise: Exercise[Any], *shown: Any) -> widgets.VBox:
-    """Return a place where ``shown`` appears once ``exercise`` has been answered, right or wrong.
+    """Return a widget in which ``shown`` appears once ``exercise`` has been answered, right or wrong.
 
-    A bet is none if the table that decides it stands below.
+    A prediction is worth nothing if the result is already visible below it.
 
     Args:
-        exercise: The bet.
-        *shown: Texts in Markdown, or anything that a notebook can display.
+        exercise: The prediction.
+        *shown: Markdown texts, or anything else that a notebook can display.
     """
     waiting = widgets.HTML("<p class='ps-waiting'>What was found appears here, once you have answered.</p>")
     place = widgets.Output()

@@ -1,4 +1,4 @@
-"""Predictions of a mask: what the engine would do, what people expect instead, and how the two differ."""
+"""Questions that ask to predict a mask, graded against the engine and common misconceptions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OF_EQUALS = "of equals the one with the lower index goes first"
 
 
 def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
-    """Return what a spec would do to the weight of ``layer``; nothing is pruned.
+    """Preview what a spec would do to the weight of ``layer``; nothing is pruned.
 
     Args:
-        layer: A layer with a weight; what it carries of earlier pruning counts.
+        layer: A layer with a weight; its earlier pruning is taken into account.
         **spec: Fields of `prunescope.core.spec.PruneSpec` but ``layer``: method, amount, n, dim, seed.
 
     Raises:
@@ -48,14 +48,14 @@ def preview_layer(layer: nn.Module, **spec: Any) -> Preview:
 
 
 class MaskQuestion:
-    """Which weights go?
+    """A question that asks which weights are pruned.
 
     Args:
         preview: What the engine does.
 
     Attributes:
-        mask: The right answer: boolean, of the weight's shape, True is kept.
-        candidates: Boolean, of the same shape: what earlier pruning left, the only weights that can go.
+        mask: The right answer: boolean, of the weight's shape, True where kept.
+        candidates: Boolean, of the same shape: True where earlier pruning has left weights to prune.
 
     Example:
         >>> layer = nn.Linear(3, 1)
@@ -77,13 +77,13 @@ class MaskQuestion:
         ]
 
     def grade(self, predicted: object) -> Feedback:
-        """Return whether ``predicted`` is the mask.
+        """Grade ``predicted`` against the mask.
 
         Args:
             predicted: What `as_mask` reads: True where the weight is expected to stay.
 
         Raises:
-            RequestError: It is no mask of the weight's shape.
+            RequestError: It is not a mask of the weight's shape.
         """
         predicted = as_mask(predicted, self.mask.shape)
         goes = self._gone(self.mask)
@@ -115,7 +115,7 @@ class MaskQuestion:
         return f"The number is right, but {stay}; {others}.{self._example(predicted)}"
 
     def _example(self, predicted: Tensor) -> str:
-        """Return what one wrongly marked weight is like, in numbers; nothing where no score decides."""
+        """Describe one wrongly marked weight in numbers; "" if no score decides."""
         if self.preview.spec.method != "l1_unstructured":
             return ""
         size = self.preview.tensor.effective.abs()
@@ -130,10 +130,10 @@ class MaskQuestion:
 
 
 class ChannelQuestion:
-    """Which channels go, and along which dim?
+    """A question that asks which channels are pruned, and along which dim.
 
     Args:
-        preview: What the engine does; of a structured method.
+        preview: What the engine does; its method must be structured.
 
     Raises:
         ValueError: The method is not structured.
@@ -158,13 +158,13 @@ class ChannelQuestion:
         self.channels = frozenset(gone.nonzero().flatten().tolist())
 
     def grade(self, chosen: object) -> Feedback:
-        """Return whether ``chosen``, the channels marked along each dim, are the ones that go.
+        """Grade ``chosen``, the channels marked along each dim.
 
         Args:
             chosen: What `as_channels` reads.
 
         Raises:
-            RequestError: It names what this tensor does not have.
+            RequestError: It names dims or channels that the tensor does not have.
         """
         chosen = as_channels(chosen, self.preview.mask.shape)
         dims = [dim for dim, channels in chosen.items() if channels]
@@ -196,7 +196,7 @@ class ChannelQuestion:
         return f"The number is right, but {stay}.{self._example(chosen)}"
 
     def _example(self, chosen: Set[int]) -> str:
-        """Return what the score of one wrongly marked channel is; nothing where no score decides."""
+        """Describe the score of one wrongly marked channel; "" if no score decides."""
         wrong = sorted(chosen - self.channels)
         if not (wrong and self.preview.scores is not None):
             return ""
@@ -210,7 +210,7 @@ class ChannelQuestion:
 
 
 def score_words(n: object) -> str:
-    """Return what the norm of order ``n`` of a channel is, up to its number.
+    """Return words that introduce the Ln norm of a channel.
 
     Example:
         >>> score_words(1), score_words(float("inf")), score_words(0.5)
@@ -222,7 +222,7 @@ def score_words(n: object) -> str:
 
 
 def place_name(shape: torch.Size, place: tuple[int, ...]) -> str:
-    """Return where the weight at ``place`` stands in the table of a tensor of ``shape``.
+    """Return the row and column of the weight at ``place`` in the table of a tensor of ``shape``.
 
     Example:
         >>> place_name(torch.Size((4, 2, 3)), (2, 1, 0))

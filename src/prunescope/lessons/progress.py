@@ -1,4 +1,4 @@
-"""What a person has answered in one exercise, as it is kept and handed in."""
+"""A student's progress in one exercise, as it is saved and handed in."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 MOST_TRIES = 50
-"""Answers that are kept of one exercise; further ones are counted."""
+"""Most answers saved per exercise; further ones are only counted."""
 
 LONGEST = 4000
-"""Characters that are kept of one answer."""
+"""Longest saved answer, in characters."""
 
 
 @dataclass
 class Progress:
-    """What has been answered in one exercise.
+    """A student's progress in one exercise.
 
     Attributes:
-        round: Number of the tensor that is asked about; 0 is the one in the notebook.
-        answer: What is there now, as JSON has it.
+        round: Number of the current round; 0 asks about the tensor in the notebook.
+        answer: The current answer, as JSON values.
         attempts: Different answers that were checked, over all rounds.
         tries: Those answers in words, the right ones marked with ✓.
         solved: Whether one was right without having been shown.
         shown: Whether the answer has been shown, in any round.
-        hints: How many hints were asked for.
+        hints: How many hints were shown.
         streak: Rounds in a row that were right at the first try.
-        solved_now: Whether the present round is solved.
-        shown_now: Whether its answer has been shown.
+        solved_now: Whether the current round is solved.
+        shown_now: Whether the answer to the current round has been shown.
 
     Example:
         >>> progress = Progress()
@@ -54,20 +54,20 @@ class Progress:
         self.streak = 0
 
     def right(self, told: str, *, streak: bool) -> None:
-        """Count a right answer; ``streak`` is whether it was the first, and not shown before."""
+        """Count a right answer; ``streak`` says whether it was the first try, with no answer shown before."""
         self._try(f"{told[:LONGEST]} ✓")
         self.streak = self.streak + 1 if streak else 0
         self.solved = self.solved or not self.shown_now
         self.solved_now = True
 
     def reveal(self) -> None:
-        """Note that the answer was shown; a solved round stays solved."""
+        """Record that the answer was shown; a solved round stays solved."""
         if not self.solved_now:
             self.shown = self.shown_now = True
             self.streak = 0
 
     def begin(self, number: int) -> None:
-        """Begin round ``number``; one that was left unsolved ends a streak."""
+        """Begin round ``number``; leaving a round unsolved ends the streak."""
         self.streak = self.streak if self.solved_now else 0
         self.round, self.answer, self.solved_now, self.shown_now = number, None, False, False
 
@@ -77,14 +77,14 @@ class Progress:
             self.tries.append(told[: LONGEST + 2])
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def read(cls, kept: object) -> Self:
-        """Return what `as_json` once returned; whatever is not of its type is left out.
+        """Restore what `as_json` returned, ignoring values of the wrong type.
 
-        It comes from a file or a browser: anybody may have written it.
+        The data comes from a file or a browser, so it cannot be trusted.
 
         Example:
             >>> Progress.read({"attempts": 3, "solved": "yes", "round": -1}) == Progress(attempts=3)

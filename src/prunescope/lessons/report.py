@@ -1,4 +1,4 @@
-"""Answers as they are handed in: a file, a page to print, and a teacher's summary of a folder of files."""
+"""Answers to hand in: a file, a printable page, and a teacher's summary of a folder of files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from prunescope.lessons.progress import Progress
 from prunescope.lessons.writing import as_html, shortened
 
 FORMAT = "prunescope-answers-1"
-"""First entry of a file of answers."""
+"""Format name in a file of answers."""
 
 MOST = 1 << 20
-"""Bytes of a file of answers that are read."""
+"""Most bytes that are read from a file of answers."""
 
 
 @dataclass(frozen=True)
 class ExerciseAnswers:
-    """One exercise of a lesson: its ``key``, the ``question``, and the ``progress`` of a person."""
+    """One exercise of a lesson: its ``key``, the ``question``, and the student's ``progress``."""
 
     key: str
     question: str
@@ -33,13 +33,13 @@ class ExerciseAnswers:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one person has answered in one lesson.
+    """One student's answers in one lesson.
 
     Attributes:
         lesson: File name of the notebook, without its ending.
-        title: What the lesson is called.
-        name: Who answered; may be empty.
-        exercises: In the order of the lesson.
+        title: Title of the lesson.
+        name: The student's name; may be empty.
+        exercises: The exercises, in the order of the lesson.
     """
 
     lesson: str
@@ -48,11 +48,11 @@ class Answers:
     exercises: tuple[ExerciseAnswers, ...]
 
     def with_more(self, rest: Iterable[ExerciseAnswers]) -> Self:
-        """Return these answers and ``rest``."""
+        """Return these answers with ``rest`` appended."""
         return replace(self, exercises=(*self.exercises, *rest))
 
     def as_json(self) -> dict[str, Any]:
-        """Return them as JSON has them."""
+        """Return the answers as JSON values."""
         exercises = [
             {"key": each.key, "question": each.question, **each.progress.as_json()} for each in self.exercises
         ]
@@ -65,12 +65,12 @@ class Answers:
         }
 
     def text(self) -> str:
-        """Return the file."""
+        """Return the text of the file."""
         return json.dumps(self.as_json(), ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
     def read(cls, kept: object) -> Self:
-        """Return what `as_json` once returned.
+        """Restore what `as_json` returned.
 
         Raises:
             ValueError: It is anything else.
@@ -96,7 +96,7 @@ def _exercise(kept: object) -> ExerciseAnswers:
 
 
 def _outcome(progress: Progress) -> str:
-    """Return how an exercise went, in words.
+    """Describe how an exercise went.
 
     Example:
         >>> _outcome(Progress(solved=True, attempts=1)), _outcome(Progress(shown=True, attempts=2))
@@ -115,7 +115,7 @@ def _outcome(progress: Progress) -> str:
 
 
 def page_of(answers: Answers) -> str:
-    """Return a page of HTML to print: questions, answers and attempts.
+    """Return a printable HTML page: questions, outcomes and attempts.
 
     Example:
         >>> page = page_of(Answers("01", "A mask", "Ada", (ExerciseAnswers("1", "Which?", Progress()),)))
@@ -144,10 +144,10 @@ def _tries(tries: Sequence[str]) -> str:
 
 
 def class_summary(folder: str | Path) -> str:
-    """Return what a class has handed in, as tables in Markdown: who solved what, and what was often wrong.
+    """Summarize what a class has handed in, as Markdown tables: who solved what, and common wrong answers.
 
     Args:
-        folder: A folder with the files that students exported, in folders of it as well.
+        folder: A folder with the files that students exported; subfolders are searched too.
 
     Raises:
         RequestError: There is no such folder.
@@ -208,7 +208,7 @@ def _sign(exercise: ExerciseAnswers | None) -> str:
 
 
 def _often(key: str, done: Sequence[ExerciseAnswers]) -> list[str]:
-    """Return a row: an exercise, how many tries it took, and the wrong answer that came most often."""
+    """Return a table row: an exercise, the mean number of tries, and the most frequent wrong answer."""
     tried = [each.progress.attempts for each in done if each.progress.attempts]
     wrong = Counter(told for each in done for told in set(each.progress.tries) if not told.endswith("✓"))
     question = next((each.question for each in done if each.question), "")

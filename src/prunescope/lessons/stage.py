@@ -1,4 +1,4 @@
-"""The explorer set up for a lesson: what the lesson is about is shown, all else is put away."""
+"""Set up the explorer for a lesson: show only what the lesson is about."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from prunescope.lessons.writing import shortened
 
 
 def all_but(*shown: str) -> tuple[str, ...]:
-    """Return what ``explore(hide=...)`` hides so that only what is named here is shown.
+    """Return names for ``explore(hide=...)`` that hide everything except ``shown``.
 
     Args:
         *shown: Names of controls and panels, such as ``"amount"`` or ``"steps"``.
 
     Raises:
-        RequestError: A name is not among them.
+        RequestError: A name is unknown.
 
     Example:
         >>> "seed" in all_but("amount"), "amount" in all_but("amount")

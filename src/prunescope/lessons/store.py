@@ -1,6 +1,6 @@
-"""Where a person's answers are kept: in a file beside the notebook, or in the browser of a web page.
+"""Where answers are saved: in a file next to the notebook, or in the browser for a web page.
 
-On a web page many visitors share one folder, so a file there would give the answers of one to the next.
+On a web page, many visitors share one folder, so a file there would show one visitor's answers to the next.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from prunescope.explorer.bridge import Bridge
 _HERE = Path(__file__).parent
 
 LIMIT = 1 << 20
-"""Characters of kept answers that are read."""
+"""Most characters of saved answers that are read."""
 
 
 class Store(Protocol):
-    """A place for one text that outlives the kernel."""
+    """Storage for one text that outlives the kernel."""
 
     place: str
-    """Where it is, in a sentence for the person."""
+    """Where it is, in one sentence for the student."""
     widget: Any
-    """What has to be on the page for it to work; None is nothing."""
+    """The widget that must be on the page for it to work; None if none is needed."""
 
     def load(self, found: Callable[[str], object]) -> None:
-        """Call ``found`` with what is kept, now or once the page has said it; not at all if nothing is."""
+        """Call ``found`` with the saved text, now or once the page has sent it; never if there is none."""
 
     def save(self, text: str) -> None:
-        """Keep ``text`` in place of what was kept."""
+        """Replace the saved text with ``text``."""
 
 
 class FileStore:
-    """Answers in a file.
+    """Save answers in a file.
 
     Args:
-        path: The file; its folder is made when there is something to keep.
+        path: The file; its folder is created on the first save.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -57,7 +57,7 @@ class FileStore:
         self.place = f"Your answers are kept in the file {path.parent.name}/{path.name}, beside the notebook."
 
     def load(self, found: Callable[[str], object]) -> None:
-        """Call ``found`` with the text of the file, if there is one that can be read."""
+        """Call ``found`` with the text of the file, if it exists and can be read."""
         try:
             text = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
@@ -65,7 +65,7 @@ class FileStore:
         found(text[:LIMIT])
 
     def save(self, text: str) -> None:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         part = self._path.with_suffix(".part")
         try:
             self._path.parent.mkdir(exist_ok=True)
@@ -76,14 +76,14 @@ class FileStore:
 
 
 class BrowserStore(Bridge):
-    """Answers in the browser that shows the page; they never leave it, but on export.
+    """Save answers in the browser that shows the page.
 
     Args:
-        key: Tells them from those of other lessons.
+        key: Identifies the lesson.
 
     Attributes:
-        found: What the browser had kept. Comes from the page: not to be trusted.
-        text: What it is to keep.
+        found: The saved text; it comes from the page, so it cannot be trusted.
+        text: The text to save.
     """
 
     _esm = _HERE / "store.js"
@@ -97,16 +97,16 @@ class BrowserStore(Bridge):
         self.widget = self
 
     def load(self, found: Callable[[str], object]) -> None:
-        """Call ``found`` once the page is there and has said what it had kept."""
+        """Call ``found`` once the page has loaded and sent the saved text."""
         self.observe(lambda change: found(change["new"][:LIMIT]), names="found")
 
     def save(self, text: str) -> None:
-        """Have the browser keep ``text``."""
+        """Save ``text`` in the browser."""
         self.text = text
 
 
 def store_for(name: str, environment: Mapping[str, str] = os.environ) -> Store:
-    """Return where the answers of the lesson called ``name`` are kept on this kind of page.
+    """Return the store for the answers of lesson ``name`` on this kind of page.
 
     Example:
         >>> type(store_for("01", {"SERVER_SOFTWARE": "voila/0.5.8"})).__name__
@@ -118,7 +118,7 @@ def store_for(name: str, environment: Mapping[str, str] = os.environ) -> Store:
 
 
 def on_web_page(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the notebook is shown as a web page by Voilà, without cells that could be edited.
+    """Return whether Voilà shows the notebook as a web page, without editable cells.
 
     Example:
         >>> on_web_page({"SERVER_SOFTWARE": "voila/0.5.8"}), on_web_page({})

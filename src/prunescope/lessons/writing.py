@@ -1,4 +1,4 @@
-"""How numbers and sentences of a lesson are written."""
+"""Formatting of numbers and sentences in lessons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def signed(value: float) -> str:
-    """Return a weight as it stands in a cell, with a real minus sign.
+    """Format a weight for a cell, with a real minus sign.
 
     Example:
         >>> signed(-0.25), signed(3.0), signed(-0.0)
@@ -19,7 +19,7 @@ def signed(value: float) -> str:
 
 
 def shortened(value: object) -> str:
-    """Return what came instead of what was asked for, short enough for a sentence.
+    """Describe an unexpected value, short enough for an error message.
 
     Example:
         >>> shortened(Tensor(2, 3)), shortened("x" * 99)
@@ -32,7 +32,7 @@ def shortened(value: object) -> str:
 
 
 def as_html(text: str) -> str:
-    """Return ``text`` as HTML, with what stands in backticks as code and between asterisks stressed.
+    """Convert ``text`` to HTML, with backticks as code and asterisks as emphasis.
 
     Example:
         >>> as_html("Is `a < b` *always*?")

@@ -1,4 +1,4 @@
-"""The whole network: how sensitive its layers are, and how much of each a goal prunes. No widgets."""
+"""The whole network: how sensitive its layers are, and how much of each to prune for a goal. No widgets."""
 
 from prunescope.network.allocation import Allocation
 from prunescope.network.asked import AMOUNTS, SensitivitySpec

@@ -1,4 +1,4 @@
-"""What a goal gives: how many units of each layer go, and what the network is then worth."""
+"""The result of a goal: how many units of each layer to prune, and the metric of the network after that."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """How much of each layer goes. A value; nothing is pruned by making one.
+    """How much of each layer to prune. A plain value: making one prunes nothing.
 
     Attributes:
-        goal: What was asked.
-        amounts: How many units of each layer go, by full parameter name, in the model's order.
-        units: How many units of each layer there are to prune.
+        goal: The goal it was made for.
+        amounts: How many units of each layer to prune, by full parameter name, in the model's order.
+        units: How many units of each layer can be pruned.
         weights: How many weights each layer holds.
-        reached: The share of the goal's unit that is then gone, earlier steps included, in [0, 1].
-        sparsity: That of weights or parameters, as the goal counts; for FLOPs and files that of parameters.
-        rule: The rule it is by: of ``"sensitivity"`` the best of those that were measured.
-        predicted: Sum of the layers' measured drops, as if they added up; None without a table.
-        measured: What the network is worth with all of it pruned; None where it was not measured.
-        problem: "Cannot: …" where the goal is not met, in one sentence; "" if it is.
-        note: What else is to be known, such as layers that are emptied; "" if nothing.
-        candidates: The allocation of each rule that was tried and measured, by its name.
-        best: Where the goal is not met, the allocation that prunes most within the allowed drop.
+        reached: Share of the goal's unit that is pruned, earlier steps included, in [0, 1].
+        sparsity: Sparsity of weights or parameters, as the goal counts; of parameters for FLOPs and files.
+        rule: The rule that made it; for ``"sensitivity"``, the best of the rules that were measured.
+        predicted: Drop of the metric predicted from the layers' own drops; None without a table.
+        measured: The metric with the whole allocation pruned; None if it was not measured.
+        problem: "Cannot: …", one sentence, if the goal is not met; "" if it is.
+        note: Anything else worth knowing, such as layers left empty; "" if nothing.
+        candidates: The allocation of each rule that was tried and measured, by rule name.
+        best: If the goal is not met, the allocation that prunes most within the allowed drop.
     """
 
     goal: GoalSpec
@@ -51,7 +51,7 @@ class Allocation:
 
     @property
     def specs(self) -> tuple[PruneSpec, ...]:
-        """Return one spec for each layer of which anything goes."""
+        """Return one spec for each layer that loses any units."""
         goal = self.goal
         return tuple(
             replace(goal.spec, layer=name, amount=count) for name, count in self.amounts.items() if count
@@ -59,7 +59,7 @@ class Allocation:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Return which fraction of each layer's units goes, in [0, 1]."""
+        """Return the fraction of each layer's units to prune, in [0, 1]."""
         return {
             name: count / self.units[name] if self.units[name] else 0.0
             for name, count in self.amounts.items()
@@ -67,23 +67,23 @@ class Allocation:
 
     @property
     def title(self) -> str:
-        """Return what it is called as a step, such as ``"50.0 % of weights by lamp, 21 layers"``."""
+        """Return its title as a step, such as ``"50.0 % of weights by lamp, 21 layers"``."""
         return f"{percent(self.reached)} of {self.goal.unit} by {self.rule}, {len(self.specs)} layers"
 
     @property
     def in_words(self) -> str:
-        """Return what it does and what it was measured to be worth."""
+        """Describe what it prunes and the metric that was measured."""
         worth = self.measured.in_words if self.measured else "not measured"
         return " ".join(text for text in (f"{self.title}: {worth}.", self.note, self.problem) if text)
 
     def figure(self) -> Figure:
-        """Return the layers as bars: what is kept of each, and what goes."""
+        """Draw the layers as bars: how much of each is kept and how much is pruned."""
         from prunescope.figures.allocation import allocation_figure
 
         return allocation_figure(self)
 
     def _repr_html_(self) -> str:
-        """Return it as a notebook shows it."""
+        """Return the HTML that a notebook shows."""
         from html import escape
 
         lines = "".join(

@@ -1,4 +1,4 @@
-"""What is asked of a sensitivity table: how each layer is pruned, by how much, and which layers."""
+"""The request for a sensitivity table: how each layer is pruned, by how much, and which layers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prunescope.core.errors import RequestError
 from prunescope.core.spec import METHODS, PruneSpec
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Amounts of a table unless others are asked for."""
+"""Default amounts of a table."""
 
 HOW = ("method", "n", "dim", "seed", "criterion")
-"""Fields that say how a layer is pruned; a spec, a goal and a table have them."""
+"""Fields that say how a layer is pruned; specs, goals and tables all have them."""
 
 
 class Asked(Protocol):
-    """What says how layers are pruned."""
+    """Anything that says how layers are pruned."""
 
     @property
     def method(self) -> str:
@@ -26,7 +26,7 @@ class Asked(Protocol):
 
 
 def how(asked: Asked) -> dict[str, Any]:
-    """Return how layers are pruned, by the names of the fields of a spec.
+    """Return the fields of a spec that say how layers are pruned, by name.
 
     Example:
         >>> how(PruneSpec("fc.weight", "ln_structured", n=1))
@@ -36,7 +36,7 @@ def how(asked: Asked) -> dict[str, Any]:
 
 
 def alone(spec: PruneSpec) -> dict[str, Any]:
-    """Return how each layer is pruned alone where ``spec`` is shown: by its method, else by its magnitudes.
+    """Return the fields that prune each layer on its own like ``spec``; by magnitude if its method cannot.
 
     Example:
         >>> alone(PruneSpec("fc.weight", "global_unstructured"))["method"]
@@ -49,12 +49,12 @@ def alone(spec: PruneSpec) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SensitivitySpec:
-    """What is asked of a sensitivity table; immutable and comparable.
+    """The request for a sensitivity table; immutable and comparable.
 
     Attributes:
-        method, n, dim, seed, criterion: How each layer is pruned, by a method that prunes a layer alone.
+        method, n, dim, seed, criterion: How each layer is pruned; the method must rank a single layer.
         amounts: Fractions of each layer's units, in (0, 1].
-        layers: Full parameter names; None means all tensors of two axes and more.
+        layers: Full parameter names; None means all tensors with two or more axes.
 
     Example:
         >>> SensitivitySpec(amounts=[0.5, 0.25]).checked().amounts
@@ -71,14 +71,14 @@ class SensitivitySpec:
 
     @property
     def spec(self) -> PruneSpec:
-        """Return how each layer is pruned, without layer and amount."""
+        """Return the spec that says how each layer is pruned, without a layer or an amount."""
         return PruneSpec("", amount=0, **how(self))
 
     def checked(self) -> SensitivitySpec:
-        """Return it with rising amounts, and tuples.
+        """Return a copy with sorted amounts and with tuples for sequences.
 
         Raises:
-            RequestError: There is no amount, or one is not in (0, 1].
+            RequestError: There are no amounts, or one is not in (0, 1].
         """
         names = None if self.layers is None else tuple(self.layers)
         return replace(self, amounts=_checked_amounts(self.amounts), layers=names)

@@ -1,4 +1,4 @@
-"""The sensitivity of a model that only its owner's function can measure: bisection, a few calls a layer."""
+"""Sensitivity by the user's own `evaluate` function: bisection, with a few calls per layer."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from prunescope.prune import units_to_prune
 from prunescope.session import Session
 
 TOLERANCE = 0.01
-"""The drop that layers are told apart by, as a share of the dense metric, unless another is asked for."""
+"""Default tolerance, as a share of the dense metric."""
 
 LOWER_IS_BETTER = ("loss", "error", "perplexity", "ppl", "nll", "mse", "mae", "rmse", "wer", "cer", "fid")
-"""Words in a metric's name by which a lower one is better."""
+"""Words in a metric's name that mean lower is better."""
 
 
 class Bisection:
-    """A sensitivity table to be measured by `Source.evaluate`, one call at a time.
+    """Measure a sensitivity table with `Source.evaluate`, one call at a time.
 
-    Of each layer the largest amount is sought whose drop is within the tolerance, as if drops rose with
-    amounts: in log2 of as many calls as there are amounts.
+    For each layer, bisection finds the largest amount whose drop is within the tolerance, assuming that drops
+    rise with amounts. It takes about log2(number of amounts) calls.
 
     Args:
-        session: The exploration; its steps count as applied. Its model is read, never written.
+        session: The session; its steps count as applied. Its model is read, never written.
         asked: How each layer is pruned, by how much, and which layers.
-        tolerance: The drop sought, in the metric's unit; None means one hundredth of the dense metric.
-        higher_is_better: Whether a higher metric is better; None judges by its name: a loss is not.
+        tolerance: Largest allowed drop, in the metric's unit; None means 1 % of the dense metric.
+        higher_is_better: Whether a higher metric is better; None decides by its name (lower for a loss).
 
     Raises:
-        RequestError: There is no ``evaluate``, or a value is invalid.
+        RequestError: The session has no ``evaluate``, or a value is invalid.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Bisection:
 
     @property
     def most_calls(self) -> int:
-        """Return how many calls it takes at most, the one of the dense model included."""
+        """Return the largest number of calls needed, including the one for the dense model."""
         return 1 + len(self.layers) * math.ceil(math.log2(len(self.amounts) + 1))
 
     def tables(self) -> Iterator[SensitivityTable]:
-        """Yield the table after every call of ``evaluate``: the first time with the time it will take.
+        """Yield the table after every call of ``evaluate``; the first one already estimates the time left.
 
-        Where ``evaluate`` raises, the last table says so and keeps what was measured.
+        If ``evaluate`` raises, the last table has the error as its problem and keeps what was measured.
 
         Raises:
             RequestError: ``evaluate`` cannot measure the dense model.
@@ -120,7 +120,7 @@ class Bisection:
 
     @property
     def higher_is_better(self) -> bool:
-        """Return whether a higher metric is better, as asked or judged by its name."""
+        """Return whether a higher metric is better: as given, else decided by its name."""
         return is_higher_better(self._metric) if self._higher is None else self._higher
 
     def _table(self, done: bool = False) -> SensitivityTable:
@@ -142,7 +142,7 @@ class Bisection:
 
 
 def is_higher_better(metric: str) -> bool:
-    """Return whether more of a metric is better, judged by its name.
+    """Return whether a higher metric is better, decided by its name.
 
     Example:
         >>> is_higher_better("accuracy"), is_higher_better("val_loss")

@@ -1,8 +1,8 @@
-"""From the table to every budget at once: a dynamic program over the drops that were measured.
+"""Turn a sensitivity table into the best allocation for every budget: a dynamic program over measured drops.
 
-What layers leave of the metric is multiplied as if they had nothing to do with each other; they have. What
-comes out is called *predicted*, and the network with all of it pruned is measured beside it. A product, since
-a sum of drops would let one layer go altogether once it has lost all that there is to lose.
+The shares of the metric that layers keep are multiplied, as if layers were independent, which they are not.
+The result is therefore called *predicted*, and the whole allocation is measured as well. It is a product
+because a sum of drops would empty a layer for free once that layer has lost all there is to lose.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from prunescope.network.table import SensitivityTable
 from prunescope.network.tally import Counts, Tally
 
 LEAST_LEFT = 0.01
-"""What is left of a metric is not told apart below this share: it is noise."""
+"""Floor for the share of the metric that a layer keeps: differences below it are noise."""
 
 BUCKETS = 2000
-"""Parts that what can be pruned is divided into."""
+"""Number of buckets that the prunable total is divided into."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What one layer loses with so many of its units.
+    """The predicted drop of one layer for each count of pruned units.
 
     Attributes:
-        pruned: Counts of units, rising from what has to go to what may.
-        drops: The predicted drop at each, never falling.
-        errors: What the program adds up: minus the logarithm of what is left, and a little for more pruning
-            where that is the same.
+        pruned: Counts of pruned units, rising from the least that must go to the most that may.
+        drops: The predicted drop at each count, never falling.
+        errors: What the program sums: minus the logarithm of the share that is left, plus a small penalty on
+            pruning more, which breaks ties.
     """
 
     pruned: NDArray[np.int64]
@@ -47,16 +47,16 @@ class Curve:
 def least_errors(
     costs: Sequence[NDArray[np.int64]], errors: Sequence[NDArray[np.float64]], budget: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
-    """Return for each budget the least sum of errors, and which option each layer takes there.
+    """Return the least sum of errors for each budget, and the option that each layer takes for it.
 
     Args:
         costs: For each layer, the cost of each of its options in whole buckets.
         errors: For each layer, the error of each of its options.
-        budget: What is to be spent at least, in buckets.
+        budget: The largest amount to spend, in buckets; each budget is the least that must be spent.
 
     Returns:
         Errors of shape ``(budget + 1,)``, infinite where a budget cannot be spent; options of shape
-        ``(layers, budget + 1)``, to be read from the last layer on.
+        ``(layers, budget + 1)``, to be read backwards from the last layer.
     """
     best = np.full(budget + 1, np.inf)
     best[0] = 0.0
@@ -71,7 +71,7 @@ def least_errors(
 
 @dataclass(frozen=True, eq=False)
 class _Program:
-    """The program: what a bucket is worth, what options cost in buckets, and the option at each budget."""
+    """The solved program: the size of a bucket, the cost of each option in buckets, the option per budget."""
 
     scale: float
     costs: Sequence[NDArray[np.int64]]
@@ -79,23 +79,23 @@ class _Program:
 
     @property
     def most(self) -> int:
-        """Return the last budget."""
+        """Return the largest budget, in buckets."""
         return int(self.options.shape[1]) - 1
 
 
 class Budget:
-    """The predicted front of a network, and the allocation that is predicted best at any point of it.
+    """The predicted trade-off of a network, and the allocation predicted to be best at any point on it.
 
     Args:
-        table: What each layer loses; cells that are not known are read between those that are.
-        layers: The layers, pruned as the table's were.
-        limits: How many units of each may go.
-        tally: What is counted.
-        goal: The goal; its target plays no part.
-        choosing: Whether to read the drops on the half of the examples that allocations are chosen on.
+        table: The sensitivity table; missing cells are interpolated.
+        layers: The layers, pruned as in the table.
+        limits: How many units of each layer may be pruned.
+        tally: Counts the goal's unit.
+        goal: The goal; its target is not used.
+        choosing: Whether to use the drops on the half of the examples that allocations are chosen on.
 
     Attributes:
-        curves: What each layer loses, in the order of the layers.
+        curves: The predicted drops of each layer, in the order of the layers.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Budget:
     ) -> None:
         self._layers, self._limits, self._tally, self._goal = layers, limits, tally, goal
         self._most = to_lose(table)
-        # Less than one example: it decides where drops are the same, as zero often is.
+        # Less than one example: it only breaks ties between equal drops, which are often zero.
         small = 0.5 / table.examples if table.examples else 1e-6
         grid = np.array([0.0, *table.amounts])
         self.curves = [
@@ -126,7 +126,7 @@ class Budget:
 
     @cached_property
     def _program(self) -> _Program:
-        """Return the program's rows; made at the first look-up, since a prediction needs none."""
+        """Solve the program; done on first use, since predictions alone do not need it."""
         gone = [self._gone(place, curve) for place, curve in enumerate(self.curves)]
         scale = max(sum(float(each[-1]) for each in gone) / BUCKETS, 1.0)
         costs = [np.rint(each / scale).astype(np.int64) for each in gone]
@@ -138,7 +138,7 @@ class Budget:
         return np.array([self._tally.gone(place, int(count)) for count in curve.pruned])
 
     def at(self, target: float) -> Counts:
-        """Return how many units of each layer go so that ``target`` is met with the least predicted drop."""
+        """Return how many units of each layer to prune to meet ``target`` with the least predicted drop."""
         needed = self._tally.needed(target)
         bucket = max(0, int(np.ceil(needed / self._program.scale)))
         while True:
@@ -149,7 +149,7 @@ class Budget:
                 return self._given_back(counts, options, -short)
             bucket += max(
                 1, int(short / self._program.scale)
-            )  # Buckets were rounded: a little more is asked for.
+            )  # Costs were rounded to buckets: ask for a little more.
 
     def _option_of_each(self, bucket: int) -> list[int]:
         options = [0] * len(self._layers)
@@ -159,7 +159,7 @@ class Budget:
         return options
 
     def _given_back(self, counts: Counts, options: Sequence[int], excess: float) -> Counts:
-        """Return the counts without what is too much, taken where that is predicted to save most."""
+        """Return the counts without the excess, taking units back where that is predicted to save most."""
         counts, grain = counts.copy(), self._goal.round_to
         for place in sorted(range(len(counts)), key=lambda place: -self._slope(place, options[place])):
             if not self._limits.free[place] or excess <= 0:
@@ -171,7 +171,7 @@ class Budget:
         return self._to_the_grain(counts, excess)
 
     def _as_few(self, place: int, count: int, floor: int, excess: float, grain: int) -> int:
-        """Return the least count from ``floor`` on that gives at most ``excess`` back."""
+        """Return the smallest count, ``floor`` or more, that gives back at most ``excess``."""
         low, high = 0, (count - floor) // grain
         whole = self._tally.gone(place, count)
         while low < high:
@@ -181,7 +181,7 @@ class Budget:
         return count - low * grain
 
     def _to_the_grain(self, counts: Counts, excess: float) -> Counts:
-        """Return the counts with single units given back wherever that is still too much."""
+        """Return the counts with the remaining excess given back in steps of ``round_to``."""
         grain = self._goal.round_to
         for place in range(len(counts)):
             if self._limits.free[place] and excess > 0 and counts[place] > self._limits.least[place]:
@@ -192,7 +192,7 @@ class Budget:
         return counts
 
     def _slope(self, place: int, option: int) -> float:
-        """Return the predicted drop per cost of a layer's last step."""
+        """Return the predicted error per cost of a layer's last option; -1 for its first."""
         if option == 0:
             return -1.0
         curve = self.curves[place]
@@ -202,7 +202,7 @@ class Budget:
         return float(curve.errors[option] - curve.errors[option - 1]) / cost if cost else 0.0
 
     def front(self, points: int = 100) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return shares of the goal's unit, rising, and the least drop predicted for each."""
+        """Return rising shares of the goal's unit and the least predicted drop for each."""
         buckets = np.unique(np.linspace(0, self._program.most, points).astype(int))
         whole = self._tally.whole or 1.0
         shares = (self._tally.before + buckets * self._program.scale) / whole
@@ -216,9 +216,10 @@ class Budget:
 
 
 def to_lose(table: SensitivityTable) -> float:
-    """Return the largest drop there is: all that is above the worst cell of the table.
+    """Return the largest possible drop: that of the worst cell in the table.
 
-    Of a metric that has no worst, such as a loss, it is ten times the largest drop seen: sums, nearly.
+    For a metric without a worst value, such as a loss, it is ten times the largest drop seen, so that drops
+    nearly add up.
     """
     most = max([cell.drop for cell in table.cells.values() if cell.drop is not None], default=0.0)
     seen = max(most, 1e-9)
@@ -228,15 +229,15 @@ def to_lose(table: SensitivityTable) -> float:
 def known_drops(
     table: SensitivityTable, layer: Layer, most: float, *, choosing: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return for which counts of a layer's units a drop is known, from none to all, and these drops.
+    """Return the counts of pruned units with a known drop, from none to all, and those drops.
 
-    Drops are made to never fall, and none is below zero: a network does not get better by noise.
+    Drops are made non-decreasing and not negative: noise must not look like an improvement.
 
     Args:
         table: The table.
         layer: The layer.
-        most: What an empty layer loses where the table does not say.
-        choosing: Whether to read them on the half of the examples that allocations are chosen on.
+        most: The drop assumed for an empty layer if the table does not have it.
+        choosing: Whether to use the drops on the half of the examples that allocations are chosen on.
     """
     cells = [cell for _, cell in table.of_layer(layer.name) if cell.drop is not None]
     drops = [cell.choosing if choosing and cell.choosing is not None else cell.drop for cell in cells]
@@ -248,11 +249,11 @@ def known_drops(
 
 
 class Forecast:
-    """What allocations are predicted to lose.
+    """Predict the drop of allocations.
 
     Args:
-        table: What each layer loses.
-        layers: The layers, pruned as the table's were.
+        table: The sensitivity table.
+        layers: The layers, pruned as in the table.
     """
 
     def __init__(self, table: SensitivityTable, layers: Sequence[Layer]) -> None:
@@ -260,13 +261,13 @@ class Forecast:
         self._known = [known_drops(table, layer, self._most) for layer in layers]
 
     def predicted(self, counts: Sequence[int] | Counts) -> float:
-        """Return the drop if every layer left its own share of the metric, whatever the others leave."""
+        """Return the predicted drop of these counts, treating the layers as independent."""
         drops = [float(np.interp(count, *known)) for count, known in zip(counts, self._known, strict=True)]
         return together(drops, self._most)
 
 
 def together(drops: Sequence[float], most: float) -> float:
-    """Return what layers lose together that leave their own shares of ``most``, all there is to lose.
+    """Return the joint drop of independent layers, where ``most`` is the largest possible drop.
 
     Example:
         >>> together([0.5, 0.5], 1.0)
@@ -282,7 +283,7 @@ def _curve(
     most: float,
     small: float,
 ) -> Curve:
-    """Return what a layer loses at each of its options; of options that lose the same, less is preferred."""
+    """Return the drops of a layer at each of its options; between equal drops, less pruning wins."""
     drops = np.interp(pruned, *known)
     left = np.maximum(1 - drops / most, LEAST_LEFT)
     return Curve(pruned, drops, -np.log(left) + small * (pruned / max(layer.units, 1)) ** 2)
@@ -291,7 +292,7 @@ def _curve(
 def _options(
     grid: NDArray[np.int64], layer: Layer, limits: Limits, place: int, round_to: int
 ) -> NDArray[np.int64]:
-    """Return the counts to choose from: those of the table, within the limits, and both ends."""
+    """Return the counts to choose from: those of the table clipped to the limits, and both limits."""
     least, most = limits.least[place], limits.most[place]
     found = np.array([*np.clip(grid, least, most), least, most])
     if round_to > 1 and limits.free[place]:

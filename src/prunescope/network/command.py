@@ -1,4 +1,4 @@
-"""`prunescope prune`: a checkpoint pruned to a goal and written anew, without a page."""
+"""`prunescope prune`: prune a checkpoint to a goal and write a copy, without opening a page."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from prunescope.network.goal import RULES, UNITS, GoalSpec
 from prunescope.network.network import Network
 
 WITHOUT_DATA = tuple(rule for rule in RULES if rule != "sensitivity")
-"""The rules that a checkpoint allows: it has no code to run."""
+"""The rules that work on a checkpoint, which cannot be run."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Prune a checkpoint as the command line asks, and return the exit code.
 
     Args:
-        argv: Words after ``prunescope prune``.
+        argv: Arguments after ``prunescope prune``.
 
     Returns:
-        0; 2 where the file cannot be read or written or the goal cannot be met; 130 for Ctrl+C, which leaves
-        no half file.
+        0 on success; 2 if the file cannot be read or written or the goal cannot be met; 130 for Ctrl+C, which
+        leaves no partial file.
     """
     asked = _parser().parse_args(argv)
     try:

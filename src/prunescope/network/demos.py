@@ -17,11 +17,11 @@ from prunescope.sources import demo_source
 from prunescope.sources.demos import DEMOS
 
 SHIPPED_METHODS = ("l1_unstructured", "ln_structured")
-"""The methods whose tables ship: what a page opens with, and whole channels."""
+"""The methods whose tables ship: the one a page opens with, and one for whole channels."""
 
 
 def remake(folder: Path = SHIPPED, keys: Sequence[str] = tuple(DEMOS), progress: bool = True) -> list[str]:
-    """Measure the tables of the demos, write them into ``folder`` and return their fingerprints."""
+    """Measure the tables of the demos, write them to ``folder`` and return their fingerprints."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
         old.unlink()

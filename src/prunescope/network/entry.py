@@ -1,4 +1,4 @@
-"""The ways in for code: `sensitivity` and `allocate`, each in one call, with progress."""
+"""The Python entry points `sensitivity` and `allocate`: one call each, with a progress bar."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prunescope.session import Session
 from prunescope.sources import checkpoint_source, module_source
 
 UNFELT = 0.5
-"""Seconds that one run of a chunk may take where nobody waits meanwhile."""
+"""Seconds that one run of a chunk may take when no interface has to stay responsive."""
 
 
 def sensitivity(
@@ -43,27 +43,29 @@ def sensitivity(
     progress: bool = True,
     kept: Path | str | bool = False,
 ) -> SensitivityTable:
-    """Return what each layer loses at each amount, every other layer as it is.
+    """Measure the drop of the metric with each layer pruned by each amount, all other layers unchanged.
 
-    With ``data`` every cell is measured on all examples: exactly the right answers of pruning a fresh copy
-    and evaluating it. With ``evaluate`` alone, each layer's largest amount within the tolerance is sought.
+    With ``data``, every cell is measured on all examples, with the same correct answers as pruning a fresh
+    copy and evaluating it. With only ``evaluate``, bisection finds each layer's largest amount within the
+    tolerance.
 
     Args:
-        model: A network, read and never written; or a session, whose steps count as applied.
+        model: A network, which is read and never written, or a session, whose steps count as applied.
         data: Held-out ``(inputs, targets)``, as `prunescope.explore` takes them.
         evaluate: Your own metric in place of ``data``: takes a model, returns a number.
         method, n, dim, seed, criterion: How each layer is pruned; see `prunescope.spec.PruneSpec`.
         amounts: Fractions of each layer's units, in (0, 1].
-        layers: Full parameter names; None means all tensors of two axes and more.
-        tolerance: With ``data``, stop cells whose 99 % interval is clear of this drop; None measures all to
-            the end. With ``evaluate``, the drop that is sought; None is a hundredth of the dense metric.
-        higher_is_better: Of what ``evaluate`` returns; None judges by its name: of a loss, less is.
-        progress: Whether to show a bar. Ctrl-C gives the table as far as it is known.
-        kept: A folder that tables are kept in by fingerprint of weights, data and method; True for one of
-            this user's caches. What was measured once is read there. The demos' tables ship with the package.
+        layers: Full parameter names; None means all tensors with two or more axes.
+        tolerance: With ``data``, stop a cell once its 99 % interval is clear of this drop; None measures
+            every cell on all examples. With ``evaluate``, the largest allowed drop; None means 1 % of the
+            dense metric.
+        higher_is_better: Whether a higher result of ``evaluate`` is better; None decides by its name.
+        progress: Whether to show a progress bar. Ctrl-C returns the table measured so far.
+        kept: Folder that caches tables by a fingerprint of weights, data and method; True uses the user's
+            cache folder. A table found there is not measured again. The demos' tables ship with the package.
 
     Raises:
-        RequestError: There is neither ``data`` nor ``evaluate``, or the model cannot be measured.
+        RequestError: Neither ``data`` nor ``evaluate`` is given, or the model cannot be measured.
 
     Example:
         >>> from prunescope.sources.demos import load_demo
@@ -113,24 +115,24 @@ def allocate(
     """Return how much of each layer to prune so that a goal is met; nothing is pruned.
 
     Args:
-        model: A network, read and never written; the path of a checkpoint; or a session.
-        target: Share of ``unit`` to prune in all, in (0, 1); None: as much as ``at_most`` allows.
-        unit: ``"weights"`` (of tensors of two axes and more), ``"parameters"`` (zeros over all of them),
+        model: A network, which is read and never written; the path of a checkpoint; or a session.
+        target: Total share of ``unit`` to prune, in (0, 1); None prunes as much as ``at_most`` allows.
+        unit: ``"weights"`` (of tensors with two or more axes), ``"parameters"`` (zeros over all of them),
             ``"flops"`` (of whole channels cut out), ``"file"`` (compressed, masks made permanent).
         rule: ``"uniform"``, ``"uniform_plus"``, ``"global"``, ``"lamp"``, ``"erk"``, or ``"sensitivity"``,
-            which needs data, measures the others at the same target as well, and returns the best. None is
-            ``"sensitivity"`` where it can be measured, and else ``"lamp"``.
-        at_most: The drop of the metric that is allowed: 0.01 is a point of accuracy.
+            which needs data, also measures the others at the same target, and returns the best. None means
+            ``"sensitivity"`` if the model can be measured, else ``"lamp"``.
+        at_most: Largest allowed drop of the metric: 0.01 is one point of accuracy.
         data: Held-out ``(inputs, targets)``. Allocations are chosen on one half and reported on the other.
         evaluate: Your own metric in place of ``data``: takes a model, returns a number.
-        example: What the model is called with where there is no data; for ``unit="flops"``.
-        table: What `prunescope.sensitivity` returned for this model; else it is measured.
-        exclude: Layers, or modules, that are left alone.
-        min_keep: What every layer keeps at least: a fraction of its units, or a count.
-        round_to: Channels that are kept come in multiples of this.
-        pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
+        example: Input to call the model with if there is no data; for ``unit="flops"``.
+        table: What `prunescope.sensitivity` returned for this model; measured if None.
+        exclude: Layers or modules to leave unpruned.
+        min_keep: The least that every layer keeps: a fraction of its units, or a count.
+        round_to: Round the number of kept channels to multiples of this.
+        pins: Amounts for single layers, overriding the rule: fractions of their units, or counts.
         method, n, dim, seed, criterion: How each layer is pruned.
-        progress: Whether to show a bar while it measures.
+        progress: Whether to show a progress bar while measuring.
 
     Raises:
         RequestError: The goal cannot be met, or a value is invalid.
@@ -178,10 +180,10 @@ def _measured_table(session: Session, goal: GoalSpec, progress: bool) -> Sensiti
 
 
 def session_of(model: nn.Module | Path | str | Session, **measures: Any) -> Session:
-    """Return a session of ``model``: a network, the path of a checkpoint, or a session already.
+    """Return a session for ``model``: a network, the path of a checkpoint, or a session, returned unchanged.
 
     Raises:
-        RequestError: It has nothing to prune, or a measure does not go with it.
+        RequestError: There is nothing to prune, or this kind of model does not take one of ``measures``.
     """
     given = [name for name, value in measures.items() if value is not None]
     if isinstance(model, Session):
@@ -200,10 +202,10 @@ def session_of(model: nn.Module | Path | str | Session, **measures: Any) -> Sess
 
 
 def last_table(tables: Iterator[SensitivityTable], progress: bool, title: str) -> SensitivityTable:
-    """Return the last of ``tables``, or on Ctrl-C the latest; a bar shows how far it is.
+    """Return the last of ``tables``, or the latest one on Ctrl-C, showing progress in a bar.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C came before there was any.
+        KeyboardInterrupt: Ctrl-C was pressed before the first table.
     """
     from tqdm.auto import tqdm
 

@@ -1,8 +1,8 @@
-"""What a cell would lose, before it is run: only where estimates have been right on the cells that were.
+"""Estimate the drop of cells that have not been run, if estimates agree with the cells that have been.
 
-The estimate needs no data: which share of its squared weights a layer loses. On trained networks its ranks
-are as good as those of first- and second-order estimates from gradients, which are near zero there. It is
-shown once its rank correlation with the cells already run is high enough, rescaled through them.
+The estimate needs no data: it is the share of its squared weights that a layer loses. On trained networks it
+ranks cells as well as first- and second-order estimates from gradients, which are near zero there. It is
+shown once its rank correlation with the cells already run is high enough, and is rescaled to fit them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from prunescope.network.monotone import monotone_fit, rank_correlation
 from prunescope.network.table import Cell
 
 LEAST_CORRELATION = 0.7
-"""Rank correlation with the cells already run that estimates need to be shown."""
+"""Least rank correlation with the cells already run for estimates to be shown."""
 
 LEAST_CELLS = 8
-"""Cells that must have been run before it is asked."""
+"""Least number of cells run before the correlation is computed."""
 
 
 class Estimates:
     """Estimates for the cells of a table.
 
     Args:
-        asked: Layer, amount and count of units of every cell that can be run.
+        asked: Layer, amount and count of pruned units of every cell that can be run.
     """
 
     def __init__(self, asked: Sequence[tuple[Layer, float, int]]) -> None:
@@ -34,7 +34,7 @@ class Estimates:
         self._energies: dict[tuple[str, float], float] = {}
 
     def cells(self, known: Mapping[tuple[str, float], Cell]) -> dict[tuple[str, float], Cell]:
-        """Return estimated cells where none is known; none while the estimates have not earned it."""
+        """Return estimates for the unknown cells; empty while the estimates are not reliable enough."""
         empty = [key for key in self._asked if key not in known]
         run = [
             (key, cell.drop) for key, cell in known.items() if cell.drop is not None and key in self._asked
@@ -53,7 +53,7 @@ class Estimates:
         }
 
     def energy(self, key: tuple[str, float]) -> float:
-        """Return which share of its layer's squared weights a cell loses; computed once."""
+        """Return the share of its layer's squared weights that a cell prunes; cached."""
         if key not in self._energies:
             layer, pruned = self._asked[key]
             self._energies[key] = energy(layer, pruned)

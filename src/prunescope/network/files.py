@@ -1,4 +1,4 @@
-"""A goal in bytes of the compressed file: pruned weights are sought that give it."""
+"""Goals in bytes of the compressed file: search for the share of weights that gives the target size."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from prunescope.network.tally import Counts
 from prunescope.session import Session
 
 STEPS = 12
-"""Files that are compressed at most to find the share of weights that gives a size."""
+"""Largest number of files compressed while searching for the share of weights that gives a size."""
 
 NEAR = 0.002
-"""How near to the target a file is near enough, in shares of the file as it is."""
+"""How close to the target is close enough, as a share of the original file's size."""
 
 
 def file_share(session: Session, masks: Mapping[str, Tensor]) -> float:
-    """Return by which share of its size the compressed file gets smaller, in [0, 1].
+    """Return the relative saving in compressed file size, at most 1, compared with the original model.
 
     Args:
-        session: The session; it is compared with the file of the original model.
-        masks: Boolean masks by full name, True where kept, besides those of the steps.
+        session: The session.
+        masks: Boolean masks by full name, True where kept, in addition to those of the steps.
     """
     return 1 - file_size(session, masks) / file_size(session, None)
 
 
 def file_size(session: Session, masks: Mapping[str, Tensor] | None) -> int:
-    """Return the bytes of the compressed file with all masks made permanent; None is the original model."""
+    """Return the bytes of the compressed file, with masks made permanent; None means the original model."""
     applied = session.masks(session.applied) if masks is not None else session.masks()
     sizes = compress(permanent_file(session.source.weights(), {**applied, **(masks or {})}))
     return deque(sizes, maxlen=1).pop()
@@ -42,16 +42,16 @@ def file_size(session: Session, masks: Mapping[str, Tensor] | None) -> int:
 def by_file(
     session: Session, layers: Sequence[Layer], target: float, counts_of: Callable[[float], Counts]
 ) -> Counts:
-    """Return the counts of the least share of weights whose file is smaller by ``target``.
+    """Return the counts of the smallest share of weights that makes the file smaller by ``target``.
 
     Args:
         session: The session.
         layers: Its layers.
-        target: Share of the file's size that is to go.
-        counts_of: Gives the counts for a share of weights; raises where that cannot be met.
+        target: Share of the file's size to save.
+        counts_of: Returns the counts for a share of weights; raises if that share cannot be met.
 
     Raises:
-        RequestError: No allocation makes the file so small.
+        RequestError: No allocation makes the file that small.
     """
     dense = file_size(session, None)
 

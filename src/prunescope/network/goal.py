@@ -1,4 +1,4 @@
-"""What is asked of a whole network: prune so much of it, by this rule, and lose at most so much."""
+"""A pruning goal for a whole network: the target, the rule, and the largest allowed drop of the metric."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNITS: Mapping[str, str] = {
     "flops": "operations of whole channels, cut out",
     "file": "bytes of the compressed file, masks made permanent",
 }
-"""What a target is a share of, by name."""
+"""The units that a target can be a share of, by name."""
 
 RULES: Mapping[str, str] = {
     "uniform": "the same share of every layer",
@@ -31,22 +31,22 @@ RULES: Mapping[str, str] = {
     "erk": "wide layers sparser than narrow ones (Erdős-Rényi-kernel)",
     "sensitivity": "what measurement says each layer can lose",
 }
-"""How a goal is spread over the layers, by name."""
+"""The rules that spread a goal over the layers, by name."""
 
 
 @dataclass(frozen=True)
 class GoalSpec:
-    """A goal; immutable, comparable, and JSON.
+    """A pruning goal for a whole network; immutable, comparable, and convertible to JSON.
 
     Attributes:
-        target: Share of ``unit`` that is to be pruned in all, in (0, 1); None: as much as ``at_most`` allows.
+        target: Total share of ``unit`` to prune, in (0, 1); None prunes as much as ``at_most`` allows.
         unit: A key of `UNITS`.
         rule: A key of `RULES`.
-        at_most: The drop of the metric that is allowed, in its own unit: 0.01 of an accuracy is a point.
-        exclude: Full parameter names, or modules, that are left alone.
-        min_keep: What every layer keeps at least: a fraction of its units, or a count of them.
-        round_to: Channels that are kept come in multiples of this; structured methods only.
-        pins: What is pruned of single layers whatever the rule says: fractions of their units, or counts.
+        at_most: Largest allowed drop of the metric, in its own unit: 0.01 is one point of accuracy.
+        exclude: Full parameter names or modules to leave unpruned.
+        min_keep: The least that every layer keeps: a fraction of its units, or a count of them.
+        round_to: Round the number of kept channels to multiples of this; structured methods only.
+        pins: Amounts for single layers, overriding the rule: fractions of their units, or counts.
         method, n, dim, seed, criterion: How each layer is pruned; see `prunescope.spec.PruneSpec`.
 
     Example:
@@ -77,7 +77,7 @@ class GoalSpec:
 
     @property
     def spec(self) -> PruneSpec:
-        """Return how each layer is pruned, without layer and amount."""
+        """Return the spec that says how each layer is pruned, without a layer or an amount."""
         return PruneSpec("", amount=0, **how(self))
 
     @property
@@ -86,7 +86,7 @@ class GoalSpec:
         return METHODS[self.method].structured
 
     def values(self) -> dict[str, Any]:
-        """Return it as a JSON object's values; what is as usual is left out."""
+        """Return the fields as JSON values, leaving out defaults other than the target."""
         usual = GoalSpec()
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         changed = {name: value for name, value in found.items() if value != getattr(usual, name)}
@@ -98,10 +98,10 @@ class GoalSpec:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> GoalSpec:
-        """Return the goal that `values` was made of.
+        """Return the goal that `values` came from.
 
         Raises:
-            RequestError: A field is none of a goal's, or its value cannot be met.
+            RequestError: A field is unknown, or its value is invalid.
 
         Example:
             >>> goal = GoalSpec(0.8, pins={"head": 0})
@@ -115,10 +115,10 @@ class GoalSpec:
             raise RequestError("goal", f"`goal` cannot be read: {error}.") from error
 
     def checked(self) -> GoalSpec:
-        """Return the goal with its values as plain ones.
+        """Check every field and return the goal with normalized values.
 
         Raises:
-            RequestError: One of them is not possible; ``error.parameter`` names it.
+            RequestError: A value is invalid; ``error.parameter`` names its field.
         """
         if self.target is None and self.at_most is None:
             raise RequestError("target", "`target` must be a share between 0 and 1, or `at_most` be given.")
@@ -168,11 +168,11 @@ class GoalSpec:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many units of each layer may go.
+    """Bounds on how many units of each layer may be pruned.
 
     Attributes:
-        least, most: Counts by layer; the same where it is pinned or excluded.
-        free: Whether a rule decides on the layer.
+        least, most: Bounds for each layer; equal if the layer is pinned or excluded.
+        free: Whether the rule decides on the layer.
     """
 
     least: tuple[int, ...]
@@ -181,10 +181,10 @@ class Limits:
 
 
 def limits_of(goal: GoalSpec, layers: Sequence[Layer]) -> Limits:
-    """Return how many units of each layer may go.
+    """Return the bounds on how many units of each layer may be pruned.
 
     Raises:
-        RequestError: A name of the goal is none of the layers', or a pin is more than there is.
+        RequestError: A name in the goal matches no layer, or a pin exceeds the layer's units.
 
     Example:
         >>> from torch import nn
@@ -228,7 +228,7 @@ def _kept_least(min_keep: int | float, units: int) -> int:
 
 
 def _named(field_name: str, key: str, layers: Sequence[Layer]) -> list[str]:
-    """Return the layers that ``key`` names: one in full, or all within a module."""
+    """Return the layers that ``key`` names: one by its full name, or all within a module."""
     found = [layer.name for layer in layers if layer.name == key or layer.name.startswith(f"{key}.")]
     if not found:
         some = ", ".join(layer.name for layer in layers[:4]) + (", …" if len(layers) > 4 else "")

@@ -1,24 +1,24 @@
-"""How far a difference of two accuracies on the same examples may be off."""
+"""Confidence intervals for the difference of two accuracies on the same examples."""
 
 from __future__ import annotations
 
 import math
 
 Z95, Z99 = 1.959964, 2.575829
-"""Standard deviations of a 95 % and a 99 % interval."""
+"""Half-widths of a 95 % and a 99 % normal interval, in standard deviations."""
 
 
 def paired_interval(worse: int, better: int, examples: int, z: float = Z95) -> tuple[float, float]:
-    """Return the confidence interval of the drop of an accuracy from paired answers, in [-1, 1].
+    """Return the confidence interval of an accuracy drop from paired answers, in [-1, 1].
 
-    Wald's interval with half an answer added to each of the four cells: A. Agresti and Y. Min, "Simple
+    Wald interval with half an answer added to each of the four cells: A. Agresti and Y. Min, "Simple
     improved confidence intervals for comparing matched proportions", Statistics in Medicine 24 (2005).
 
     Args:
         worse: Examples that went from right to wrong.
         better: Examples that went from wrong to right.
-        examples: How many there were.
-        z: Standard deviations of the normal distribution on either side.
+        examples: Number of examples.
+        z: Half-width of the interval, in standard deviations.
 
     Example:
         >>> low, high = paired_interval(worse=10, better=2, examples=100)
@@ -36,7 +36,7 @@ def paired_interval(worse: int, better: int, examples: int, z: float = Z95) -> t
 def is_clear(worse: int, better: int, examples: int, tolerance: float) -> bool:
     """Return whether the 99 % interval of the drop lies on one side of ``tolerance``.
 
-    It is asked again and again while examples come in, hence 99 and not 95 %.
+    It is checked repeatedly while examples come in, hence 99 % and not 95 %.
     """
     low, high = paired_interval(worse, better, examples, Z99)
     return low > tolerance or high < tolerance

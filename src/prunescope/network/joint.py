@@ -1,4 +1,4 @@
-"""The network with all of an allocation pruned, measured: on examples that had no say in choosing it."""
+"""Measure the network with a whole allocation pruned, on examples that were not used for choosing it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from prunescope.session import Session
 
 @dataclass(frozen=True)
 class Measured:
-    """What an allocation was measured to be worth.
+    """The measured metric of an allocation.
 
     Attributes:
-        value: The metric with all of it pruned.
-        dense: The metric without, on the same examples.
-        drop: What is lost, in the metric's unit; positive is worse.
+        value: The metric with the whole allocation pruned.
+        dense: The metric without it, on the same examples.
+        drop: Loss in the metric's unit; positive is worse.
         low, high: 95 % interval of the drop on examples like these; None for the user's own metric.
-        metric: What was measured.
-        examples: On how many examples; 0 for the user's own metric.
-        split: Whether these are examples that had no say in choosing the allocation.
-        choosing: The drop on those that had; None if there are none.
+        metric: Name of the metric.
+        examples: Number of examples; 0 for the user's own metric.
+        split: Whether these examples were not used for choosing the allocation.
+        choosing: The drop on the examples that were used for choosing; None if there are none.
     """
 
     value: float
@@ -45,7 +45,7 @@ class Measured:
 
     @property
     def in_words(self) -> str:
-        """Return it in words, and on which examples.
+        """Describe the drop and the examples it was measured on.
 
         Example:
             >>> Measured(0.95, 0.99, 0.04, 0.02, 0.06, examples=300, split=True).in_words
@@ -64,15 +64,15 @@ class Measured:
 def measuring(
     session: Session, masks: Mapping[str, Tensor], higher_is_better: bool | None = None
 ) -> Iterator[Measured | None]:
-    """Yield None batch by batch, and at last what the network is worth with ``masks`` besides the steps.
+    """Measure the network with the steps and ``masks``: yield None after each batch, the result at the end.
 
     Args:
-        session: The session; it has data or an ``evaluate``.
-        masks: Boolean masks by full name, True where kept; they stand in for the steps' own.
-        higher_is_better: Of what ``evaluate`` returns; None judges by its name.
+        session: The session; it must have data or an ``evaluate``.
+        masks: Boolean masks by full name, True where kept; each replaces the steps' mask of that tensor.
+        higher_is_better: Whether a higher result of ``evaluate`` is better; None decides by its name.
 
     Raises:
-        RequestError: It cannot be measured.
+        RequestError: The network cannot be measured.
     """
     if session.source.pair is None:
         yield _by_function(session, masks, higher_is_better)
@@ -99,7 +99,7 @@ def measuring(
 
 
 def _answers(session: Session, masks: Mapping[str, Tensor]) -> Generator[None, None, Tensor]:
-    """Return the answers to all examples, batch by batch."""
+    """Return the predicted class of every example, yielding after each batch."""
     assert session.source.pair is not None
     if not masks and (known := known_accuracy(session)) is not None and known.answers is not None:
         return known.answers

@@ -1,4 +1,4 @@
-"""Tables kept by fingerprint: what was measured of these weights on these data is not measured again."""
+"""Cache of sensitivity tables by fingerprint: the same weights on the same data are measured only once."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SHIPPED = Path(__file__).parent / "tables"
 
 
 def user_folder() -> Path:
-    """Return the folder of this user's caches that tables are kept in; it may not be there yet."""
+    """Return the folder in the user's cache for tables; it may not exist yet."""
     return Path(platformdirs.user_cache_dir("prunescope")) / "sensitivity"
 
 
 def fingerprint(session: Session, asked: SensitivitySpec = USUAL) -> str:
-    """Return what tells a table of complete measurements from any other: 32 hexadecimal digits.
+    """Return the fingerprint that identifies a fully measured table: 32 hexadecimal digits.
 
-    It is of the network's text, its weights, buffers and masks, the data, and how each layer is pruned.
+    It covers the network's ``repr``, its weights, buffers and masks, the data, and how each layer is pruned.
 
     Raises:
-        RequestError: There is no network to run, or no data.
+        RequestError: There is no network that can be run, or no data.
 
     Example:
         >>> from prunescope.sources import demo_source
@@ -63,14 +63,14 @@ def fingerprint(session: Session, asked: SensitivitySpec = USUAL) -> str:
 
 
 def _how(asked: SensitivitySpec) -> list[str]:
-    """Return what the method reads of what is asked; the weights as criterion go without saying."""
+    """Return the fields that the method reads, as text; the default criterion, weights, is left out."""
     uses = METHODS[asked.method].uses if asked.method in METHODS else frozenset()
     read = {name: value for name, value in how(asked).items() if name in uses}
     return [f"{name}={value}" for name, value in read.items() if (name, value) != ("criterion", WEIGHT)]
 
 
 def _scores(session: Session, asked: SensitivitySpec) -> dict[str, Tensor]:
-    """Return the scores that are ranked, computed if need be; empty where the weights are."""
+    """Return the scores that are ranked, computed if needed; empty if the weights themselves are ranked."""
     if asked.criterion == WEIGHT or not METHODS[asked.method].takes_scores:
         return {}
     layers = layers_of(session, asked.spec, asked.layers)
@@ -83,9 +83,9 @@ def _bytes(tensor: Tensor) -> bytes:
 
 
 def find(mark: str, folders: Iterable[Path] = (SHIPPED,)) -> SensitivityTable | None:
-    """Return the table that was kept under a fingerprint in one of ``folders``, or None.
+    """Return the table cached under a fingerprint in one of ``folders``, or None.
 
-    A file that cannot be read is as good as none.
+    A file that cannot be read counts as missing.
     """
     for folder in folders:
         try:
@@ -96,9 +96,9 @@ def find(mark: str, folders: Iterable[Path] = (SHIPPED,)) -> SensitivityTable | 
 
 
 def keep(mark: str, table: SensitivityTable, folder: Path) -> bool:
-    """Keep a table under a fingerprint, whole or not at all; return whether it was.
+    """Cache a table under a fingerprint, atomically; return whether it was written.
 
-    Only a table of complete measurements is kept. A folder that cannot be written to is no reason to fail.
+    Only fully measured tables are cached. A folder that cannot be written to is not an error.
     """
     if not table.complete or table.problem or table.tolerance is not None:
         return False

@@ -1,4 +1,4 @@
-"""The layers of a network as rules see them: units in the order they go, and what each removes."""
+"""The layers of a network as rules see them: units in the order they are pruned, and what each removes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Layer:
     """One prunable tensor, and the order in which a method prunes its units.
 
     Attributes:
-        tensor: The tensor, with the steps that were applied before.
-        spec: Method, norm, axis and seed; its amount plays no part.
-        units: How many units there are to prune.
-        problem: Why it cannot be pruned alone by this method, in one sentence; "" if it can.
-        importance: The scores that are ranked in place of the weights; None: the weights are.
+        tensor: The tensor, with earlier steps applied.
+        spec: Method, norm, axis and seed; its amount is not used.
+        units: How many units can be pruned.
+        problem: Why this method cannot prune it on its own, in one sentence; "" if it can.
+        importance: Scores that are ranked in place of the weights; None ranks the weights.
     """
 
     tensor: PrunableTensor
@@ -71,7 +71,7 @@ class Layer:
 
     @cached_property
     def ranking(self) -> Ranking:
-        """Return its units in the order the method prunes them.
+        """Rank its units in the order in which the method prunes them.
 
         Raises:
             RequestError: Its scores are not finite, or its file cannot be read.
@@ -85,11 +85,11 @@ class Layer:
         return ranking
 
     def mask(self, pruned: int) -> Tensor:
-        """Return the boolean mask that is left when so many units go, True where kept."""
+        """Return the boolean mask after pruning ``pruned`` units, True where kept."""
         return self.ranking.mask(pruned) if pruned else mask_so_far(self.tensor)
 
     def masked(self, pruned: int) -> Tensor:
-        """Return the weight with zeros where so many units, and all that was pruned before, are gone."""
+        """Return the weight with zeros in ``pruned`` units and wherever earlier steps pruned."""
         mask = self.mask(pruned).to(self.tensor.device)
         return where_kept(mask, self.tensor.weight)
 
@@ -100,12 +100,12 @@ class Layer:
         return self.mask(pruned).flatten(1).any(1)
 
     def removed(self, pruned: int) -> int:
-        """Return how many weights go with so many units, those gone before not counted."""
+        """Return how many weights ``pruned`` units remove, not counting those already pruned."""
         return int(self.weights_by_units[pruned]) if self.structured else pruned
 
     @cached_property
     def weights_by_units(self) -> NDArray[np.int64]:
-        """Return for each number of channels how many weights go with them, of shape ``(units + 1,)``."""
+        """Return how many weights are removed with 0, 1, 2 … units, of shape ``(units + 1,)``."""
         mask = self.tensor.default_mask
         if mask is None or not self.structured:
             each = self.weights // max(self.units, 1) if self.structured else 1
@@ -116,21 +116,21 @@ class Layer:
         return np.concatenate([np.zeros(1, np.int64), gone])
 
     def with_amount(self, pruned: int) -> PruneSpec:
-        """Return the spec that prunes so many units of it."""
+        """Return the spec that prunes ``pruned`` of its units."""
         return replace(self.spec, amount=int(pruned))
 
 
 def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
-    """Return the layers of a session as they are with its steps applied.
+    """Return the layers of a session with its steps applied.
 
     Args:
         session: The session.
-        spec: Method, norm, axis, seed and criterion for all of them; its scores are computed first.
-        names: Which; None means all tensors of two axes and more, in the model's order.
+        spec: Method, norm, axis, seed and criterion for all layers; missing scores are computed first.
+        names: Full parameter names; None means all tensors with two or more axes, in the model's order.
 
     Raises:
-        RequestError: The method ranks tensors together, a value of the spec is none, or its criterion cannot
-            be computed.
+        RequestError: The method ranks tensors together, a value of the spec is invalid, or its criterion
+            cannot be computed.
 
     Example:
         >>> from torch import nn
@@ -151,12 +151,12 @@ def layers_of(session: Session, spec: PruneSpec, names: Iterable[str] | None = N
 
 
 def pool_names(session: Session) -> list[str]:
-    """Return the full names of the tensors of two axes and more; of all if there are none."""
+    """Return the full names of the tensors with two or more axes; of all tensors if there are none."""
     return pool_of(session.tensors)
 
 
 def pool_of(tensors: Mapping[str, PrunableTensor]) -> list[str]:
-    """Return the names of the tensors of two axes and more; of all if there are none."""
+    """Return the names of the tensors with two or more axes; of all tensors if there are none."""
     names = [name for name, tensor in tensors.items() if len(tensor.shape) > 1]
     return names or list(tensors)
 
@@ -182,13 +182,13 @@ def _unranked(name: str, error: ValueError) -> str:
 
 
 def masks_of(layers: Sequence[Layer], pruned: Sequence[int] | NDArray[Any]) -> dict[str, Tensor]:
-    """Return the mask of every layer of which any unit goes, by full name."""
+    """Return the mask of every layer that loses any units, by full name."""
     pairs = zip(layers, pruned, strict=True)
     return {layer.name: layer.mask(int(count)) for layer, count in pairs if count}
 
 
 def energy(layer: Layer, pruned: int) -> float:
-    """Return which share of the layer's squared weights goes with so many units, in [0, 1]."""
+    """Return the share of the layer's squared weights that pruning ``pruned`` units removes, in [0, 1]."""
     weight = layer.tensor.effective.detach().double()
     whole = float((weight * weight).sum())
     kept = torch.where(layer.mask(pruned).to(weight.device), weight, 0.0)

@@ -1,4 +1,4 @@
-"""A sequence that never falls, as near as can be to one that does; and how alike two orders are."""
+"""Isotonic regression and rank correlation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 
 def monotone_fit(values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
-    """Return the sequence that never falls with the least squared distance to ``values``.
+    """Return the non-decreasing sequence with the least squared distance to ``values``.
 
-    By pooling adjacent violators (Ayer et al., 1955).
+    Computed by pooling adjacent violators (Ayer et al., 1955).
 
     Example:
         >>> monotone_fit([0.0, 3.0, 1.0, 5.0]).tolist()
@@ -31,7 +31,7 @@ def monotone_fit(values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return Spearman's rank correlation, ties given their mean rank; 0.0 where one does not vary.
+    """Return Spearman's rank correlation, ties with their mean rank; 0.0 if either sequence is constant.
 
     Example:
         >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])

@@ -1,4 +1,4 @@
-"""From a goal to an allocation: by the goal's rule, measured where that can be."""
+"""Turn a goal into an allocation by the goal's rule, and measure it if that is possible."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from prunescope.network.tally import Counts, Tally, tally_of
 from prunescope.session import Session
 
 TRIED = ("sensitivity", *(rule for rule in RULES if rule != "sensitivity"))
-"""The rules that `sensitivity` measures at the same target to return the best of."""
+"""The rules that `sensitivity` measures at the same target, to return the best."""
 
 SEARCHES = 6
-"""Targets that are tried to find the most that stays within an allowed drop."""
+"""Number of targets tried in the search for the largest one within an allowed drop."""
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A session as allocations see it: made once, and used for every target, rule and pin.
+    """The layers of a session and what a goal counts: made once, then used for every target, rule and pin.
 
     Attributes:
         session: The session; its steps count as applied.
-        layers: Its layers in the order their units go.
-        tally: What is counted.
-        table: What each layer loses; None if that is not known.
+        layers: Its layers, with their units in pruning order.
+        tally: Counts the goal's unit.
+        table: The sensitivity table; None if sensitivity has not been measured.
     """
 
     session: Session
@@ -48,10 +48,10 @@ class Network:
 
     @classmethod
     def of(cls, session: Session, goal: GoalSpec, table: SensitivityTable | None = None) -> Network:
-        """Return the network of ``session`` for goals of this method and unit.
+        """Return the network of ``session`` for goals with this method and unit.
 
         Raises:
-            RequestError: The unit cannot be counted, the method is none, or ``table`` is of another method.
+            RequestError: The unit cannot be counted, the method is invalid, or ``table`` has another method.
         """
         goal = goal.checked()
         if table is not None:
@@ -61,19 +61,19 @@ class Network:
 
     @cached_property
     def forecast(self) -> Forecast | None:
-        """Return what predicts the drop of any counts; None without a table."""
+        """Return the forecast of the drop of any counts; None without a table."""
         return None if self.table is None else Forecast(self.table, self.layers)
 
     @property
     def measurable(self) -> bool:
-        """Return whether there is anything to measure by."""
+        """Return whether the model can be run and there is data or a metric to measure it with."""
         source = self.session.source
         return source.can_run and (source.data is not None or source.evaluate is not None)
 
     def budget(self, goal: GoalSpec, *, choosing: bool = True) -> Budget:
-        """Return the program over the table with the pins and limits of ``goal``: one for every target.
+        """Return the program over the table with the pins and limits of ``goal``, good for every target.
 
-        The last one is kept, since a slider asks for one target after the other.
+        The last one is cached, since a slider asks for one target after another.
 
         Raises:
             RequestError: There is no table.
@@ -88,13 +88,13 @@ class Network:
         return self._budgets[key]
 
     def counts(self, goal: GoalSpec, target: float, rule: str = "", budget: Budget | None = None) -> Counts:
-        """Return how many units of each layer go; no measuring, so that a slider may ask at every move.
+        """Return how many units of each layer to prune, without measuring, so a slider can ask on every move.
 
         Args:
             goal: The goal.
-            target: Taken in place of the goal's own.
-            rule: Taken in place of the goal's own.
-            budget: What `budget` returned for this goal, if it was made before.
+            target: Overrides the goal's target.
+            rule: Overrides the goal's rule, unless "".
+            budget: What `budget` returned for this goal, if it was already computed.
 
         Raises:
             RequestError: The target cannot be met.
@@ -116,7 +116,7 @@ class Network:
         return by_rule(rule, self.layers, limits, self.tally, goal, target)
 
     def allocation(self, goal: GoalSpec, counts: Sequence[int] | Counts, rule: str = "") -> Allocation:
-        """Return the allocation of these counts, not measured: also for counts that were set by hand."""
+        """Return the allocation with these counts, not measured; counts set by hand are fine too."""
         limited = [int(count) for count in counts]
         predicted = None if self.forecast is None else self.forecast.predicted(limited)
         return Allocation(
@@ -145,21 +145,21 @@ class Network:
         return (self.session.pruned_weights(self.session.applied) + more) / self.session.parameters
 
     def masks(self, allocation: Allocation) -> dict[str, Tensor]:
-        """Return the mask of every layer of which any unit goes, by full name."""
+        """Return the mask of every layer that loses any units, by full name."""
         return masks_of(self.layers, list(allocation.amounts.values()))
 
     def measuring(self, allocation: Allocation) -> Iterator[Measured | None]:
-        """Yield None batch by batch, and at last what the allocation is worth."""
+        """Measure the allocation: yield None after each batch, and the result at the end."""
         higher = self.table.higher_is_better if self.table and not self.session.source.data else None
         return measuring(self.session, self.masks(allocation), higher)
 
     def allocating(self, goal: GoalSpec) -> Iterator[Allocation]:
-        """Yield the allocation of ``goal`` as it becomes known: at first not measured, at last as it stays.
+        """Yield the allocation for ``goal`` as it becomes known: not yet measured at first, final at the end.
 
-        Between two of them lies at most one batch of examples, one call of ``evaluate``, or the counting.
+        Between two yields lies at most one batch of examples, one call of ``evaluate``, or one counting.
 
         Raises:
-            RequestError: The goal cannot be met by any allocation, or a value of it is invalid.
+            RequestError: No allocation can meet the goal, or one of its values is invalid.
         """
         goal = goal.checked()
         if goal.target is None:
@@ -177,9 +177,9 @@ class Network:
     def _at_target(
         self, goal: GoalSpec, target: float, enough: float | None = None
     ) -> Generator[Allocation, None, Allocation]:
-        """Return the best of the rules that the goal's rule tries, measured if that can be.
+        """Return the best allocation of the rules to try, measured if possible.
 
-        With ``enough`` the first one is returned that loses no more.
+        With ``enough``, stop at the first allocation whose drop is no larger.
         """
         tried = TRIED if goal.rule == "sensitivity" and self.measurable else (goal.rule,)
         found: list[Allocation] = []
@@ -205,13 +205,13 @@ class Network:
     def side_by_side(
         self, goal: GoalSpec, known: Mapping[str, Allocation]
     ) -> Iterator[dict[str, Allocation]]:
-        """Yield the allocations of all rules at the target of ``goal``, each measured if that can be.
+        """Yield the allocations of all rules at the target of ``goal``, each measured if possible.
 
-        Rules that cannot be tried, such as one threshold of random scores, are left out.
+        Rules that cannot be tried, such as one threshold over random scores, are left out.
 
         Args:
-            goal: The goal, which has a target.
-            known: What is known of them already, by rule.
+            goal: The goal; it must have a target.
+            known: Allocations that are already known, by rule.
         """
         found = dict(known)
         rules = [rule for rule in RULES if rule != "sensitivity" or self.table is not None]
@@ -229,7 +229,7 @@ class Network:
         yield {each: found[each] for each in rules if each in found}
 
     def _most_within(self, goal: GoalSpec, below: float = 1.0) -> Iterator[Allocation]:
-        """Yield allocations on the way to the one that prunes most within ``goal.at_most``, that one last."""
+        """Search for the allocation that prunes most within ``goal.at_most``; yield the best so far."""
         if not self.measurable:
             raise RequestError("at_most", "`at_most` needs `data` or `evaluate` to measure what is lost.")
         low, high, best = 0.0, below, self.allocation(goal, [0] * len(self.layers))
@@ -287,6 +287,6 @@ def _cannot(goal: GoalSpec, found: Allocation, best: Allocation | None) -> str:
 
 
 def _in_words(measured: Measured) -> str:
-    """Return the drop on the examples that allocations are chosen on, in words."""
+    """Describe the drop on the examples that allocations are chosen on."""
     lost = _lost(measured)
     return f"{100 * lost:.1f} points" if measured.examples else f"{lost:.4g} {measured.metric}"

@@ -1,10 +1,10 @@
-"""Runs a network again from the layer that changed: modules before it answer from one run.
+"""Rerun a network from the layer that changed: modules before it return their recorded outputs.
 
-Every call of a module below the root is numbered in the order of entry. A run with all weights takes down
-what each call returned; a run with one weight changed gives back, for every call that ended before the first
-call of that weight's layer, what was taken down. Control flow does not matter: up to there both are the same.
-Where whole output channels of a layer go, its own output is not computed either: it is what was taken down,
-with the bias in place of what goes.
+Calls of modules below the root are numbered in order of entry. A run with all weights records what each call
+returned; a run with one weight changed returns the recorded output of every call that ended before the first
+call of that weight's layer. Control flow does not matter: up to that point both runs are the same. If whole
+output channels of a layer are pruned, its own output is not computed either: it is the recorded one, with the
+bias in place of the pruned channels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHANNEL_AXES: Mapping[type[nn.Module], int] = {nn.Linear: -1, nn.Conv1d: 1, nn.C
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """What one call of a module returned: entered at ``start``, its inner calls below ``end``."""
+    """The recorded output of one call of a module; the numbers of its inner calls are below ``end``."""
 
     module: nn.Module
     end: int
@@ -36,10 +36,10 @@ class _Call:
 
 
 class Replay:
-    """A twin whose runs with one tensor changed start at that tensor's layer.
+    """A twin that reruns the network from the layer of the one tensor that changed.
 
     Args:
-        twin: A copy of a model for this use alone: its modules' ``forward`` is wrapped.
+        twin: A copy of a model, not used for anything else: its modules' ``forward`` is wrapped.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
@@ -68,7 +68,7 @@ class Replay:
                 module.forward = partial(self._forward, module, module.forward)
 
     def record(self, inputs: tuple[Tensor, ...]) -> Any:
-        """Return what the network answers with all weights, and take down what its modules return."""
+        """Run the network with all weights, record what its modules return, and return its output."""
         while True:
             self._calls, self._entries, self._recording = {}, {}, True
             output = self._run(inputs, {}, 0)
@@ -76,14 +76,14 @@ class Replay:
             written = {tick for tick, call in self._calls.items() if _versions(call.output) != call.versions}
             if not written:
                 return output
-            # An in-place operation wrote into what a module returned: next time a copy is taken down.
+            # An in-place operation changed what a module returned: record a copy of it next time.
             self._written |= written
 
     def run(self, inputs: tuple[Tensor, ...], name: str, weight: Tensor, kept: Tensor | None = None) -> Any:
-        """Return what the network answers with ``weight`` in place of the parameter ``name``.
+        """Return the network's output with ``weight`` in place of the parameter ``name``.
 
         Args:
-            inputs: Those of the last `record`.
+            inputs: The inputs of the last `record`.
             name: Full name of a parameter.
             weight: A tensor of its shape.
             kept: Of a weight that lacks whole channels along dim 0, which of them are left, boolean.
@@ -118,12 +118,12 @@ class Replay:
     def check(
         self, inputs: tuple[Tensor, ...], name: str, weight: Tensor, kept: Tensor | None = None
     ) -> None:
-        """Compare one run with one of the whole network; where they differ, it is the whole from then on.
+        """Compare one run with one of the whole network; if they differ, always run the whole from then on.
 
-        They would if the parameter were read before its layer is called. A few examples are enough.
+        They differ if the parameter is read before its layer is called. A few examples are enough.
 
         Args:
-            inputs: Those of the last `record`.
+            inputs: The inputs of the last `record`.
             name: Full name of a parameter.
             weight: A tensor of its shape that changes what the network answers.
             kept: As for `run`.
@@ -138,7 +138,7 @@ class Replay:
             self._computed.add(name)
 
     def forget(self) -> None:
-        """Free what was taken down."""
+        """Free the recorded outputs."""
         self._calls = {}
 
     def _run(self, inputs: tuple[Tensor, ...], changed: Mapping[str, Tensor], start: int) -> Any:
@@ -146,7 +146,7 @@ class Replay:
         return scores_of(self._twin.run(inputs, {**self._weights, **changed}))
 
     def _first_call(self, name: str) -> int:
-        """Return the number of the first call of the layer that holds ``name``; 0 if it cannot be told."""
+        """Return the number of the first call of the layer that holds ``name``; 0 if unknown."""
         path = name.rpartition(".")[0]
         while path:
             entry = self._entries.get(id(self._twin.model.get_submodule(path)))
@@ -179,7 +179,7 @@ class Replay:
 
 
 def _is_plain(output: object) -> bool:
-    """Return whether ``output`` is made of tensors, tuples, lists and dicts alone."""
+    """Return whether ``output`` consists only of tensors, plain values, tuples, lists and dicts."""
     if isinstance(output, dict):
         return type(output) is dict and all(map(_is_plain, output.values()))
     if isinstance(output, tuple | list):

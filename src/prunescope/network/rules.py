@@ -1,7 +1,7 @@
-"""Rules that need no data: how a goal is spread over the layers by shapes and magnitudes alone.
+"""Rules that need no data: they spread a goal over the layers by shapes and magnitudes alone.
 
-Each rule is a family of counts that grow with one number, its *strength* in [0, 1]; a goal is met by the
-least strength that reaches it.
+Each rule is a family of counts that grow with one number, its *strength* in [0, 1]; a goal is met with the
+smallest strength that reaches it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from prunescope.network.layers import Layer
 from prunescope.network.tally import Counts
 
 Family = Callable[[float], Counts]
-"""Gives the count of units of each layer that go at a strength in [0, 1]."""
+"""Returns how many units of each layer to prune at a strength in [0, 1]."""
 
 LAST_KEEPS = 0.2
-"""Share of the last layer that *uniform+* keeps at least."""
+"""Least share of the last layer that *uniform+* keeps."""
 
 MOST_RANKED = 1 << 27
-"""Weights that are ranked together at most: their scores are in memory."""
+"""Largest number of weights ranked together: their scores must fit in memory."""
 
 
 def uniform(layers: Sequence[Layer]) -> Family:
@@ -35,7 +35,7 @@ def uniform(layers: Sequence[Layer]) -> Family:
 
 
 def uniform_plus(layers: Sequence[Layer]) -> Family:
-    """Return the family of uniform shares with a dense first convolution and a last layer that keeps 20 %.
+    """Return the uniform family, but with a dense first convolution and a last layer that keeps 20 %.
 
     T. Gale, E. Elsen and S. Hooker, "The state of sparsity in deep neural networks" (2019), 1902.09574.
     """
@@ -69,9 +69,9 @@ def erk(layers: Sequence[Layer]) -> Family:
 def erk_densities(
     raw: NDArray[np.float64], sizes: NDArray[np.float64], density: float
 ) -> NDArray[np.float64]:
-    """Return densities in proportion to ``raw``, none above 1, of ``density`` in all.
+    """Return densities proportional to ``raw``, none above 1, for an overall ``density``.
 
-    Layers that would be above 1 become dense, and the factor of the others is solved again.
+    Layers that would exceed 1 become dense, and the factor of the others is solved again.
 
     Example:
         >>> erk_densities(np.array([1.0, 0.1]), np.array([10.0, 100.0]), 0.5).round(3).tolist()
@@ -89,16 +89,16 @@ def erk_densities(
 
 
 def global_threshold(layers: Sequence[Layer]) -> Family:
-    """Return the family of one threshold for all: that of torch's ``global_unstructured``.
+    """Return the family with one threshold for all layers, like torch's ``global_unstructured``.
 
-    Channels are ranked together by their norm for a single weight: of order ``n``, divided by the n-th root
-    of how many weights a channel has, so that wide channels do not outrank narrow ones.
+    Channels are ranked together by their norm per weight: the Ln norm divided by the n-th root of the
+    number of weights in a channel, so that wide channels do not outrank narrow ones.
     """
     return threshold([comparable(layer) for layer in layers])
 
 
 def lamp(layers: Sequence[Layer]) -> Family:
-    """Return the family of one threshold for layer-adaptive magnitude scores.
+    """Return the family with one threshold for layer-adaptive magnitude scores.
 
     A weight's score is its square over the sum of the squares in its layer that are not below it: J. Lee et
     al., "Layer-adaptive sparsity for the magnitude-based pruning" (ICLR 2021), 2010.07611. The last weight of
@@ -108,7 +108,7 @@ def lamp(layers: Sequence[Layer]) -> Family:
 
 
 def lamp_scores(magnitudes: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the scores of magnitudes that rise.
+    """Return the LAMP scores of magnitudes in rising order.
 
     Example:
         >>> lamp_scores(np.array([1.0, 2.0, 2.0])).round(3).tolist()
@@ -120,10 +120,10 @@ def lamp_scores(magnitudes: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def threshold(scores: Sequence[NDArray[Any]]) -> Family:
-    """Return the family that prunes what is lowest in all of ``scores``, ties in the order of the layers.
+    """Return the family that prunes the lowest of all ``scores``, ties in the order of the layers.
 
     Args:
-        scores: For each layer those of its units, rising.
+        scores: The scores of each layer's units, rising.
 
     Example:
         >>> threshold([np.array([1.0, 4.0]), np.array([2.0, 3.0, 4.0])])(0.8).tolist()
@@ -159,10 +159,10 @@ FAMILIES: Mapping[str, Callable[[Sequence[Layer]], Family]] = {
 
 
 def family(rule: str, layers: Sequence[Layer]) -> Family:
-    """Return the family of ``rule`` for ``layers``, which are all free.
+    """Return the family of ``rule`` for ``layers``, all of which the rule decides on.
 
     Raises:
-        RequestError: It ranks units of all layers together; their scores are random, not finite or too many.
+        RequestError: The rule ranks all units together, and their scores are random, not finite or too many.
     """
     if rule in ("global", "lamp"):
         _check_ranked(rule, layers)
@@ -193,12 +193,12 @@ def _sorted(layer: Layer) -> NDArray[Any]:
 
 
 def comparable(layer: Layer) -> NDArray[Any]:
-    """Return the scores of a layer's units, rising, as they are compared with those of other layers."""
+    """Return the scores of a layer's units, rising, scaled for comparison with other layers."""
     return np.asarray(_sorted(layer) / for_one_weight(layer))
 
 
 def for_one_weight(layer: Layer) -> float:
-    """Return what a channel's norm is divided by to be that of a single weight; 1 for single weights."""
+    """Return the divisor that turns a channel's norm into a norm per weight; 1 for single weights."""
     n = METHODS[layer.spec.method].called(layer.spec).n
     order = 2.0 if isinstance(n, str) else float(n)
     if not layer.structured or order <= 0 or math.isinf(order):

@@ -1,4 +1,4 @@
-"""A scope as the explorer shows it: the layer on show as ever, and what goes of the other layers."""
+"""Previews of a scope for the explorer: the displayed layer as usual, plus the masks of the other layers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from prunescope.session import Session
 
 
 def is_pooled(spec: PruneSpec, scope: Scope) -> bool:
-    """Return whether units of all layers are ranked together by a method that ranks a layer alone."""
+    """Return whether the scope ranks all layers together with a method that ranks one layer on its own."""
     method = METHODS.get(spec.method) if isinstance(spec.method, str) else None
     return scope.kind == "global" and method is not None and not method.pooled
 
 
 def pool_units(session: Session, spec: PruneSpec, scope: Scope) -> int | None:
-    """Return how many units an amount is taken of in a scope of one threshold; None: those of the layer.
+    """Return how many units an amount refers to in a scope with one threshold; None means the layer's own.
 
     Raises:
-        RequestError: Units of several layers cannot be compared.
+        RequestError: Units of different layers cannot be compared.
     """
     if not is_pooled(spec, scope):
         return None
@@ -37,15 +37,15 @@ def pool_units(session: Session, spec: PruneSpec, scope: Scope) -> int | None:
 
 
 def scoped_preview(session: Session, resolved: Resolved, scope: Scope) -> Preview:
-    """Return what ``resolved`` does to all layers of a scope, shown on the layer it names.
+    """Preview what ``resolved`` does to all layers of a scope, displayed on the layer it names.
 
     Args:
         session: The session.
-        resolved: What `Session.resolve` returned, with `pool_units` where there is one threshold.
-        scope: The scope; that of a method which pools by itself is one threshold.
+        resolved: What `Session.resolve` returned, with `pool_units` if there is one threshold.
+        scope: The scope; not used by methods that rank all layers together anyway.
 
     Raises:
-        RequestError: The group is none, or the amount is more than a layer has.
+        RequestError: There is no such group, or the amount exceeds the units of a layer.
     """
     if scope.kind == "layer" or METHODS[resolved.spec.method].pooled:
         return scored_preview(session, resolved)
@@ -58,7 +58,7 @@ def scoped_preview(session: Session, resolved: Resolved, scope: Scope) -> Previe
 
 
 def _reaching(shown: Preview, alone: Preview, found: Members, counts: list[int]) -> Preview:
-    """Return ``shown`` with the masks of all layers; that of the layer shown is as it is, by hand as well."""
+    """Return ``shown`` with the masks of all layers; the displayed one keeps its own, hand edits included."""
     spec, name = alone.spec, alone.tensor.name
     asked = counts if found.scope.kind == "global" else [spec.amount] * len(counts)
     specs = [spec if each.layer == name else each for each in found.specs(asked)]
@@ -81,7 +81,7 @@ def _left_out(found: Members) -> str:
 
 
 def _one_threshold(session: Session, resolved: Resolved, found: Members, counts: list[int]) -> Preview:
-    """Return the preview of channels of all layers ranked by their norm for a single weight."""
+    """Preview channels of all layers ranked together by their norm per weight."""
     spec = resolved.spec
     place = next(i for i, layer in enumerate(found.layers) if layer.name == spec.layer)
     own = replace(spec, amount=counts[place])
@@ -113,7 +113,7 @@ def _scores(alone: Preview, norms: ChannelNorms, found: Members) -> Scores | Non
 
 
 def units_up_to(session: Session, preview: Preview, score: float) -> int:
-    """Return how many units score at most ``score``: what a threshold there would prune."""
+    """Return how many units score at most ``score``: the count a threshold there would prune."""
     if preview.reach is None or not preview.reach.pooled:
         return session.units_up_to(preview.alone, score)
     found = members_of(session, preview.spec, Scope.of(preview.reach.scope))

@@ -1,4 +1,4 @@
-"""Scopes: what a method works on at once: a layer, a group of them, all alike, or all by one threshold."""
+"""Scopes, the layers a method prunes at once: one, a group, all by the same amount, all by one threshold."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from prunescope.prune import units_to_prune
 from prunescope.session import Session
 
 GROUP = "group:"
-"""What the text of a group begins with; a module, a kind of layer, or names with commas between follow."""
+"""Prefix of a group's text; a module, a layer type, or comma-separated names follow it."""
 
 Kind = Literal["layer", "group", "alike", "global"]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a method works on at once.
+    """The layers that a method prunes at once.
 
     Attributes:
-        kind: ``"layer"``: one; ``"group"``: those of a module or of a kind, each by the same amount;
+        kind: ``"layer"``: one layer; ``"group"``: those of a module or a type, each by the same amount;
             ``"alike"``: all, each by the same amount; ``"global"``: all, by one threshold.
-        group: Of a group, the module, the kind of layer, or full names with commas between.
+        group: For a group, the module, the layer type, or comma-separated full names; else "".
 
     Example:
         >>> Scope.of("group:layer1").text, Scope.of("alike").kind
@@ -47,10 +47,10 @@ class Scope:
 
     @classmethod
     def of(cls, text: object) -> Scope:
-        """Return the scope that `text` wrote.
+        """Parse what `text` returned; return a scope unchanged.
 
         Raises:
-            RequestError: It is none.
+            RequestError: ``text`` is not a scope.
         """
         if isinstance(text, Scope):
             return text
@@ -72,12 +72,12 @@ class Scope:
 
 @dataclass(frozen=True)
 class ScopedSpecs:
-    """What a spec means in a scope: one spec a layer, with a title for all of them.
+    """A spec expanded over a scope: one spec per layer, with a title for the whole.
 
     Attributes:
         scope: The scope.
-        specs: A spec for each layer of which anything goes, in the model's order.
-        title: What it is called as a step.
+        specs: A spec for each layer that loses any units, in the model's order.
+        title: Its title as a step.
         left_out: Layers of the scope that the method cannot prune, with the reason.
     """
 
@@ -88,13 +88,13 @@ class ScopedSpecs:
 
 
 def groups(tensors: Mapping[str, PrunableTensor]) -> dict[str, tuple[str, ...]]:
-    """Return the groups that a model offers: its modules that hold several layers, and its kinds of layer.
+    """Return the groups of a model: its modules that hold several layers, and its layer types.
 
     Args:
-        tensors: What can be pruned of it, by full name, as `Session.tensors` has it.
+        tensors: Its prunable tensors by full name, as in `Session.tensors`.
 
     Returns:
-        Full parameter names by the group's name, as after ``"group:"``; outer modules before inner ones.
+        Full parameter names by the name of the group, as it follows ``"group:"``; outer modules come first.
 
     Example:
         >>> from torch import nn
@@ -115,10 +115,10 @@ def groups(tensors: Mapping[str, PrunableTensor]) -> dict[str, tuple[str, ...]]:
 
 
 def members(session: Session, scope: Scope, layer: str) -> list[str]:
-    """Return the full names of the layers in a scope; ``layer`` is the one that is looked at.
+    """Return the full names of the layers in a scope; ``layer`` is the displayed one.
 
     Raises:
-        RequestError: The group is none of the model's, or there are too many weights to be read at once.
+        RequestError: The model has no such group, or too many weights to read at once.
     """
     if scope.kind == "layer":
         return [session.tensor(layer).name]
@@ -141,12 +141,12 @@ def _is_in(tensor: PrunableTensor, group: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """The layers of a scope, ranked; the same for every amount.
+    """The ranked layers of a scope, independent of the amount.
 
     Attributes:
         scope: The scope.
-        layers: Those that the method can prune, in the model's order.
-        left_out: The others, with the reason.
+        layers: The layers that the method can prune, in the model's order.
+        left_out: The other layers, with the reason.
     """
 
     scope: Scope
@@ -155,7 +155,7 @@ class Members:
 
     @property
     def units(self) -> int:
-        """Return how many units all of them have."""
+        """Return the total number of units in these layers."""
         return sum(layer.units for layer in self.layers)
 
     @cached_property
@@ -164,18 +164,18 @@ class Members:
 
     @cached_property
     def scores(self) -> Mapping[str, NDArray[Any]]:
-        """Return what units of all layers are compared by where there is one threshold, rising, by name."""
+        """Return the scores that a single threshold compares, rising, by layer name."""
         return {layer.name: comparable(layer) for layer in self.layers}
 
     def counts(self, amount: int | float) -> list[int]:
-        """Return how many units of each layer go.
+        """Return how many units of each layer to prune.
 
         Args:
-            amount: A fraction of every layer's units, or of those of the scope where there is one threshold;
-                so is a count.
+            amount: A fraction or count of every layer's units; of all units of the scope if there is one
+                threshold.
 
         Raises:
-            RequestError: There are not so many, or units of several layers cannot be compared.
+            RequestError: The amount exceeds the units, or units of different layers cannot be compared.
         """
         if self.scope.kind != "global":
             return [_count(amount, layer.units) for layer in self.layers]
@@ -186,7 +186,7 @@ class Members:
             raise RequestError("scope", str(error).replace("`rule` global", "`scope` global")) from error
 
     def where(self) -> str:
-        """Return the scope in words."""
+        """Describe the scope in words."""
         many = f"{len(self.layers)} layers"
         chosen = "," in self.scope.group
         return {
@@ -197,25 +197,26 @@ class Members:
         }[self.scope.kind]
 
     def title(self, spec: PruneSpec) -> str:
-        """Return what `spec` is called as a step of all of them."""
+        """Return the title of `spec` as a step on all of these layers."""
         return f"{spec.call} on {self.where()}"
 
     def specs(self, amounts: Sequence[int | float]) -> tuple[PruneSpec, ...]:
-        """Return a spec for each layer of which anything goes."""
+        """Return a spec for each layer with an amount above zero."""
         pairs = zip(self.layers, amounts, strict=True)
         return tuple(replace(layer.spec, amount=amount) for layer, amount in pairs if amount)
 
 
 def members_of(session: Session, spec: PruneSpec, scope: Scope) -> Members:
-    """Return the layers of a scope, ranked by ``spec``; kept until another one is asked for.
+    """Return the layers of a scope, ranked by ``spec``; the last result is cached.
 
     Args:
         session: The session; its steps count as applied.
-        spec: How each layer is pruned; its layer is the one that is looked at, its amount plays no part.
+        spec: How each layer is pruned; its layer is the displayed one, its amount is not used.
         scope: The scope.
 
     Raises:
-        RequestError: The group is none, its method ranks tensors together already, or nothing can be pruned.
+        RequestError: There is no such group, the method already ranks tensors together, or nothing can be
+            pruned.
     """
     names = members(session, scope, spec.layer)
     key = (tuple(names), scope, tuple(how(spec).values()), session.history.done)
@@ -232,18 +233,19 @@ def members_of(session: Session, spec: PruneSpec, scope: Scope) -> Members:
 
 
 def scope_specs(session: Session, spec: PruneSpec, scope: Scope | str) -> ScopedSpecs:
-    """Return what ``spec`` means in a scope of the session's model, with its steps applied.
+    """Expand ``spec`` over a scope of the session's model, with its steps applied.
 
-    A fraction is one of every layer's units, or of all units of the scope where there is one threshold; so is
-    a count. One threshold for whole channels ranks them by their norm for a single weight.
+    The amount is a fraction or count of every layer's units; of all units of the scope if there is one
+    threshold. A single threshold for whole channels ranks them by their norm per weight.
 
     Args:
         session: The session.
-        spec: What is asked; its layer is the one that is looked at.
+        spec: The request; its layer is the displayed one.
         scope: The scope, or its text.
 
     Raises:
-        RequestError: The scope is none, its method ranks tensors together already, or nothing can be pruned.
+        RequestError: The scope is invalid, the method already ranks tensors together, or nothing can be
+            pruned.
 
     Example:
         >>> from torch import nn

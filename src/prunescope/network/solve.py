@@ -1,4 +1,4 @@
-"""The least strength of a rule that meets a goal, limits kept, and what is too much given back."""
+"""Find the smallest strength of a rule that meets a goal within its limits, and give back the excess."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from prunescope.network.rules import Family, family
 from prunescope.network.tally import Counts, Tally
 
 HALVINGS = 48
-"""Steps of the search for a strength: to less than one unit of 10¹⁴."""
+"""Bisection steps in the search for a strength: enough for less than one unit in 10¹⁴."""
 
 
 def by_rule(
     rule: str, layers: Sequence[Layer], limits: Limits, tally: Tally, goal: GoalSpec, target: float
 ) -> Counts:
-    """Return how many units of each layer go so that ``target`` is met by a rule that needs no data.
+    """Return how many units of each layer to prune to meet ``target`` by a rule that needs no data.
 
     Raises:
-        RequestError: The target cannot be met; the sentence says what can.
+        RequestError: The target cannot be met; the message gives the best that can.
     """
     check_reachable(layers, limits, tally, goal, target)
     free = [place for place, is_free in enumerate(limits.free) if is_free]
@@ -34,7 +34,7 @@ def by_rule(
 def smallest(
     counts_of: Family, layers: Sequence[Layer], limits: Limits, tally: Tally, goal: GoalSpec, needed: float
 ) -> Counts:
-    """Return the counts of the least strength that prunes ``needed``, and what is too much given back."""
+    """Return the counts of the smallest strength that prunes ``needed``, with the excess given back."""
     low, high = 0.0, 1.0
     if tally.total(counts_of(low)) >= needed:
         return counts_of(low)
@@ -42,7 +42,7 @@ def smallest(
         middle = (low + high) / 2
         low, high = (low, middle) if tally.total(counts_of(middle)) >= needed else (middle, high)
     counts = counts_of(high)
-    if tally.total(counts) < needed:  # The rule itself stops short: what is left comes from all alike.
+    if tally.total(counts) < needed:  # The rule alone falls short: take the rest from all free layers.
         counts = fill(counts, layers, limits, tally, goal.round_to, needed)
     return trim(counts, limits, tally, goal.round_to, needed)
 
@@ -50,7 +50,7 @@ def smallest(
 def within(
     counts_of: Family, free: Sequence[int], layers: Sequence[Layer], limits: Limits, round_to: int
 ) -> Family:
-    """Return a family of all layers: of ``counts_of`` for the free ones, within the limits, and rounded."""
+    """Return a family for all layers: ``counts_of`` for the free ones, within the limits and rounded."""
     least, most = np.array(limits.least), np.array(limits.most)
     units = np.array([layer.units for layer in layers])
 
@@ -65,7 +65,7 @@ def within(
 
 
 def rounded(counts: Counts, units: Counts, limits: Limits, round_to: int) -> Counts:
-    """Return the counts with what is kept of the free layers a multiple of ``round_to``; none is kept whole.
+    """Round the counts so that free layers keep multiples of ``round_to``; zero counts stay zero.
 
     Example:
         >>> limits = Limits((0, 0), (60, 10), (True, True))
@@ -82,7 +82,7 @@ def rounded(counts: Counts, units: Counts, limits: Limits, round_to: int) -> Cou
 
 
 def trim(counts: Counts, limits: Limits, tally: Tally, round_to: int, needed: float) -> Counts:
-    """Return the counts with units given back, one a layer in turn, as long as ``needed`` is still pruned."""
+    """Return the counts with units given back, one layer after another, while ``needed`` is still pruned."""
     counts, excess = counts.copy(), tally.total(counts) - needed
     moved = True
     while moved and excess > 0:
@@ -98,7 +98,7 @@ def trim(counts: Counts, limits: Limits, tally: Tally, round_to: int, needed: fl
 def fill(
     counts: Counts, layers: Sequence[Layer], limits: Limits, tally: Tally, round_to: int, needed: float
 ) -> Counts:
-    """Return counts with more of every free layer, by the same share of what may go, up to ``needed``."""
+    """Prune more of every free layer, by the same share of what it may still lose, to meet ``needed``."""
     most, least = np.array(limits.most), counts
     units = np.array([layer.units for layer in layers])
 
@@ -121,10 +121,10 @@ def _one_less(count: int, round_to: int) -> int:
 def check_reachable(
     layers: Sequence[Layer], limits: Limits, tally: Tally, goal: GoalSpec, target: float
 ) -> None:
-    """Check that ``target`` lies between what the pins alone prune and what may go at most.
+    """Check that ``target`` lies between what the pins alone prune and the most that may be pruned.
 
     Raises:
-        RequestError: It does not; the sentence says what can be reached.
+        RequestError: It does not; the message says what can be reached.
     """
     least, most = tally.share(limits.least), tally.share(highest(layers, limits, goal.round_to))
     if goal.pins and tally.total(limits.least) > tally.needed(target):
@@ -140,7 +140,7 @@ def check_reachable(
 
 
 def highest(layers: Sequence[Layer], limits: Limits, round_to: int) -> Counts:
-    """Return the most that may go of every layer."""
+    """Return the largest count of each layer that the limits allow."""
     units = np.array([layer.units for layer in layers])
     return rounded(np.array(limits.most, np.int64), units, limits, round_to)
 

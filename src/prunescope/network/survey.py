@@ -1,8 +1,8 @@
-"""The sensitivity table while it is measured: chunk by chunk of examples, all cells on each before the next.
+"""Measure a sensitivity table incrementally: all cells on one chunk of examples before the next chunk.
 
-Examples come in a fixed random order, half of them set apart at the front: allocations are chosen on those
-and reported on the others. The dense answers of a chunk are known before its cells are run, so that each cell
-counts what went from right to wrong, and back.
+Examples come in a fixed random order. Allocations are chosen on the first half and reported on the second.
+The dense answers to a chunk are computed before its cells are run, so that each cell counts the answers that
+turned from right to wrong and from wrong to right.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from prunescope.session import Session
 from prunescope.sources.inputs import rows_of
 
 LEAST_EXAMPLES = 64
-"""Examples that a cell is run on before it may stop."""
+"""Least number of examples a cell is run on before it may stop."""
 
 LEAST_TO_SPLIT = 100
-"""Examples that there must be to choose on one half of them and report the other."""
+"""Least number of examples for which allocations are chosen on one half and reported on the other."""
 
 FEW = 4
-"""Examples on which runs are compared."""
+"""Number of examples on which reruns are compared with whole runs."""
 
 MOST_AT_ONCE = 128
-"""Examples of a chunk at most."""
+"""Largest number of examples in a chunk."""
 
 REST = 0.03
-"""Seconds after which the one who waits is let in again."""
+"""Seconds of work before the caller gets control again."""
 
 RUN = 0.04
-"""Seconds that one run of a chunk should take at most."""
+"""Longest time that one run of a chunk should take, in seconds."""
 
 MOST_KEPT = 32_000_000
-"""Masked weights that are kept from one chunk to the next; beyond it they are made again."""
+"""Most masked weights kept from one chunk to the next; beyond it they are computed again."""
 
 
 USUAL = SensitivitySpec()
-"""What is asked unless something else is."""
+"""The default request."""
 
 
 def choosing_order(examples: int) -> tuple[Tensor, int]:
-    """Return a fixed random order of so many examples, and how many at its front allocations are chosen on.
+    """Return a fixed random order of the examples, and how many at its front are used for choosing.
 
     Example:
         >>> order, front = choosing_order(599)
@@ -67,7 +67,7 @@ def choosing_order(examples: int) -> tuple[Tensor, int]:
 
 @dataclass
 class _Count:
-    """What a cell has counted: answers that went wrong, that came right, of how many."""
+    """Running counts of a cell: answers that became wrong, that became right, and examples seen."""
 
     layer: Layer
     amount: float
@@ -81,7 +81,7 @@ class _Count:
     kept: Tensor | None = field(default=None, repr=False)
 
     def cell(self, examples: int) -> Cell:
-        """Return the cell."""
+        """Return the cell with the current counts."""
         low, high = paired_interval(self.worse, self.better, self.seen)
         state: State = "measured" if self.seen == examples else "sampled"
         drop = (self.worse - self.better) / self.seen
@@ -89,18 +89,18 @@ class _Count:
 
 
 class Survey:
-    """A sensitivity table to be measured on held-out data, a little at a time.
+    """Measure a sensitivity table on held-out data, a little at a time.
 
     Args:
-        session: The exploration; its steps count as applied. Its model is read, never written.
+        session: The session; its steps count as applied. Its model is read, never written.
         asked: How each layer is pruned, by how much, and which layers.
         tolerance: Stop a cell as soon as the 99 % interval of its drop is clear of this; None measures all.
-        first: The layer to begin with; may be set anew at any time.
-        seconds: How long one run of a chunk may take: short where a person would feel it, long where nobody
-            waits meanwhile, since small chunks take longer in all.
+        first: The layer to measure first; may be changed at any time.
+        seconds: Longest time one run of a chunk may take: short to keep an interface responsive, long
+            otherwise, since small chunks take longer in total.
 
     Raises:
-        RequestError: There is no data, it is of one class, the model cannot be run on it, or a value is
+        RequestError: There is no data, it has only one class, the model cannot be run on it, or a value is
             invalid.
 
     Example:
@@ -128,7 +128,7 @@ class Survey:
         self._inputs = inputs
         self.layers = layers_of(session, self.asked.spec, self.asked.layers)
         twin, base = Twin(session.source.module), session.weights(session.applied)
-        # Also says in one sentence if the model cannot be run on the data or answers in another form.
+        # Raises a clear error if the model cannot be run on the data or its output has another form.
         next(twin.evaluate(rows_of(inputs, slice(2)), self._targets[:2], base))
         self._replay = Replay(twin, base)
         self._cells: dict[tuple[str, float], Cell] = {}
@@ -138,7 +138,7 @@ class Survey:
         self._estimates: Estimates | None = None
 
     def tables(self) -> Iterator[SensitivityTable]:
-        """Yield the table as far as it is known, about every 30 ms; the last one is complete.
+        """Yield the table measured so far about every 30 ms; the last one is complete.
 
         Raises:
             RequestError: The model cannot be run.
@@ -155,7 +155,7 @@ class Survey:
         yield self.table()
 
     def table(self) -> SensitivityTable:
-        """Return the table as far as it is known."""
+        """Return the table measured so far, with estimates for cells not yet run."""
         done = self._done()
         cells = {**(self._estimates.cells(self._cells) if self._estimates else {}), **self._cells}
         return SensitivityTable(
@@ -173,7 +173,7 @@ class Survey:
         )
 
     def _done(self) -> float:
-        """Return which share of the examples all cells together need has been run."""
+        """Return the share of all runs (cells × examples) that is done, in [0, 1]."""
         whole = len(self._targets)
         if not self._counts:
             return 1.0 if self._cells and self._seen == whole else 0.0
@@ -181,7 +181,7 @@ class Survey:
         return seen / (whole * len(self._counts))
 
     def _work(self) -> Iterator[None]:
-        """Do it, one run of the network or one ranking at a time."""
+        """Do the work, one run of the network or one ranking at a time."""
         for layer in self.layers:
             self._prepare(layer)
             yield
@@ -213,7 +213,7 @@ class Survey:
                 self._cells[layer.name, amount] = Cell("cannot", why=why)
 
     def _check(self) -> Iterator[None]:
-        """Have each layer's runs compared with those of the whole network, on a few examples."""
+        """Compare each layer's reruns with runs of the whole network, on a few examples."""
         inputs, _ = self._record(self._order[:FEW])
         yield
         for count in {count.layer.name: count for count in self._counts}.values():
@@ -224,7 +224,7 @@ class Survey:
             yield
 
     def _chunk_size(self) -> Generator[None, None, int]:
-        """Return how many examples to run at once, so that one run is not felt."""
+        """Return how many examples to run at once to stay within the time for one run."""
         size = min(16, len(self._targets))
         rows = self._order[:size]
         self._record(rows)  # The first run is slower than those that follow.
@@ -248,7 +248,7 @@ class Survey:
         self._seen += len(rows)
         yield
         todo = [count for count in self._counts if not count.stopped]
-        if first:  # The middle of every layer before its ends: what is known soonest tells most.
+        if first:  # The middle amounts of every layer before the outer ones: they tell most, soonest.
             todo.sort(key=lambda count: _spread_order(self.amounts.index(count.amount)))
         while todo:
             count = _next(todo, self.first)
@@ -273,7 +273,7 @@ class Survey:
         self._cells[count.layer.name, count.amount] = count.cell(len(self._targets))
 
     def _take_half(self) -> None:
-        """Take down what each cell has lost on the half that allocations are chosen on."""
+        """Record each cell's drop on the half that allocations are chosen on."""
         for count in self._counts:
             count.choosing = (count.worse - count.better) / count.seen
             self._cells[count.layer.name, count.amount] = count.cell(len(self._targets))
@@ -285,7 +285,7 @@ def _next(todo: list[_Count], first: str) -> _Count:
 
 
 def _spread_order(place: int) -> int:
-    """Return where the ``place``-th amount comes when halves come before quarters: bits turned around."""
+    """Return the rank of the ``place``-th amount when halves come before quarters: its bits reversed."""
     return int(f"{place + 1:016b}"[::-1], 2)
 
 

@@ -1,4 +1,4 @@
-"""The sensitivity table: what each layer loses at each amount, and how that is known."""
+"""The sensitivity table: the drop of the metric for each layer and amount, and how it is known."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ FORMAT, VERSION = "prunescope-sensitivity", 1
 
 @dataclass(frozen=True)
 class Cell:
-    """One layer pruned by one amount, all others as they are.
+    """One layer pruned by one amount, all other layers unchanged.
 
     Attributes:
         state: ``"measured"``: on all examples; ``"sampled"``: on some so far, or stopped when its interval
             was clear of the tolerance; ``"estimated"``: not run, see `prunescope.network.estimates`;
             ``"cannot"``: nothing is pruned, see ``why``.
-        drop: Dense minus pruned metric, in the metric's own unit; positive is worse. None where it cannot be.
-        low, high: 95 % interval of the drop on examples like these; None where there is none.
+        drop: Drop of the metric, in its own unit; positive is worse. None if nothing is pruned.
+        low, high: 95 % interval of the drop on examples like these; None if there is none.
         pruned_units: How many units were pruned.
         examples: How many examples it was run on.
-        why: Why nothing is pruned, in one sentence; "" else.
-        choosing: The drop on the half of the examples that allocations are chosen on; None if not told apart.
+        why: Why nothing is pruned, in one sentence; "" otherwise.
+        choosing: The drop on the half of the examples that allocations are chosen on; None if not split.
     """
 
     state: State
@@ -46,23 +46,23 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class SensitivityTable:
-    """What each layer loses at each amount. A value; while it is measured, cells not yet known are missing.
+    """The drop of each layer at each amount. An immutable value; cells not yet measured are missing.
 
     Attributes:
         layers: Full parameter names, in the model's order.
         amounts: Fractions of each layer's units, rising.
         cells: The cells by full parameter name and amount.
         method, n, dim, seed, criterion: How each layer is pruned.
-        metric: What is measured, such as ``"accuracy"``.
+        metric: Name of the metric, such as ``"accuracy"``.
         higher_is_better: Whether a higher metric is better.
-        dense: The metric of the network as it is.
+        dense: The metric before any of these prunings.
         examples: How many examples there are; 0 for the user's own metric.
         weights: How many weights each layer holds, in the order of ``layers``.
-        units: How many units of each can be pruned.
-        tolerance: The drop that cells were told apart from; None: every cell is measured to the end.
-        done: Which share of the runs has been made, in [0, 1].
-        seconds_left: How long the others will take; None if it is not known yet.
-        problem: Why it was not measured to the end, in one sentence; "" else.
+        units: How many units of each layer can be pruned.
+        tolerance: The drop at which measuring a cell may stop early; None measures every cell to the end.
+        done: Share of the runs that is done, in [0, 1].
+        seconds_left: Estimated time for the rest, in seconds; None if not known yet.
+        problem: Why measuring ended early, in one sentence; "" if it did not.
 
     Example:
         >>> table = SensitivityTable(("fc.weight",), (0.5,), {("fc.weight", 0.5): Cell("measured", 0.02)})
@@ -91,12 +91,12 @@ class SensitivityTable:
 
     @property
     def complete(self) -> bool:
-        """Return whether every run has been made."""
+        """Return whether all runs are done."""
         return self.done >= 1.0
 
     @property
     def missing(self) -> int:
-        """Return how many cells are not known at all."""
+        """Return how many cells are missing."""
         return len(self.layers) * len(self.amounts) - len(self.cells)
 
     def count(self, state: State) -> int:
@@ -105,7 +105,7 @@ class SensitivityTable:
 
     @property
     def in_words(self) -> str:
-        """Return how far it is, such as ``"47 of 63 cells measured, 16 sampled"``."""
+        """Describe the progress, such as ``"47 of 63 cells measured, 16 sampled"``."""
         total = len(self.layers) * len(self.amounts)
         others = [(name, self.count(name)) for name in ("sampled", "estimated", "cannot")]
         named = {"cannot": "cannot be pruned alone"}
@@ -113,13 +113,13 @@ class SensitivityTable:
         return f"{self.count('measured')} of {total} cells measured{rest}"
 
     def of_layer(self, layer: str) -> Iterator[tuple[float, Cell]]:
-        """Yield the amounts of a layer whose cells are known, rising, with the cells."""
+        """Yield each amount of a layer that has a cell, rising, with that cell."""
         for amount in self.amounts:
             if (layer, amount) in self.cells:
                 yield amount, self.cells[layer, amount]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a cell, for a data frame: layer, amount, and what a cell says."""
+        """Return one row per cell for a data frame: layer, amount and the fields of the cell."""
         return [
             {"layer": layer, "amount": amount, **asdict(cell)}
             for layer in self.layers
@@ -127,7 +127,7 @@ class SensitivityTable:
         ]
 
     def figure(self, amounts: Mapping[str, float] | None = None) -> Figure:
-        """Return a heat-map of layers × amounts.
+        """Draw a heat-map of layers × amounts.
 
         Args:
             amounts: Fraction of each layer's units that an allocation prunes, drawn as a line of steps.
@@ -148,7 +148,7 @@ class SensitivityTable:
         """Return the table that `to_json` wrote.
 
         Raises:
-            RequestError: ``text`` is none.
+            RequestError: ``text`` is not such a table.
 
         Example:
             >>> table = SensitivityTable(("w",), (0.5,), {("w", 0.5): Cell("sampled", 0.1, examples=64)})
@@ -169,11 +169,11 @@ class SensitivityTable:
             raise RequestError("table", f"`table` is not a sensitivity table: {reason}.") from error
 
     def with_problem(self, problem: str) -> SensitivityTable:
-        """Return the table with the sentence that says why it was not measured to the end."""
+        """Return a copy with ``problem``, the sentence that says why measuring ended early."""
         return replace(self, problem=problem)
 
     def _repr_html_(self) -> str:
-        """Return how far it is and what was lost, as a notebook shows it."""
+        """Return the HTML that a notebook shows: the progress and the drops."""
         from html import escape
 
         heads = "".join(f'<th scope="col">{100 * amount:g} %</th>' for amount in self.amounts)

@@ -1,4 +1,4 @@
-"""What a goal counts: how much of its unit goes with so many units of each layer."""
+"""Count a goal's unit: how much of it is removed by pruning a number of units of each layer."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from prunescope.network.layers import Layer, pool_names
 from prunescope.session import Session
 
 Counts = NDArray[np.int64]
-"""How many units of each layer go."""
+"""How many units of each layer to prune."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """A count that grows with every unit pruned; that of several layers is the sum.
+    """A count that grows with every pruned unit and adds up over layers.
 
     Attributes:
-        unit: What is counted.
-        whole: How much there is.
+        unit: The unit that is counted, as in ``GoalSpec.unit``.
+        whole: The total count.
         before: How much of it earlier steps have pruned.
-        curves: For each layer how much goes with 0, 1, 2 … of its units; None: one each.
+        curves: For each layer, how much 0, 1, 2 … pruned units remove; None means one per unit.
     """
 
     unit: str
@@ -39,29 +39,29 @@ class Tally:
     curves: tuple[NDArray[Any] | None, ...]
 
     def gone(self, place: int, pruned: int) -> float:
-        """Return how much goes with so many units of the layer at ``place``."""
+        """Return how much ``pruned`` units of the layer at ``place`` remove."""
         curve = self.curves[place]
         return float(pruned if curve is None else curve[pruned])
 
     def total(self, counts: Sequence[int] | Counts) -> float:
-        """Return how much goes with so many units of every layer."""
+        """Return how much ``counts`` units of the layers remove in total."""
         return sum(self.gone(place, int(count)) for place, count in enumerate(counts))
 
     def share(self, counts: Sequence[int] | Counts) -> float:
-        """Return the share of the whole that is gone then, earlier steps included."""
+        """Return the share of the whole that is then removed, earlier steps included."""
         return (self.before + self.total(counts)) / self.whole if self.whole else 0.0
 
     def needed(self, target: float) -> float:
-        """Return how much has to go to reach ``target``."""
+        """Return how much more must be removed to reach ``target``."""
         needed = target * self.whole - self.before
         return needed if self.unit == "flops" else float(math.ceil(round(needed, 6)))
 
 
 def tally_of(session: Session, layers: Sequence[Layer], unit: str) -> Tally:
-    """Return the count of ``unit``; that of ``file`` is of the weights, see `prunescope.network.files`.
+    """Return the tally of ``unit``; for ``file`` it counts weights, see `prunescope.network.files`.
 
     Raises:
-        RequestError: FLOPs are asked for, and there is nothing to run the model on.
+        RequestError: ``unit`` is FLOPs, and there is no input to run the model on.
     """
     if unit == "flops":
         return _flops(session, layers)
@@ -88,7 +88,7 @@ def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
 
 
 def _flops_curve(model: nn.Module, layer: Layer, flops: Any) -> NDArray[np.float64]:
-    """Return the operations that go with each number of channels of a layer, as `cut_out` counts."""
+    """Return the FLOPs that 0, 1, 2 … pruned channels of a layer remove, as `cut_out` counts them."""
     path, _, own = layer.name.rpartition(".")
     dim = layer.dim % max(len(layer.tensor.shape), 1)
     nothing = np.zeros(layer.units + 1)
@@ -107,7 +107,7 @@ def _flops_curve(model: nn.Module, layer: Layer, flops: Any) -> NDArray[np.float
 
 
 def cut_out_counts(model: nn.Module, layer: Layer) -> bool:
-    """Return whether `cut_out` counts channels of the layer."""
+    """Return whether `cut_out` can count pruned channels of the layer."""
     if layer.units == 0:
         return False
     return bool(cut_out(model, {layer.name: layer.mask(1)}).layers)

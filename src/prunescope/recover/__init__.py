@@ -1,4 +1,4 @@
-"""What pruning has cost is won back: batch-norm re-estimated, and fine-tuning with masks kept; no widgets."""
+"""Recover accuracy after pruning: re-estimate batch-norm, fine-tune with masks kept. No widgets."""
 
 from prunescope.recover.batchnorm import Reestimation
 from prunescope.recover.finetune import FineTuning, Point

@@ -1,7 +1,7 @@
-"""Batch-norm re-estimated: the means and variances that a pruned network really has, without labels.
+"""Re-estimate batch-norm: measure the means and variances of the pruned network, without labels.
 
 B. Li et al., "EagleEye: fast sub-net evaluation for efficient neural network pruning", ECCV 2020: accuracy
-after it tells accuracy after fine-tuning, and accuracy before it does not.
+after re-estimation predicts accuracy after fine-tuning; accuracy before it does not.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from prunescope.session.recovered import Recovered
 from prunescope.sources import Training
 
 EXAMPLES = 2048
-"""Examples that are run at most."""
+"""Default for the largest number of examples to run."""
 
 
 class Reestimation:
-    """Runs a pruned copy on training inputs, and keeps the statistics of its batch-norms.
+    """Run a pruned copy on training inputs and collect the statistics of its batch-norms.
 
     Args:
         session: The session, with `Source.train`; its model is read, never written.
-        train: What to run it on; None means `Source.train`.
-        examples: How many are run at most.
+        train: Data to run it on; None means `Source.train`.
+        examples: Largest number of examples to run.
         batch: Examples in a batch.
 
     Raises:
-        RequestError: There is nothing to run it on, or no batch-norm that keeps statistics.
+        RequestError: There is no training data, or no batch-norm that tracks statistics.
 
     Example:
         >>> from prunescope.sources import demo_source
@@ -62,11 +62,11 @@ class Reestimation:
 
     @property
     def is_current(self) -> bool:
-        """Return whether the session has the steps that this began with, so that it can be kept."""
+        """Return whether the session's steps are unchanged since the start, so that `keep` works."""
         return self._session.history is self._history
 
     def run(self) -> Iterator[Progress]:
-        """Yield how far it is after each batch.
+        """Run batch by batch, yielding the progress after each.
 
         Raises:
             RequestError: The model cannot be run on the examples.
@@ -75,7 +75,7 @@ class Reestimation:
         momenta = [norm.momentum for norm in self._norms]
         for norm in self._norms:
             norm.reset_running_stats()
-            norm.momentum = None  # The mean over all batches, each counted alike.
+            norm.momentum = None  # A plain mean over all batches.
         try:
             for inputs, targets in self._train.epoch(self._batch, seed=0):
                 if self._seen >= self._most or (self._seen and len(targets) < self._batch):
@@ -98,10 +98,10 @@ class Reestimation:
             raise unrun("reestimate_batchnorm", error, len(inputs[0])) from error
 
     def keep(self) -> Step:
-        """Give the session the new statistics as its next step, and return the step.
+        """Apply the new statistics as the session's next step, and return the step.
 
         Raises:
-            RequestError: Nothing was run, or the steps have changed since.
+            RequestError: Nothing was run, or the steps have changed meanwhile.
         """
         check_unchanged(self._session, self._history)
         call = f"reestimate_batchnorm(examples={self._seen})"

@@ -1,4 +1,4 @@
-"""Fine-tuning with masks kept: a copy is trained, bit by bit, and what is pruned stays zero."""
+"""Fine-tuning with masks kept: train a copy, one batch at a time; pruned weights stay zero."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from prunescope.sources.scoring import Scoring
 from prunescope.sources.state import memory_of
 
 POINTS = 20
-"""How often held-out accuracy is measured during a training, besides at its end."""
+"""How often held-out accuracy is measured during training, besides at the end."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the live curve.
+    """A point of the learning curve.
 
     Attributes:
-        step: Steps of the optimizer until then.
-        done: How much of the training was over, in [0, 1].
+        step: Optimizer steps so far.
+        done: Share of the training that is done, in [0, 1].
         accuracy: Held-out accuracy.
     """
 
@@ -47,20 +47,20 @@ class Point:
 
 
 class FineTuning:
-    """Trains a pruned copy of a session's model on `Source.train`; never on held-out data.
+    """Train a pruned copy of a session's model on `Source.train`, never on held-out data.
 
     Args:
         session: The session; its model is read, never written.
-        recipe: How to train; None means `Recipe` as it is.
-        train: What to train on; None means `Source.train`.
+        recipe: How to train; None means the defaults of `Recipe`.
+        train: Training data; None means `Source.train`.
 
     Attributes:
-        curve: The held-out accuracies measured so far, the first before any training.
-        step: Steps of the optimizer so far.
-        loss: A running mean of the loss; None before the first step.
+        curve: Held-out accuracies measured so far; the first is from before training.
+        step: Optimizer steps so far.
+        loss: Running mean of the loss; None before the first step.
 
     Raises:
-        RequestError: There is nothing to train on, or nothing to be trained.
+        RequestError: There is no training data, or no trainable parameter.
 
     Example:
         >>> from prunescope.sources import demo_source
@@ -95,7 +95,7 @@ class FineTuning:
         self._gradual = self.recipe.pruning == "gradual"
         self._history = session.history
         self._trainee = Trainee(session, masked=not self._gradual, seed=self.recipe.seed)
-        self._twin = Twin(source.module)  # Its own: it may train in another thread than the session's.
+        self._twin = Twin(source.module)  # A separate one: training may run in another thread.
         self._start = 0.0
         self.curve: list[Point] = []
         self.step = 0
@@ -103,21 +103,21 @@ class FineTuning:
 
     @property
     def is_current(self) -> bool:
-        """Return whether the session has the steps that this began with, so that it can be kept."""
+        """Return whether the session's steps are unchanged since the start, so that `keep` works."""
         return self._session.history is self._history
 
     @property
     def revived(self) -> int:
-        """Return how many pruned weights are not zero: none, at any time."""
+        """Return how many pruned weights are not zero; always 0."""
         return self._trainee.revived
 
     def run(self) -> Iterator[Progress]:
-        """Yield how far it is after each batch of training or measuring.
+        """Train, yielding the progress after each batch of training or measuring.
 
-        It may be given up after any of them: `keep` keeps what is trained by then.
+        It may be stopped after any of them: `keep` applies what has been trained by then.
 
         Raises:
-            RequestError: The loss is no finite number, the optimizer or the loss raises, memory runs out, or
+            RequestError: The loss is not finite, the optimizer or the loss raises, memory runs out, or
                 the model cannot be run on the examples.
         """
         for _ in _imported("torch._dynamo"):
@@ -141,7 +141,7 @@ class FineTuning:
         yield self._progress(1.0)
 
     def _batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor, float]]:
-        """Yield the batches, and how much of the training is over before each."""
+        """Yield the batches, with the share of the training that is done before each."""
         size, epochs, seconds = self.recipe.batch, self.recipe.epochs, self.recipe.seconds
         count, epoch = self._train.batches(size), 0
         while epochs is None or epoch < epochs:
@@ -217,14 +217,14 @@ class FineTuning:
         return Progress(self.step, done, seconds, self.loss, rate, last)
 
     def keep(self) -> Step:
-        """Give the session the trained weights as its next step, and return the step.
+        """Apply the trained weights as the session's next step, and return the step.
 
         Raises:
-            RequestError: Nothing was trained, the weights are not finite, or the steps have changed since.
+            RequestError: Nothing was trained, the weights are not finite, or the steps have changed.
         """
         check_unchanged(self._session, self._history)
         if self._gradual:
-            self._trainee.prune_share(1.0)  # Also where it was stopped half-way.
+            self._trainee.prune_share(1.0)  # Also if it was stopped half-way.
         count = self._train.examples
         on = f" on {count:,} examples" if count is not None else ""
         loss = f", loss {self.loss:.3g}" if self.loss is not None else ""
@@ -236,14 +236,14 @@ class FineTuning:
 
 
 def distillation(answers: Tensor, dense: Tensor, temperature: float = 2.0) -> Tensor:
-    """Return how far ``answers`` are from those of the dense model: the mean divergence of the classes.
+    """Return the distillation loss: the mean KL divergence between the dense model's classes and ``answers``.
 
     G. Hinton et al., "Distilling the knowledge in a neural network" (2015), arXiv:1503.02531.
 
     Args:
         answers: Scores of shape ``(N, classes)``.
-        dense: What the dense model answers, likewise.
-        temperature: What both are divided by, so that small scores count too.
+        dense: Scores of the dense model, of the same shape.
+        temperature: Both scores are divided by it, so that small ones count too.
 
     Example:
         >>> scores = torch.tensor([[2.0, 0.0, -1.0]])
@@ -256,9 +256,9 @@ def distillation(answers: Tensor, dense: Tensor, temperature: float = 2.0) -> Te
 
 
 def _imported(module: str) -> Iterator[None]:
-    """Yield while ``module`` is imported in a thread: the first optimizer imports it, which takes seconds.
+    """Import ``module`` in a thread, yielding meanwhile: the first optimizer needs it, and it takes seconds.
 
-    Whether it can be imported is for whoever needs it to say.
+    Import errors are ignored here; whoever uses the module will raise them.
     """
 
     def load() -> None:
@@ -273,10 +273,10 @@ def _imported(module: str) -> Iterator[None]:
 
 
 def _refuse_held_out(session: Session, training: Training) -> None:
-    """Refuse to train on what is held out.
+    """Check that training data is not the held-out data.
 
     Raises:
-        RequestError: Both are the same loader, or have memory in common.
+        RequestError: Both are the same loader, or tensors that share memory.
     """
     evaluate = session.source.evaluate
     train, data = training.given(), evaluate.data if isinstance(evaluate, Scoring) else session.source.data
@@ -291,7 +291,7 @@ def _refuse_held_out(session: Session, training: Training) -> None:
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors share some of their numbers, as two slices of one do that cross."""
+    """Return whether two tensors share memory, such as overlapping slices of one tensor."""
     if not one.numel() or not other.numel() or memory_of(one) is None or memory_of(other) is None:
         return False
     (start, end), (first, last) = _range(one), _range(other)
@@ -300,7 +300,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 
 
 def _range(tensor: Tensor) -> tuple[int, int]:
-    """Return the first place of a tensor in its memory, and the one behind its last."""
+    """Return the offset of a tensor's first element in its storage, and one past its last."""
     reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     first = int(tensor.storage_offset())
     return first, first + int(reach) + 1

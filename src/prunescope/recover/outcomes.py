@@ -1,4 +1,4 @@
-"""What each recovery was worth, side by side, all from the same pruned model; and why one cannot be done."""
+"""Compare recoveries of the same pruned model side by side, and say why one is not possible."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from prunescope.session.recovered import Recovered
 from prunescope.session.residuals import Silence
 
 PRUNED, REESTIMATED, FINE_TUNED = "pruned", "re-estimated", "fine-tuned"
-"""The states that stand side by side."""
+"""The states that are compared side by side."""
 
 NO_TRAIN = "Give `train=` to `explore`: nothing is ever trained on `data`."
-"""Why there is nothing to do it on."""
+"""Why recovery is not possible without training data."""
 
 _KEPT = "recovered"
-"""Where a session keeps which steps led to each of them."""
+"""Key in a session's findings for the steps that led to each state."""
 
 
 def kept(session: Session, work: FineTuning | Reestimation) -> Step:
-    """Keep what ``work`` has made as the session's next step, remember what it was made of, and return it.
+    """Apply the result of ``work`` as the session's next step, record it for `outcomes`, and return the step.
 
     Raises:
-        RequestError: There is nothing to keep, or the steps have changed since it began.
+        RequestError: There is no result, or the steps have changed since ``work`` began.
     """
     pruned, step = _pruned(session), work.keep()
     name = FINE_TUNED if isinstance(work, FineTuning) else REESTIMATED
@@ -41,7 +41,7 @@ def kept(session: Session, work: FineTuning | Reestimation) -> Step:
 
 
 def _pruned(session: Session) -> tuple[Step, ...]:
-    """Return the steps that are applied until the last one that gave no new weights."""
+    """Return the applied steps without the recoveries at the end."""
     done = session.history.done
     while done and isinstance(done[-1].spec, Recovered):
         done = done[:-1]
@@ -49,7 +49,7 @@ def _pruned(session: Session) -> tuple[Step, ...]:
 
 
 def outcomes(session: Session) -> Mapping[str, Measure]:
-    """Return what was measured of the pruned model, and of what each recovery has made of it."""
+    """Return the known metric of the pruned model and of each recovery of it, by state."""
     pruned = _pruned(session)
     states = {PRUNED: pruned, **session.findings.get((_KEPT, pruned), {})}
     found = {}
@@ -61,9 +61,7 @@ def outcomes(session: Session) -> Mapping[str, Measure]:
 
 
 def reasons(session: Session) -> Mapping[str, str]:
-    """Return why batch-norm cannot be re-estimated and the model not be trained, by the name of the call.
-
-    An empty sentence is no reason.
+    """Return why each kind of recovery is not possible, by the name of its function; "" if it is.
 
     Example:
         >>> from prunescope.sources import demo_source
@@ -84,9 +82,9 @@ def reasons(session: Session) -> Mapping[str, str]:
 
 
 def silence_what_can_be(session: Session, layer: str) -> str:
-    """Mask what pruned channels still put out, as a step, and return in a sentence why some goes on; or "".
+    """Mask the residual output of pruned channels as a step; return why some cannot be masked, or "".
 
-    Nothing is done where they have no residual output, or no whole channel is pruned.
+    Nothing happens if there is no residual output, or no whole channel is pruned.
     """
     try:
         *_, seen = emissions(session, session.applied)

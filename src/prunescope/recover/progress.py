@@ -1,4 +1,4 @@
-"""How far a recovery is, and what is said when it fails."""
+"""The progress of a recovery, and its error messages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from prunescope.session.history import History
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a recovery is.
+    """The progress of a recovery.
 
     Attributes:
-        step: Steps of the optimizer, or examples that were run.
-        done: How much of the whole is over, in [0, 1].
-        seconds: How long it took so far.
-        loss: Loss of the last batches, a running mean; None where there is none.
-        learning_rate: Of the last step; None likewise.
-        accuracy: Held-out accuracy when it was last measured; None where it is not.
+        step: Optimizer steps, or examples run, so far.
+        done: Share of the work that is done, in [0, 1].
+        seconds: Time taken so far, in seconds.
+        loss: Running mean of the loss; None if there is none.
+        learning_rate: Learning rate of the last step; None if there is none.
+        accuracy: Held-out accuracy when last measured; None if it is not measured.
 
     Example:
         >>> Progress(10, 0.25, seconds=3.0).seconds_left
@@ -38,12 +38,12 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Return how long the rest will take if it goes on like this; None at the start."""
+        """Return the estimated time for the rest, in seconds; None at the start."""
         return self.seconds * (1 - self.done) / self.done if self.done > 0 else None
 
 
 def unrun(name: str, error: Exception, batch: int) -> RequestError:
-    """Return why a batch of ``batch`` examples could not be run, in one sentence about ``name``."""
+    """Return the error for a batch of ``batch`` examples that could not be run, naming ``name``."""
     if isinstance(error, RequestError):
         return error
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -53,20 +53,20 @@ def unrun(name: str, error: Exception, batch: int) -> RequestError:
 
 
 def check_unchanged(session: Session, history: History) -> None:
-    """Refuse new weights for a session that has gone on.
+    """Check that the session's history has not changed since the work began.
 
     Raises:
-        RequestError: It is in another history.
+        RequestError: It has.
     """
     if session.history is not history:
         raise RequestError("steps", "`steps` have changed since this began: begin again.")
 
 
 def check_trainable(model: nn.Module) -> None:
-    """Refuse a model of which no parameter takes gradients.
+    """Check that the model has a parameter with ``requires_grad``.
 
     Raises:
-        RequestError: It is one.
+        RequestError: It has none.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RequestError(

@@ -1,4 +1,4 @@
-"""How a pruned copy is trained: the optimizer, its learning rate over time, and when what is pruned."""
+"""How to fine-tune a pruned copy: the optimizer, the learning-rate schedule and the pruning schedule."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Opti
 """The optimizers by name; SGD has a momentum of 0.9."""
 
 RATES = ("rewind", "constant")
-"""How the learning rate goes: from the top down again, as when the model was trained, or not at all."""
+"""Learning-rate schedules: decay from the highest rate again, as in the original training, or constant."""
 
 PRUNING = ("one-shot", "gradual")
-"""When the pruned weights are zero: from the first step on, or one after the other."""
+"""When pruned weights become zero: all from the first step on, or gradually."""
 
 TARGETS = ("labels", "dense")
-"""What it is trained towards: the targets of ``train``, or what the dense model answers."""
+"""What it is trained to match: the labels in ``train``, or the output of the dense model."""
 
 RAMP = 2 / 3
-"""The part of a gradual training after which all that the steps prune is pruned."""
+"""Share of a gradual training after which everything is pruned."""
 
 
 def gradual_share(done: float) -> float:
-    """Return which share of what is to be pruned is, when ``done`` of the ramp is over, both in [0, 1].
+    """Return the share of the weights to prune that is pruned at ``done`` of the ramp, both in [0, 1].
 
     M. Zhu and S. Gupta, "To prune, or not to prune" (2017), arXiv:1710.01878: s_f + (s_i − s_f)(1 − t)³.
 
@@ -45,9 +45,9 @@ def gradual_share(done: float) -> float:
 
 
 def rewound(done: float) -> float:
-    """Return the learning rate as a part of its highest, when ``done`` of the training is over.
+    """Return the learning rate relative to its highest, at ``done`` of the training, both in [0, 1].
 
-    It falls from 1 to 0 along half a cosine, as the last part of a training's own schedule does: A. Renda et
+    It falls from 1 to 0 along half a cosine, like the end of a training's own schedule: A. Renda et
     al., "Comparing rewinding and fine-tuning in neural network pruning", ICLR 2020.
 
     Example:
@@ -59,21 +59,21 @@ def rewound(done: float) -> float:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """How to fine-tune.
 
     Attributes:
         optimizer: A name of `OPTIMIZERS`, or a function of the parameters that returns an optimizer.
-        learning_rate: The highest one, positive; not used where ``optimizer`` is a function.
-        epochs: How often the examples are gone through, or None where time decides.
-        seconds: How long to train, or None where epochs decide.
+        learning_rate: Highest learning rate, positive; not used if ``optimizer`` is a function.
+        epochs: Number of passes over the data; None if ``seconds`` is given.
+        seconds: How long to train, in seconds; None if ``epochs`` is given.
         rates: One of `RATES`.
         pruning: One of `PRUNING`.
         targets: One of `TARGETS`; ``"dense"`` is for classes, and needs no labels.
-        batch: Examples in a batch; a loader has batches of its own.
-        seed: Draws the order of the examples, and whatever the model draws while it is trained.
+        batch: Examples in a batch; a loader uses its own batches.
+        seed: Seed for the order of the examples, and for randomness in the model such as dropout.
 
     Raises:
-        RequestError: A value is none of these.
+        RequestError: A value is invalid.
 
     Example:
         >>> Recipe(epochs=2).call
@@ -107,7 +107,7 @@ class Recipe:
 
     @property
     def call(self) -> str:
-        """Return it as code says it; what is as usual is left out."""
+        """Return the function call, such as ``"fine_tune(…)"``, leaving out defaults."""
         optimizer = self.optimizer if isinstance(self.optimizer, str) else _name(self.optimizer)
         usual = {"rates": "rewind", "pruning": "one-shot", "targets": "labels", "batch": 64, "seed": 0}
         more = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
@@ -116,7 +116,7 @@ class Recipe:
         return f"fine_tune({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def make_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of ``parameters``.
+        """Make the optimizer for ``parameters``.
 
         Raises:
             RequestError: The user's function raises, or returns something else.
@@ -136,7 +136,7 @@ class Recipe:
         return made
 
     def rate(self, done: float) -> float:
-        """Return the learning rate as a part of its highest, when ``done`` of the training is over."""
+        """Return the learning rate relative to its highest, at ``done`` of the training, in [0, 1]."""
         return rewound(done) if self.rates == "rewind" else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Recovery in one call, with a bar of progress; and writing the user's own model, when they ask."""
+"""Recovery in one call, with a progress bar; and writing to the user's own model, on request."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from prunescope.sources.data import training_of
 
 
 def fine_tune(session: Session, train: Any = None, *, progress: bool = True, **recipe: Any) -> Step:
-    """Train a pruned copy with masks kept, and take it as the session's next step, which is returned.
+    """Fine-tune a pruned copy with masks kept, apply it as the session's next step, and return the step.
 
     Args:
         session: The session; its model is read, never written.
-        train: What to train on, as ``data`` may be given; None means `Source.train`.
-        progress: Whether a bar shows how far it is.
+        train: Training data, in the forms that ``data`` takes; None means `Source.train`.
+        progress: Whether to show a progress bar.
         **recipe: Fields of `Recipe`: ``optimizer``, ``learning_rate``, ``epochs`` or ``seconds``, ``rates``,
             ``pruning``, ``batch``, ``seed``.
 
     Raises:
-        RequestError: As `FineTuning`; the session is then as it was.
+        RequestError: See `FineTuning`; the session is left unchanged.
         TypeError: An unknown keyword.
 
     Example:
@@ -48,16 +48,16 @@ def fine_tune(session: Session, train: Any = None, *, progress: bool = True, **r
 def reestimate_batchnorm(
     session: Session, train: Any = None, *, progress: bool = True, examples: int = EXAMPLES
 ) -> Step:
-    """Re-estimate the batch-norms of a pruned copy, and take them as the session's next step.
+    """Re-estimate the batch-norms of a pruned copy, apply them as the session's next step, and return it.
 
     Args:
         session: The session; its model is read, never written.
-        train: What to run it on, as ``data`` may be given; None means `Source.train`. Labels are not used.
-        progress: Whether a bar shows how far it is.
-        examples: How many are run at most.
+        train: Data to run, in the forms that ``data`` takes; None means `Source.train`. Labels are not used.
+        progress: Whether to show a progress bar.
+        examples: Largest number of examples to run.
 
     Raises:
-        RequestError: As `Reestimation`; the session is then as it was.
+        RequestError: See `Reestimation`; the session is left unchanged.
     """
     work = Reestimation(session, train=_training(session, train), examples=examples)
     _run(work.run(), "batch-norm", progress)
@@ -82,10 +82,10 @@ _BAR = "{desc}: {percentage:3.0f} % {bar} {elapsed} < {remaining} {postfix}"
 
 
 def write_to_model(session: Session) -> nn.Module:
-    """Write what the steps have made of it into the user's own model, and return it.
+    """Write the result of the steps into the user's own model, and return the model.
 
-    Pruned weights become zero, recovered ones are put in; no hooks and no masks are added. Nothing else in
-    Prunescope writes a user's model.
+    Pruned weights become zero and recovered weights are copied in; no hooks or masks are added. Nothing else
+    in Prunescope writes to a user's model.
 
     Raises:
         RequestError: The model is a checkpoint, or no step is applied.

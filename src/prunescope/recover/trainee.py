@@ -1,4 +1,4 @@
-"""A copy of the pruned model to be trained: what is pruned is zero after every step."""
+"""A trainable copy of the pruned model, whose pruned weights are zero after every step."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from prunescope.sources import arguments, copy_of, scores_of
 
 
 class Trainee:
-    """A copy of a session's model in the state of its steps.
+    """A copy of a session's model with its steps applied.
 
     Args:
         session: The session; its model is read, never written.
-        masked: Whether what the steps have pruned is zero from the start.
-        seed: Draws what the model draws while it is trained, such as dropout; the global random states are
-            left as they are found.
+        masked: Whether the weights that the steps pruned are zero from the start.
+        seed: Seed for randomness in the model during training, such as dropout; the global random states are
+            restored.
 
     Attributes:
         model: The copy, in eval mode.
-        masks: Boolean masks by full name without ``_orig``, True where kept, of all that is kept zero now.
-        final: The masks of all that the steps have pruned.
+        masks: The masks enforced now: boolean, by full name without ``_orig``, True where kept.
+        final: The masks of the steps.
 
     Example:
         >>> from prunescope.sources import module_source
@@ -58,7 +58,7 @@ class Trainee:
             self._mask_gradient(name)
 
     def _mask_gradient(self, name: str) -> None:
-        """Keep the gradient of what is pruned out of norms and momenta."""
+        """Zero the gradients of pruned weights, so that they stay out of norms and momenta."""
         parameter = self._parameters.get(name)
         if parameter is not None and parameter.requires_grad:
             parameter.register_hook(  # type: ignore[no-untyped-call]
@@ -70,7 +70,7 @@ class Trainee:
 
     @property
     def trainable(self) -> list[nn.Parameter]:
-        """Return the parameters that gradients are taken of."""
+        """Return the parameters with ``requires_grad``."""
         return [parameter for parameter in self._parameters.values() if parameter.requires_grad]
 
     @property
@@ -83,7 +83,7 @@ class Trainee:
         )
 
     def keep_zero(self) -> None:
-        """Put zeros where the masks prune, whatever an optimizer has made of them."""
+        """Set pruned weights to zero again, whatever the optimizer did to them."""
         with torch.no_grad():
             for name in self.masks:
                 parameter = self._parameters.get(name)
@@ -91,7 +91,7 @@ class Trainee:
                     parameter.masked_fill_(~self._mask(name, parameter), 0)
 
     def prune_share(self, share: float) -> None:
-        """Prune a share in [0, 1] of what the steps prune; the smallest of it go first."""
+        """Prune a share, in [0, 1], of the weights that the steps prune, smallest magnitudes first."""
         for name, final in self.final.items():
             parameter = self._parameters.get(name)
             if parameter is None:
@@ -112,13 +112,13 @@ class Trainee:
         self.keep_zero()
 
     def answer(self, inputs: tuple[Tensor, ...]) -> Any:
-        """Return what the copy answers, with gradients if they are enabled."""
+        """Return the copy's output, with gradients if they are enabled."""
         positional, named = arguments(inputs)
         return scores_of(self.model(*positional, **named))
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Train for as long as this lasts: train mode, gradients, and a randomness of its own."""
+        """Switch to training within the block: train mode, gradients, and separate random states."""
         self.model.train()
         try:
             with self._random.used(), torch.enable_grad():
@@ -127,7 +127,7 @@ class Trainee:
             self.model.eval()
 
     def current(self) -> dict[str, Tensor]:
-        """Return all parameters and buffers but masks, by full name without ``_orig``, sharing memory."""
+        """Return all parameters and buffers except masks, by full name without ``_orig``, sharing memory."""
         return {name: value.detach() for name, value in _state(self.model).items()}
 
     def values(self) -> dict[str, Tensor]:
@@ -154,7 +154,7 @@ def _state(model: nn.Module) -> Mapping[str, Tensor]:
 
 
 class _Random:
-    """Global random states of one's own, that go on where they were left."""
+    """Separate random states that continue from one use to the next."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -162,7 +162,7 @@ class _Random:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Use them for as long as this lasts, and leave the global ones as they were."""
+        """Install them as the global random states within the block, then restore the global ones."""
         found = Randomness.now()
         if self._own is None:
             torch.manual_seed(self._seed)

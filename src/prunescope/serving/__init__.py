@@ -1,1 +1,1 @@
-"""How the dashboard reaches a browser: an address, a notebook, and a Voilà server that shows only that."""
+"""Serve the dashboard: a listening address, a notebook, and a Voilà server for that notebook only."""

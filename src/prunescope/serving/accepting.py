@@ -1,4 +1,4 @@
-"""Sockets that take visitors in, and turn them away when this process can open no more files."""
+"""Listening sockets that reject connections cleanly when the process has run out of file descriptors."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ log = logging.getLogger("prunescope.serving")
 
 
 class Accepting(socket.socket):
-    """A socket that listens, with a file kept in reserve for turning somebody away.
+    """A listening socket that keeps one file descriptor in reserve for rejecting a connection.
 
-    Without it whoever could not be taken in would stay in the queue, and the server be called for it without
-    end, each time with a traceback in its log.
+    Without it, a connection that cannot be accepted would stay in the queue and wake the server endlessly,
+    with a traceback in the log each time.
     """
 
     _spare: int | None
 
     @classmethod
     def of(cls, listening: socket.socket) -> Accepting:
-        """Return ``listening`` as one of these; the other object is done with."""
+        """Return ``listening`` as an instance of this class; the original object must not be used again."""
         ours = cls(listening.family, listening.type, listening.proto, fileno=listening.detach())
         ours.setblocking(False)
         ours._spare = os.open(os.devnull, os.O_RDONLY)
         return ours
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Return the next connection and where it comes from.
+        """Return the next connection and its address.
 
         Raises:
-            ConnectionAbortedError: It was turned away.
-            BlockingIOError: There is none.
+            ConnectionAbortedError: The connection was rejected.
+            BlockingIOError: There is no connection.
         """
         try:
             return super().accept()
@@ -53,7 +53,7 @@ class Accepting(socket.socket):
                 raise
         try:
             self._turn_away()
-        except OSError as problem:  # Another thread was faster to take the file in reserve.
+        except OSError as problem:  # Another thread has taken the reserve descriptor.
             raise BlockingIOError from problem
         raise ConnectionAbortedError
 
@@ -75,6 +75,6 @@ class Accepting(socket.socket):
             self._spare = None
 
     def close(self) -> None:
-        """Give the port back."""
+        """Close the socket and release the port."""
         self._give_up_spare()
         super().close()

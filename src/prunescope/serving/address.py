@@ -1,4 +1,4 @@
-"""Where the server listens: taken before anything slow is imported, so that a wrong address fails at once."""
+"""The address to listen on: bound before slow imports, so that a wrong address fails immediately."""
 
 import errno
 import socket
@@ -15,14 +15,14 @@ EVERY_INTERFACE = ("", "*", "0.0.0.0", "::")
 
 
 class CannotListen(Exception):
-    """The address cannot be served; the message is one sentence for the person who asked."""
+    """The address cannot be bound; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Listener:
     """Sockets that already listen.
 
-    Closing it (or leaving its ``with`` block) gives the port back.
+    Leaving its ``with`` block releases the port.
     """
 
     ip: str
@@ -37,7 +37,8 @@ class Listener:
             port: 0 for any free port, else 1 to 65535.
 
         Raises:
-            CannotListen: ``ip`` is not of this machine, ``port`` is reserved, or 50 ports in a row are taken.
+            CannotListen: ``ip`` is not an address of this machine, ``port`` is reserved, or 50 ports in a row
+                are in use.
         """
         last = min(port + PORTS_TRIED - 1, 65535) if port else 0
         for candidate in range(port, last + 1):
@@ -52,7 +53,7 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that was taken, 1 to 65535."""
+        """The bound port, 1 to 65535."""
         return int(self.sockets[0].getsockname()[1])
 
     @property
@@ -62,19 +63,19 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """The address to send to others, which names this machine when every interface is served."""
+        """The URL to share; it has this machine's host name when listening on every interface."""
         host = socket.gethostname() if self.ip in EVERY_INTERFACE else self.local_host
         return f"http://{host}:{self.port}/"
 
     @property
     def local_host(self) -> str:
-        """How this machine itself reaches it, as in an address."""
+        """The host for URLs on this machine."""
         host = "127.0.0.1" if self.ip in EVERY_INTERFACE else self.ip
         return f"[{host}]" if ":" in host else host
 
     @property
     def local_url(self) -> str:
-        """The address for a browser on this machine."""
+        """The URL for a browser on this machine."""
         return f"http://{self.local_host}:{self.port}/"
 
     def __enter__(self) -> Self:
@@ -84,7 +85,7 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the port back."""
+        """Release the port."""
         for each in self.sockets:
             each.close()
 

@@ -1,8 +1,8 @@
-"""Voilà, set up to show one notebook and nothing else.
+"""Voilà, configured to serve one notebook and nothing else.
 
-The server reads no configuration file, neither the user's nor one in the directory it is started from, so
-that the page is the same everywhere. The notebook is copied into a folder of its own, which is also the
-kernels' working directory: nothing beside the original can be served, or imported instead of a package.
+The server reads no configuration files, neither the user's nor those in the current directory, so that the
+page is the same everywhere. The notebook is copied into a separate folder, which is also the kernels' working
+directory: files next to the original cannot be served, or imported instead of a package.
 """
 
 import logging
@@ -54,13 +54,13 @@ EXTENSIONS = [
 ]
 
 PING_MS = 10_000
-"""Between two pings to a page; one that misses three of them is taken for lost."""
+"""Milliseconds between two pings to a page; one that misses three is considered lost."""
 
 STOP_S = 10.0
-"""What a stop may take; kernels have been killed by then, whatever they were at."""
+"""Longest time for a shutdown, in seconds; kernels have been killed by then, even if busy."""
 
 MOST_OF_A_SOCKET = 103
-"""Bytes of a socket's path, on macOS; Linux has four more."""
+"""Longest path of a Unix socket, in bytes, on macOS; Linux allows four more."""
 
 A_KERNEL = r"([\w-]+)"
 
@@ -70,10 +70,10 @@ class DashboardServer(Voila):  # type: ignore[misc]
 
     def __init__(self, listener: Listener, options: Options, **traits: Any) -> None:
         super().__init__(port=listener.port, base_url=options.base_url, **traits)
-        # Jupyter's way to leave the token to the hub's identity provider, which takes none.
+        # This is how Jupyter leaves authentication to the hub's identity provider, which uses no token.
         self.token: str | None = None if options.hub else options.token
         self.auto_token = options.hub
-        # Without one here each kernel would make one of its own, and with it a logger, which stays for ever.
+        # Without one here, each kernel would create its own, with a logger that is never freed.
         self.event_logger = EventLogger(parent=self)
         self.listener = listener
         self.options = options
@@ -82,14 +82,14 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def initialize(self, argv: list[str] | None = None) -> None:
         """Set the server up, and stop on every signal that asks for it."""
         super().initialize(argv)
-        self.log.handlers.clear()  # It goes where all the rest does.
+        self.log.handlers.clear()  # Use the root handler instead.
         self.log.propagate = True
         self.log.setLevel(logging.WARNING)
         for number in STOPS:
             signal.signal(number, self._on_stop)
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        """Stop soon, and after `STOP_S` in any case; a loop that is busy does not delay that."""
+        """Stop soon, and after `STOP_S` at the latest, even if the event loop is busy."""
         for each in STOPS:  # A second, impatient Ctrl+C would orphan the kernels.
             signal.signal(each, signal.SIG_IGN)
         late = threading.Timer(STOP_S, self._exit)
@@ -98,17 +98,17 @@ class DashboardServer(Voila):  # type: ignore[misc]
         self.ioloop.asyncio_loop.call_soon_threadsafe(self.ioloop.stop)  # type: ignore[attr-defined]
 
     def _exit(self) -> None:
-        """End this process at once; what it has written goes, whoever was about to remove it."""
+        """Exit immediately, removing the files that the server has written."""
         shutil.rmtree(self.connection_dir_root, ignore_errors=True)
         os._exit(0)
 
     def setup_template_dirs(self) -> None:
-        """Put our page before Voilà's, whose pages link style sheets of other hosts."""
+        """Put our templates before Voilà's, whose pages link style sheets on other hosts."""
         super().setup_template_dirs()
         self.template_paths.insert(0, str(TEMPLATE))
 
     def init_settings(self) -> dict[str, Any]:
-        """Add the sessions; trust the notebook, which is ours; let every page be framed by our own."""
+        """Add the sessions, sign the notebook as trusted, and put our templates first."""
         settings: dict[str, Any] = super().init_settings()
         page = nbformat.reads(Path(self.notebook_path).read_text("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
         self.contents_manager.notary.sign(page)
@@ -130,7 +130,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
         return sessions
 
     def init_handlers(self) -> list[Any]:
-        """Put our answers before Voilà's, and let nothing be seen without the token."""
+        """Put our handlers before Voilà's, and require the token for all of them."""
 
         def at(path: str) -> str:
             return str(url_path_join(self.base_url, path))
@@ -151,7 +151,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
         return [*ours, *guarded, (at("(.*)"), handlers.Page, page)]
 
     def listen(self) -> None:
-        """Answer on the listener's sockets until a signal arrives, then end every kernel."""
+        """Serve on the listener's sockets until a signal arrives, then end every kernel."""
         named = bool(self.options.token or self.options.hub)
         server = HTTPServer(door(self.app, None if named else self.listener))
         server.add_sockets(self.listener.sockets)
@@ -168,20 +168,20 @@ class DashboardServer(Voila):  # type: ignore[misc]
                 signal.signal(number, signal.SIG_IGN)
             server.stop()
             self.rounds.stop()
-            self.log.disabled = True  # What fails from here on does because it is being stopped.
+            self.log.disabled = True  # Errors from here on only come from the shutdown.
             self._end_kernels()
             shutil.rmtree(self.connection_dir, ignore_errors=True)
 
     def _end_kernels(self) -> None:
-        """End every kernel without asking it; forked ones go with their parent, however new."""
+        """Kill every kernel; forked ones end with their parent, even if just started."""
         if can_fork():
             Forks.instance().warm.end()
             return
-        with suppress(Exception):  # Jupyter takes exception to kernels that are just starting.
+        with suppress(Exception):  # Jupyter raises for kernels that are just starting.
             self.ioloop.run_sync(partial(self.kernel_manager.shutdown_all, now=True), timeout=STOP_S / 2)
 
     def launch_browser(self) -> None:
-        """Open the page; a browser that runs in the foreground must not hold up the server."""
+        """Open the page in a thread, since a browser that runs in the foreground would block the server."""
         link = self._link(self.listener.local_url)
         threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
 
@@ -191,7 +191,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
 
 
 def allow_every_file() -> None:
-    """Raise the number of files that this process may open as far as it may be; a session takes dozens."""
+    """Raise the limit on open files to its maximum; a session takes dozens."""
     try:
         import resource
     except ImportError:  # on Windows
@@ -205,8 +205,8 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
     """Serve a copy of ``notebook`` until Ctrl+C, SIGTERM or SIGHUP, and leave no kernel behind.
 
     Args:
-        notebook: The notebook to show; the only file that is served.
-        listener: Sockets that already listen. The caller closes them.
+        notebook: The notebook to serve; no other file is.
+        listener: Sockets that already listen; the caller closes them.
         options: How to serve it.
     """
     log_to_stderr()
@@ -215,7 +215,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
         # IPython would run the user's startup files in every visitor's kernel.
         os.environ["IPYTHONDIR"] = str(Path(folder, "ipython"))
         os.environ["VOILA_APP_IP"] = listener.local_host
-        page = Path(folder, "page", "Prunescope.ipynb")  # Voilà makes the page's title of the file's name
+        page = Path(folder, "page", "Prunescope.ipynb")  # Voilà uses the file's name as the page's title
         page.parent.mkdir()
         shutil.copyfile(notebook, page)
         server = DashboardServer.instance(
@@ -236,7 +236,7 @@ def serve(notebook: Path, listener: Listener, options: Options) -> None:
 
 @contextmanager
 def _forking(options: Options, folder: str) -> Iterator[None]:
-    """Have the kernels forked, where that can be, and none of them left at the end."""
+    """Start kernels by forking within the block, where possible, and end them all afterwards."""
     if not can_fork():
         yield
         return
@@ -248,7 +248,7 @@ def _forking(options: Options, folder: str) -> Iterator[None]:
 
 
 def sockets_fit(folder: str) -> bool:
-    """Return whether kernels' channels can be sockets that lie in ``folder``, as Voilà and Jupyter name them.
+    """Return whether ``folder`` is short enough for Unix sockets with the names that Voilà and Jupyter use.
 
     Example:
         >>> os.name != "posix" or sockets_fit("/tmp/prunescope-01234567"), sockets_fit(100 * "x")
@@ -274,7 +274,7 @@ def _settings(options: Options, folder: str) -> Config:
     # Jupyter would drop what exceeds its rates, and with it pictures and widgets.
     settings.ZMQChannelsWebsocketConnection.limit_rate = False
     settings.Voila.kernel_websocket_connection_class = handlers.Line
-    # A page that was away asks for the state of everything; what was said meanwhile need not be kept for it.
+    # A page that reconnects asks for the whole state, so messages need not be buffered for it.
     settings.MappingKernelManager.buffer_offline_messages = False
     settings.VoilaConfiguration.template = "lab"
     settings.VoilaConfiguration.allow_template_override = "NO"

@@ -1,4 +1,4 @@
-"""What is turned away before anything is started for it: foreign names, and what is no visit to a page."""
+"""Reject requests before any work is done for them: foreign host names, malformed requests, non-visits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from prunescope.serving.sessions import log
 
 
 class OwnNames(Matcher):
-    """Matches what is asked of this server by a name of its own.
+    """Match requests whose host is one of this server's own names: protection against DNS rebinding.
 
-    A page on the web can have its own name lead to this machine, and then read what is answered as if it were
-    its own. What it cannot do is ask by another name than its own; nor can an address be made to lead
-    elsewhere, as a name can.
+    A web page can make its own domain resolve to this machine, and then read our responses as if they were
+    its own. But its requests always carry that domain as the host, and an IP address cannot be rebound.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -31,11 +30,11 @@ class OwnNames(Matcher):
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """Return None for a request by a foreign name."""
+        """Return None for a request with a foreign host."""
         return {} if self.knows(request.host_name) else None
 
     def knows(self, host: str) -> bool:
-        """Return whether ``host``, as a browser writes it, is this server."""
+        """Return whether ``host``, as in a browser's Host header, is this server."""
         host = host.lower().removeprefix("[").removesuffix("]")
         try:
             address = ipaddress.ip_address(host)
@@ -45,10 +44,10 @@ class OwnNames(Matcher):
 
 
 class Foreign(web.RequestHandler):
-    """The answer to whoever asks by a name that is not this server's."""
+    """The response to requests with a foreign host."""
 
     def prepare(self) -> None:
-        """Refuse, and say how to come in."""
+        """Refuse with 403, and say how to connect."""
         log.warning("refused: asked for by the name %.100s", self.request.host_name)
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -61,19 +60,19 @@ class Foreign(web.RequestHandler):
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 LONGEST, LONGEST_NAME = 2000, 255
-"""Bytes of a path, and of each name in it, as file systems have it."""
+"""Longest path, and longest name within it, in bytes; file systems have the same limits."""
 
 
 class Malformed(Matcher):
-    """Matches what no browser asks: Jupyter's own answers to it are tracebacks in the log."""
+    """Match requests that no browser sends, for which Jupyter would log tracebacks."""
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """Return None for a request that may be answered."""
+        """Return None for a well-formed request."""
         return None if is_well_formed(request.method or "", request.uri or "") else {}
 
 
 def is_well_formed(method: str, uri: str) -> bool:
-    """Return whether a request has a method that HTTP knows, and an address that stands for text.
+    """Return whether a request has a standard HTTP method, and a URI of printable text within the limits.
 
     Example:
         >>> is_well_formed("GET", "/?token=open%20sesame")
@@ -91,10 +90,10 @@ def is_well_formed(method: str, uri: str) -> bool:
 
 
 class Refused(web.RequestHandler):
-    """The answer to what is malformed."""
+    """The response to malformed requests."""
 
     def prepare(self) -> None:
-        """Refuse; of a method that it does not know tornado has done so before."""
+        """Refuse with 400; tornado itself has already refused unknown methods."""
         raise web.HTTPError(400)
 
 
@@ -106,11 +105,11 @@ def _say(handler: web.RequestHandler) -> None:
 
 
 def door(app: web.Application, listener: Listener | None) -> RuleRouter:
-    """Return what leads to ``app`` whoever asks as a browser does, and by a name of this server's own.
+    """Return a router that passes well-formed requests with one of this server's host names to ``app``.
 
     Args:
-        app: Where it leads.
-        listener: Has the names; None to let any name be used.
+        app: The application to protect.
+        listener: Determines the host names; None accepts any.
     """
     refused = web.Application([(".*", Refused)], log_function=_say)
     foreign = web.Application([(".*", Foreign)], log_function=lambda handler: None)
@@ -119,10 +118,10 @@ def door(app: web.Application, listener: Listener | None) -> RuleRouter:
 
 
 def is_visit(headers: HTTPHeaders) -> bool:
-    """Return whether a page is asked for to be looked at, by a person or a program.
+    """Return whether a request is a real visit to the page, by a person or a program.
 
-    Another site's page can ask for ours as a picture, in a frame or ahead of time. Browsers say so where
-    the address is this machine's or has TLS; to others they at least tell what they would accept.
+    Another site can request our page as an image, in a frame or as a prefetch. Browsers send ``Sec-Fetch``
+    headers about this to local addresses and over TLS; otherwise the Accept header must do.
 
     Example:
         >>> is_visit(HTTPHeaders({"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}))

@@ -1,4 +1,4 @@
-"""Kernels forked from a process that has loaded torch, matplotlib and the explorer before a visitor comes."""
+"""Kernels forked from a process that has already loaded torch, matplotlib and the explorer."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from prunescope.serving.sessions import log
 
 SECRET = "JUPYTERHUB_"
-"""How the names begin of what lets a server speak for its user, and is kept from kernels."""
+"""Prefix of environment variables with the hub's credentials, which kernels must not see."""
 
 
 END_S = 5.0
-"""How long to wait for processes that have been killed: a busy machine takes a while to bury them."""
+"""How long to wait for killed processes to end, in seconds; on a busy machine it takes a while."""
 
 
 def can_fork() -> bool:
-    """Return whether this system can: forking a process that has loaded frameworks is safe on Linux only."""
+    """Return whether kernels can be forked; with loaded frameworks, that is safe only on Linux."""
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
 class WarmParent:
-    """The process that forks the kernels, see `prunescope.serving.warm`; it is started again should it end.
+    """The process that forks the kernels, see `prunescope.serving.warm`; it is restarted if it dies.
 
     Args:
-        modules: What it loads before the first kernel is asked for.
+        modules: Modules that it loads before the first kernel is requested.
         folder: Its working directory, which it removes if this process is killed.
     """
 
@@ -51,7 +51,7 @@ class WarmParent:
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        # The parent and all that it forks hold the other end of it, and never write: it ends with the last.
+        # The parent and its forks hold the write end and never write: end of file means that all have ended.
         ends, lives = os.pipe()
         self._all_ended = open(ends, "rb", buffering=0)  # noqa: SIM115 (it stays open)
         with theirs, open(lives, "wb"):
@@ -60,7 +60,7 @@ class WarmParent:
             self._process = subprocess.Popen(
                 [*program, str(number), self._folder, *self._modules],
                 cwd=self._folder,
-                # A kernel can read what its parent was started with.
+                # A kernel can read its parent's initial environment.
                 env={name: value for name, value in os.environ.items() if not name.startswith(SECRET)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[number, lives],
@@ -69,19 +69,19 @@ class WarmParent:
 
     def _start_again(self) -> None:
         log.error("the parent of the kernels has ended, and is started again")
-        self._process.kill()  # Before its line is closed, which would tell it that this process was killed.
+        self._process.kill()  # Before its socket is closed, which would mean that this process was killed.
         self._process.wait()
         self._socket.close()
         self._all_ended.close()
         self._start()
-        if self._ended:  # Meanwhile, and it was the last parent that was ended.
+        if self._ended:  # `end` was called meanwhile and killed the old one.
             self._process.kill()
 
     def fork(self, argv: list[str], env: dict[str, str], cwd: str) -> int:
-        """Return the process id of a new kernel; waits while the modules are being loaded.
+        """Fork a new kernel and return its process id; waits while the modules are being loaded.
 
         Raises:
-            RuntimeError: The parent was ended, or cannot load the modules.
+            RuntimeError: The parent has ended, or cannot load the modules.
         """
         line = json.dumps({"argv": argv, "env": env, "cwd": cwd}).encode() + b"\n"
         with self._one_at_a_time:
@@ -102,10 +102,10 @@ class WarmParent:
             return b""
 
     def end(self) -> None:
-        """End it, and with it every kernel; return when they are gone, or after `END_S`."""
+        """Kill it and every kernel; return when they have ended, or after `END_S`."""
         self._ended = True
         self._process.kill()
-        with self._one_at_a_time:  # Nobody is just starting it again.
+        with self._one_at_a_time:  # Not while it is being restarted.
             self._process.wait()
             if not self._all_ended.closed:
                 select.select([self._all_ended], [], [], END_S)
@@ -114,7 +114,7 @@ class WarmParent:
 
 
 class _Child:
-    """What `LocalProvisioner` asks of a ``subprocess.Popen``, for the child of another process."""
+    """The part of ``subprocess.Popen`` that `LocalProvisioner` uses, for a child of another process."""
 
     stdin = stdout = stderr = None
 
@@ -124,14 +124,14 @@ class _Child:
         self._descriptor = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """Return None while it runs; nobody knows its exit code."""
+        """Return None while it runs, then 1: its real exit code is not known."""
         if self.returncode is None and select.select([self._descriptor], [], [], 0)[0]:
             os.close(self._descriptor)
             self.returncode = 1
         return self.returncode
 
     def wait(self) -> int | None:
-        """Return when it has ended."""
+        """Wait until it has ended."""
         if self.poll() is None:
             select.select([self._descriptor], [], [])
         return self.poll()
@@ -143,12 +143,12 @@ class _Child:
                 signal.pidfd_send_signal(self._descriptor, number)
 
     def kill(self) -> None:
-        """End it."""
+        """Kill it."""
         self.send_signal(signal.SIGKILL)
 
 
 class Forked(LocalProvisioner):
-    """Starts a kernel by a fork."""
+    """Start kernels by forking."""
 
     process: Any
     warm: WarmParent
@@ -164,12 +164,12 @@ class Forked(LocalProvisioner):
 
 
 class Forks(KernelProvisionerFactory):
-    """Has every kernel of this process started by a fork."""
+    """Make every kernel of this process start by forking."""
 
     warm: WarmParent
 
     def create_provisioner_instance(self, kernel_id: str, kernel_spec: Any, parent: Any) -> Forked:
-        """Return what starts and ends the kernel."""
+        """Return the provisioner that starts and ends the kernel."""
         provisioner = Forked(kernel_id=kernel_id, kernel_spec=kernel_spec, parent=parent)
         provisioner.warm = self.warm
         return provisioner

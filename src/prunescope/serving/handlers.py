@@ -1,4 +1,4 @@
-"""What a browser may ask for, beside the files of Voilà's front end."""
+"""HTTP and WebSocket handlers: all that a browser may request besides the files of Voilà's front end."""
 
 import asyncio
 import json
@@ -26,15 +26,15 @@ KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
 RETRY_S = 5
 
 NO_SUCH_COMM = re.compile(r"^No such comm: .*\n?", re.MULTILINE)
-"""What ipykernel prints at each page: it looks a comm up in one thread before another has opened it."""
+"""A message that ipykernel prints for each page: one thread looks a comm up before another has opened it."""
 
 
 MOST_LINES = 8
-"""Of a session. A page has one, and another where its network has come back before the first was missed."""
+"""Most connections per session; a page has one, and a second if it reconnects before the first times out."""
 
 
 class _Ours:
-    """A handler that knows the sessions."""
+    """A handler with access to the sessions."""
 
     settings: dict[str, Any]
 
@@ -45,11 +45,11 @@ class _Ours:
 
 
 class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
-    """The explorer, one kernel for each request, as long as there is room."""
+    """The explorer page: one kernel per request, up to the limit of sessions."""
 
     @web.authenticated
     async def get(self, path: str | None = None) -> None:
-        """Send the page as it comes, or a page that tries again when all places are taken."""
+        """Stream the page, or send one that retries if the server is full."""
         if path:
             raise web.HTTPError(404)
         if not is_visit(self.request.headers):
@@ -88,10 +88,10 @@ class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
 
 
 class Kernel(_Ours, KernelHandler):
-    """What the front end asks about its kernel."""
+    """The front end's requests about its kernel."""
 
     async def prepare(self, **words: Any) -> None:
-        """Know no kernel but visitors'."""
+        """Respond with 404 unless the kernel belongs to a session."""
         await super().prepare(**words)
         if self.path_args[0] not in self.sessions:
             raise web.HTTPError(404)
@@ -104,17 +104,17 @@ class Kernel(_Ours, KernelHandler):
 
 
 class Line(ZMQChannelsWebsocketConnection):
-    """What a kernel says to its page; what it prints, tracebacks above all, is for the server's log."""
+    """The connection from a kernel to its page; printed output and tracebacks go to the server's log."""
 
     counted = ended = False
 
     def connect(self) -> Any:
-        """Start to pass messages on."""
+        """Start forwarding messages."""
         self.counted = True
         return super().connect()
 
     def disconnect(self) -> None:  # type: ignore[override]
-        """Stop, once; Jupyter counts wrongly where a page leaves before its line is up, or is told twice."""
+        """Stop, once; Jupyter miscounts if a page leaves before it is connected, or on a second call."""
         if self.ended:
             return
         self.ended = True
@@ -124,8 +124,8 @@ class Line(ZMQChannelsWebsocketConnection):
         super().disconnect()  # type: ignore[no-untyped-call]
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
-        """Pass a message on while the line is up; nothing else that a page says reaches the kernel."""
-        # A closed line has no protocol, and Jupyter would read what still comes as if it were of its oldest.
+        """Forward a valid message to the kernel while connected; drop everything else."""
+        # A closed connection has no protocol, and Jupyter would parse late messages with its oldest one.
         if self.ended or self.subprotocol != PROTOCOL:
             return
         try:
@@ -136,7 +136,7 @@ class Line(ZMQChannelsWebsocketConnection):
             log.warning("session %s: not a message: %r", self.kernel_id[:8], reason)
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[bytes]) -> None:
-        """Send a message on, unless it is output, or code that is run."""
+        """Forward a message to the page, unless it is printed output or code being run."""
         _, (_, header, _, _, content, *_) = self.session.feed_identities(outgoing_msg)
         kind = self.session.unpack(header)["msg_type"]
         if kind == "execute_input":
@@ -153,13 +153,13 @@ class Line(ZMQChannelsWebsocketConnection):
 
 
 class Channels(_Ours, KernelWebsocketHandler):
-    """The line between a page and its kernel."""
+    """The WebSocket between a page and its kernel."""
 
     _is_cut = False
     _unsent = 0
 
     async def pre_get(self) -> None:
-        """Refuse a page whose session has ended, and forget one that has left before its line was up."""
+        """Refuse pages without a running session; forget pages that leave before they are connected."""
         if self.kernel_id not in self.sessions:
             raise web.HTTPError(404, "no such session")
         if self.sessions.lines(self.kernel_id) >= MOST_LINES:
@@ -175,7 +175,7 @@ class Channels(_Ours, KernelWebsocketHandler):
             raise
 
     async def _until_up(self) -> None:
-        # Jupyter would wait for a minute on a kernel that has died.
+        # Jupyter would wait a minute for a kernel that has died.
         up = asyncio.ensure_future(super().pre_get())  # type: ignore[no-untyped-call]
         over = asyncio.ensure_future(self.sessions.until_end(self.kernel_id))
         await asyncio.wait([up, over], return_when=asyncio.FIRST_COMPLETED)
@@ -188,18 +188,18 @@ class Channels(_Ours, KernelWebsocketHandler):
             raise web.Finish
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Leave the pings to Jupyter, whose settings, in milliseconds, tornado would take for seconds."""
+        """Leave pings to Jupyter: its settings are in milliseconds, which tornado would take as seconds."""
         protocol: WebSocketProtocol | None = super().get_websocket_protocol()
         if isinstance(protocol, WebSocketProtocol13):
             protocol.params.ping_interval = protocol.params.ping_timeout = None
         return protocol
 
     async def open(self, kernel_id: str) -> None:
-        """Start to talk."""
+        """Open the connection."""
         await super().open(kernel_id)  # type: ignore[no-untyped-call]
 
     def on_message(self, ws_message: str | bytes) -> None:
-        """Hear the page, as long as there is a line to its kernel and it does not say too much."""
+        """Handle a message from the page, while its kernel is connected and within the rate limits."""
         if self.connection is None or self._is_cut:
             return
         if (too_much := self.sessions.exceeds(self.kernel_id, len(ws_message))) is not None:
@@ -208,20 +208,20 @@ class Channels(_Ours, KernelWebsocketHandler):
         super().on_message(ws_message)  # type: ignore[no-untyped-call]
 
     def _cut(self, why: str) -> None:
-        """Close the line, and hear and say nothing on it any more; the session waits for another."""
+        """Close the connection and ignore everything on it; the session waits for another."""
         if not self._is_cut:
             self._is_cut = True
             log.warning("session %s: a line was closed: %s", self.kernel_id[:8], why)
             self.close(1008, why)
 
     def on_close(self) -> None:
-        """Notice that the page is gone."""
+        """Unregister the page."""
         self.sessions.disconnect(self.kernel_id, self)
         if self.connection is not None:
             super().on_close()  # type: ignore[no-untyped-call]
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
-        """Send to the page, if it listens; that one has left meanwhile is no error."""
+        """Send to the page if it is reading; a page that has left is not an error."""
         if self._unsent > MOST_UNSENT:
             self._cut(f"its page has not taken {self._unsent >> 20} MB")
         if self._is_cut:
@@ -242,37 +242,36 @@ class Channels(_Ours, KernelWebsocketHandler):
 
 
 class _Fetched(JupyterHandler):
-    """Lets a page read what its scripts and style sheets fetch.
+    """Let a page read what its scripts and style sheets fetch.
 
-    JupyterHub wants a header with everything that is fetched. A style sheet cannot send one, and each of its
-    fonts was sent to the hub to log in again, which took the page's own proof away from it.
+    JupyterHub requires a header on every fetch. A style sheet cannot send one, so each of its fonts was
+    redirected to the hub's login, which replaced the page's own XSRF cookie.
     """
 
     def check_xsrf_cookie(self) -> None:
-        """Ask for proof only of what changes something: no other site can read the answers."""
+        """Check the cookie only for requests that change something: other sites cannot read responses."""
         if self.request.method not in ("GET", "HEAD"):
             super().check_xsrf_cookie()
 
 
 class Session(_Ours, _Fetched):
-    """What a page asks about its session: whether it lives, and else why it ended."""
+    """The state of a session: whether it is running, and if not, why it ended."""
 
     def get(self, kernel_id: str) -> None:
-        """Answer in JSON."""
+        """Respond with JSON."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.finish(self.sessions.as_json(kernel_id))
 
 
 class Leave(_Ours, JupyterHandler):
-    """Where a page says goodbye, when its tab is closed or reloaded.
+    """The end of a session, posted by a page when its tab is closed or reloaded.
 
-    It cannot send the token that proves that no other site asks for this; the id of its kernel, which no
-    other site can know, proves as much.
+    The page cannot send the XSRF token then; the kernel id, which no other site can know, is as good a proof.
     """
 
     def check_xsrf_cookie(self) -> None:
-        """Let it pass."""
+        """Skip the check."""
 
     async def post(self, kernel_id: str) -> None:
         """End the session."""
@@ -281,35 +280,35 @@ class Leave(_Ours, JupyterHandler):
 
 
 class Health(_Ours, JupyterHandler):
-    """What a load balancer asks, which has no token."""
+    """The health check for load balancers, which have no token."""
 
     @allow_unauthenticated
     def get(self) -> None:
-        """Answer in JSON: how many are served, and how many can be."""
+        """Respond with JSON: the number of sessions, and the limit."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.finish(json.dumps({"sessions": len(self.sessions), "max_sessions": self.sessions.limit}))
 
 
 class Query(_Ours, RequestInfoSocketHandler):  # type: ignore[misc]
-    """Where a kernel that was ready before its visitor came waits to hear the address that was asked for."""
+    """The socket on which a pre-started kernel waits for the URL that its visitor requested."""
 
     def prepare(self) -> None:
-        """Know no other kernels than ours: Voilà would remember any word that it is asked for."""
+        """Respond with 404 for unknown kernels: Voilà would store any id that it is asked for."""
         if self.path_args[0] not in self.settings["kernel_manager"]:
             raise web.HTTPError(404)
 
 
 class _Guarded(_Fetched):
-    """Lets nobody in without the token."""
+    """Require the token."""
 
     async def prepare(self, **words: Any) -> None:
-        """Refuse whoever is not known."""
+        """Refuse unauthenticated requests with 403."""
         await super().prepare(**words)
         if self.current_user is None:
             raise web.HTTPError(403)
 
 
 def guarded(handler: type) -> type:
-    """Return a handler like ``handler``, one of Voilà's, that always asks for the token."""
+    """Return a subclass of ``handler``, one of Voilà's, that always requires the token."""
     return type(handler.__name__, (_Guarded, handler), {})

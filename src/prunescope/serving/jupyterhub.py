@@ -1,4 +1,4 @@
-"""One server for each user of a JupyterHub: the hub says where to listen, and who may come in."""
+"""One server per user of a JupyterHub: the hub decides where to listen, and who has access."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from traitlets.config import Config
 
 @dataclass(frozen=True)
 class Place:
-    """Where the hub looks for the server it has started."""
+    """The address at which the hub expects the server."""
 
     ip: str
     port: int
@@ -18,17 +18,17 @@ class Place:
 
     @classmethod
     def of_environment(cls) -> Self:
-        """Return the place that the hub has put into the environment.
+        """Read the address that the hub has set in the environment.
 
         Raises:
-            KeyError: No hub has started this process.
+            KeyError: This process was not started by a hub.
         """
         url = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
         return cls(url.hostname or "0.0.0.0", url.port or 80, os.environ["JUPYTERHUB_SERVICE_PREFIX"])
 
 
 def let_the_hub_decide(settings: Config) -> None:
-    """Ask the hub who a visitor is, instead of asking the visitor for a token."""
+    """Authenticate visitors through the hub instead of with a token."""
     from jupyterhub.singleuser.extension import JupyterHubAuthorizer, JupyterHubIdentityProvider
 
     settings.Voila.identity_provider_class = JupyterHubIdentityProvider

@@ -1,4 +1,4 @@
-"""The kernels: one for each visitor, and some that have run the notebook before their visitor comes."""
+"""The kernels: one per visitor, and some that have already run the notebook for the next visitors."""
 
 import asyncio
 import os
@@ -19,17 +19,17 @@ from prunescope.core.environment import UPLOADS_VARIABLE
 from prunescope.serving.forked import SECRET
 
 LOADING_S = 3.0
-"""How long a page that has just been asked for has the processor to itself, if nobody else comes."""
+"""Seconds that a requested page has to load before the next kernel is started in advance."""
 
 
 KERNEL_OPTIONS = ["--HistoryManager.enabled=False"]
-"""Nobody can read what was run, and writing it down fails where the disk is full."""
+"""No history: nobody can read it, and writing it fails if the disk is full."""
 
 
 class ThisPython(KernelSpecManager):
-    """Knows one kernel, ``python3``: the Python that runs this server.
+    """Offer a single kernel, ``python3``: the Python that runs this server.
 
-    Jupyter's own manager may prefer a ``python3`` of the user's home directory, which has other packages.
+    Jupyter's own manager may prefer a ``python3`` in the user's home directory, with other packages.
     """
 
     def _kernel_dirs_default(self) -> list[str]:
@@ -37,10 +37,10 @@ class ThisPython(KernelSpecManager):
 
 
 class Kernels(AsyncMappingKernelManager):
-    """Jupyter's kernels, that say when one has died, each with a folder for uploads that goes with it.
+    """Jupyter's kernels, each with a folder for uploads, and with a callback when one dies.
 
     Attributes:
-        on_death: Called with the id of a kernel that nobody ended.
+        on_death: Called with the id of a kernel that died by itself.
     """
 
     on_death: Callable[[str], Awaitable[None]]
@@ -53,7 +53,7 @@ class Kernels(AsyncMappingKernelManager):
 
     @contextmanager
     def awaited(self) -> Iterator[None]:
-        """Have no kernel hold back, while a visitor has none yet."""
+        """Start kernels without delay within the block, while a visitor waits for one."""
         self._waiting += 1
         self._somebody_waits.set()
         try:
@@ -64,9 +64,9 @@ class Kernels(AsyncMappingKernelManager):
                 self._somebody_waits.clear()
 
     async def start_kernel(self, **words: Any) -> str:  # type: ignore[override]
-        """Start a kernel, and keep from it what lets this server speak for its user."""
+        """Start a kernel, without the hub's credentials in its environment."""
         env = {name: value for name, value in words.pop("env", {}).items() if not name.startswith(SECRET)}
-        env.pop(ENV_VARIABLE.VOILA_REQUEST_URL, None)  # A kernel made ready would have the last visitor's.
+        env.pop(ENV_VARIABLE.VOILA_REQUEST_URL, None)  # A pre-started kernel would get the last visitor's.
         if env.get(ENV_VARIABLE.VOILA_PREHEAT) == "True" and len(self):
             await self._let_page_load()
         uploads = tempfile.mkdtemp(prefix="uploads-", dir=self.connection_dir)
@@ -80,9 +80,9 @@ class Kernels(AsyncMappingKernelManager):
         return kernel_id
 
     async def forget_dead(self) -> None:
-        """Have no visitor given a kernel that was made ready and has died, or has never come up."""
+        """Drop pre-started kernels that have died or failed to start, so that no visitor gets one."""
         pool = getattr(self, "_pools", {}).get(getattr(self, "notebook_path", None), [])
-        if pool:  # The first is what the visitor will be given, who would wait for it anyway.
+        if pool:  # The visitor gets the first, and would wait for it anyway.
             with self.awaited():
                 await asyncio.wait(pool[:1])
         for coming in tuple(pool):
@@ -93,7 +93,7 @@ class Kernels(AsyncMappingKernelManager):
         return kernel_id in self and await ensure_async(self.get_kernel(kernel_id).is_alive())
 
     def make_ready(self) -> None:
-        """Make kernels ready for the next visitors, as many as are missing."""
+        """Start the missing kernels for the next visitors."""
         server: Any = self.parent
         if server.options.ready:
             self.fill_if_needed(notebook_name=self.notebook_path)  # type: ignore[attr-defined]
@@ -103,12 +103,12 @@ class Kernels(AsyncMappingKernelManager):
             await asyncio.wait_for(self._somebody_waits.wait(), LOADING_S)
 
     def remove_kernel(self, kernel_id: str) -> KernelManager:
-        """Forget a kernel that has ended, however it did, and remove what was uploaded to it."""
+        """Forget a kernel that has ended, for whatever reason, and remove its uploads."""
         shutil.rmtree(self._uploads.pop(kernel_id, ""), ignore_errors=True)
         return super().remove_kernel(kernel_id)
 
     async def shutdown_all(self, now: bool = False) -> None:  # type: ignore[override]
-        """End every kernel, those included that are just starting; Jupyter takes exception to them."""
+        """End every kernel, including those that are just starting, for which Jupyter would raise."""
         self._somebody_waits.set()
         await asyncio.gather(*self._pending_kernels.values(), return_exceptions=True)
         self._pending_kernels.clear()

@@ -1,4 +1,4 @@
-"""The server's log: on stderr, and without what would let a reader of it into a session."""
+"""The server's log: on stderr, without secrets that would give its readers access to a session."""
 
 import logging
 import re
@@ -9,15 +9,15 @@ KEYS = (
     (re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), r"\1"),
     (re.compile(r"\btoken=[^&\s]*"), "token=…"),
 )
-"""What is cut short, and what stays of it: ids of kernels, and the token of an address that was refused."""
+"""What to redact, and the replacement: kernel ids, and tokens in refused URLs."""
 
 
 LONGEST = 4000
-"""Letters of a line."""
+"""Longest line, in characters."""
 
 
 class WithoutKeys(logging.Filter):
-    """Cuts `KEYS` short in every line.
+    """Redact `KEYS` in every line.
 
     Example:
         >>> line = "404 GET /api/kernels/8d0e4f1c-8a4f-4f8e-9a53-0f1e2d3c4b5a?token=open-sesame (::1)"
@@ -27,7 +27,7 @@ class WithoutKeys(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every line pass, its keys cut short."""
+        """Redact the record and return True."""
         text = record.getMessage()
         for key, left in KEYS:
             text = key.sub(left, text)
@@ -36,7 +36,7 @@ class WithoutKeys(logging.Filter):
 
 
 class OneLine(logging.Formatter):
-    """Writes an event on one line of bounded length, whatever a page has put into it.
+    """Format each event as one line of bounded length, whatever a page has put into it.
 
     Example:
         >>> record = logging.makeLogRecord({"msg": "no such target: \\x1b[2J\\n2026-01-01 all is well"})
@@ -45,17 +45,17 @@ class OneLine(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; of a long one the beginning and the end, where tracebacks say most."""
+        """Return the line; for a long one its beginning and end, where tracebacks say most."""
         text = super().format(record)[: 100 * LONGEST]
         text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
         return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def worth_saying(record: logging.LogRecord) -> bool:
-    """Return False for what pyzmq notices where a session has just ended, and what is said twice.
+    """Return False for pyzmq's warnings at the end of a session, and for duplicate messages.
 
-    It warns of each message that a kernel had still sent, and that nobody waits for any more. Of a refused
-    request tornado and Jupyter tell the reason, and then that it was refused.
+    pyzmq warns about each message that a kernel sent and that nobody waits for any more. For a refused
+    request, tornado and Jupyter log the reason, and then again that it was refused.
     """
     if record.module == "zmqstream":
         return record.levelno > logging.WARNING
@@ -63,7 +63,7 @@ def worth_saying(record: logging.LogRecord) -> bool:
 
 
 def log_to_stderr() -> None:
-    """Write what the server has to say of its sessions, and what goes wrong, to stderr, whoever says it."""
+    """Log sessions and problems to stderr, from all libraries."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s %(message)s"))
     for each in (worth_saying, WithoutKeys(), Repeats(), Enough()):

@@ -1,4 +1,4 @@
-"""What a page may say to its kernel: messages in the one form that browsers send, of bounded size."""
+"""Validate messages from a page to its kernel: only the format that browsers send, of bounded size."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import json
 import math
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
-"""What pages speak; Jupyter's older one has another form."""
+"""The WebSocket subprotocol of pages; Jupyter's older one has another format."""
 
 CHANNELS = (b"shell", b"control", b"stdin")
-"""Of a kernel, those that a page may speak on."""
+"""The kernel channels that a page may send on."""
 
 MOST_PARTS = 1000
-"""Of a message, its buffers included."""
+"""Most parts of a message, including its buffers."""
 
 MOST_JSON = 1 << 20
-"""Bytes of the parts that are JSON; what is uploaded comes in buffers."""
+"""Largest total size of the JSON parts, in bytes; uploads come in buffers."""
 
 MOST_VALUES = 100_000
-"""In those parts. An empty list takes three bytes to write, and some sixty to hold."""
+"""Most values in each JSON part: an empty list takes three bytes as text, but about sixty in memory."""
 
 
 def check(said: bytes) -> None:
-    """Check that ``said`` is a message, without ever holding much more than its size.
+    """Check that ``said`` is a valid message, without using much more memory than its size.
 
     Raises:
-        ValueError: It is not, or exceeds a limit.
+        ValueError: It is not valid, or exceeds a limit.
     """
     spans = _spans(said)
     if sum(stop - start for start, stop in spans[:4]) > MOST_JSON:
@@ -36,14 +36,14 @@ def check(said: bytes) -> None:
 
 
 def _spans(said: bytes) -> list[tuple[int, int]]:
-    """Return where in ``said`` each part lies: header, parent's header, metadata, content, buffers."""
+    """Return the span of each part in ``said``: header, parent header, metadata, content, buffers."""
     if not isinstance(said, bytes):
         raise ValueError("text, where bytes are spoken")
     count = int.from_bytes(said[:8], "little")
     if not 6 <= count <= MOST_PARTS:
         raise ValueError(f"{count - 2} parts")
     offsets = [int.from_bytes(said[8 * i : 8 * i + 8], "little") for i in range(1, count + 1)]
-    # Jupyter would copy parts that overlap once for each: a thousand times the message.
+    # Jupyter would copy each of the overlapping parts: up to a thousand times the message.
     if offsets != sorted(offsets) or offsets[0] < 8 * (count + 1) or offsets[-1] > len(said):
         raise ValueError("parts that do not lie one after another")
     if said[offsets[0] : offsets[1]] not in CHANNELS:
@@ -52,9 +52,9 @@ def _spans(said: bytes) -> list[tuple[int, int]]:
 
 
 def _check_object(part: bytes) -> None:
-    """Check that ``part`` is a JSON object of finite numbers, all that a browser can write.
+    """Check that ``part`` is a JSON object with finite numbers, as browsers write it.
 
-    A kernel would take NaN and infinities from anyone, and could not write them into its answers.
+    A kernel would accept NaN and infinities, but could not write them into its responses.
     """
     if sum(part.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
         raise ValueError("more values than a page has to say")

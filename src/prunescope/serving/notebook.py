@@ -1,4 +1,4 @@
-"""Where the dashboard's notebook lies."""
+"""The location of the dashboard's notebook."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def dashboard_notebook() -> Path:
     """Return the path of ``dashboard.ipynb``.
 
-    A wheel carries it inside the package; an editable install reads the checkout's ``notebooks/``.
+    A wheel contains it inside the package; an editable install uses the checkout's ``notebooks/``.
 
     Raises:
         FileNotFoundError: The package was copied without its notebook.

@@ -1,4 +1,4 @@
-"""What the person who serves the dashboard decides."""
+"""Options for serving the dashboard."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ class Options:
 
     Attributes:
         open_browser: Whether to open the page in the user's browser.
-        token: What a visitor must know; ``""`` lets everyone in.
+        token: Access token; ``""`` gives everyone access.
         base_url: Path under which everything is served; starts and ends with ``/``.
-        max_sessions: Visitors served at once; the next one waits.
+        max_sessions: Most sessions at once; further visitors wait.
         idle_timeout: Seconds without use after which a session is ended.
-        ready: Explorers kept ready for the next visitors.
-        hub: Whether a JupyterHub decides who comes in, and ``token`` has no say.
-        preload: Modules that kernels find loaded.
+        ready: Number of kernels started in advance for the next visitors.
+        hub: Whether a JupyterHub authenticates visitors; ``token`` is then ignored.
+        preload: Modules that are already loaded when a kernel starts.
     """
 
     open_browser: bool = True

@@ -1,4 +1,4 @@
-"""How much a session may say, and how much may wait for a page that does not listen."""
+"""Rate limits for a session, and a limit on data waiting for a page that does not read."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MESSAGES_S, MOST_MESSAGES = 1_000, 10_000
-"""Of a session, for long and at once; a pointer that is dragged says some hundred a second."""
+"""Messages of a session, per second and in one burst; dragging a pointer sends about a hundred a second."""
 
 BYTES_S, MOST_BYTES = 1 << 28, 1 << 30
-"""Of a session, for long and at once; a file is uploaded in parts of 1 MB, each asked for by the kernel."""
+"""Bytes of a session, per second and in one burst; uploads come in parts of 1 MB, at the kernel's request."""
 
 MOST_UNSENT = 1 << 26
-"""Bytes that wait for a page, before another message is added; one of any size may be under way."""
+"""Most bytes waiting for a page before another message is added; a single message may be larger."""
 
 
 @dataclass
 class Allowance:
-    """So much at once, and after that so much a second.
+    """A token bucket: ``at_once`` in one burst, then ``a_second`` per second.
 
     Example:
         >>> seconds = iter([0.0, 0.0, 0.0, 1.5])
@@ -37,7 +37,7 @@ class Allowance:
         self._left, self._since = self.at_once, self.clock()
 
     def take(self, amount: float) -> bool:
-        """Return whether ``amount`` may be had now, and take it if so."""
+        """Take ``amount`` if it is available now, and return whether it was."""
         now = self.clock()
         self._left = min(self.at_once, self._left + self.a_second * (now - self._since))
         self._since = now
@@ -48,14 +48,14 @@ class Allowance:
 
 
 class Allowances:
-    """What one session may say on all of its lines together."""
+    """The rate limits of one session, over all its connections."""
 
     def __init__(self) -> None:
         self._messages = Allowance(MESSAGES_S, MOST_MESSAGES)
         self._bytes = Allowance(BYTES_S, MOST_BYTES)
 
     def take(self, size: int) -> str | None:
-        """Return None for a message of ``size`` bytes that may be said, else what there is too much of."""
+        """Return None if a message of ``size`` bytes is within the limits, else the limit it exceeds."""
         if not self._messages.take(1):
             return f"more than {MESSAGES_S:,} messages a second"
         if not self._bytes.take(size):

@@ -1,4 +1,4 @@
-"""The same problem said again and again is counted, instead of repeated; too many of them are left out."""
+"""Log filters: count repeated problems instead of logging each, and drop problems beyond a rate limit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from prunescope.serving.rates import Allowance
 
 REMEMBERED = 200
-"""Messages that are known again, the latest."""
+"""How many recent messages are remembered."""
 
 LINES, LINES_S = 100, 0.1
-"""What each session may have written of its problems, and the server of its own: at once, and a second."""
+"""Problems logged per session, and for the server itself: in one burst, and per second."""
 
 WHO = re.compile(r"session [0-9a-f]{8}\b")
 
 TOOK = re.compile(r" \d+\.\d+ms$")
-"""How long an answer took, which differs where nothing else does."""
+"""The duration of a response, ignored when comparing messages."""
 
 
 class Repeats(logging.Filter):
-    """Lets a warning or an error pass that has not been said lately; of the rest the 10th, 100th, 1000th.
+    """Pass warnings and errors that are new; of repeated ones pass the 10th, 100th, 1000th.
 
     Example:
         >>> log = logging.getLogger("example")
@@ -38,7 +38,7 @@ class Repeats(logging.Filter):
         self._times: OrderedDict[str, int] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write ``record``, with the number of times if it is not the first."""
+        """Return whether to log ``record``; add the count if it is not the first."""
         if record.levelno < logging.WARNING:
             return True
         text = TOOK.sub("", record.getMessage())
@@ -52,7 +52,7 @@ class Repeats(logging.Filter):
 
 
 class Enough(logging.Filter):
-    """Lets each session give so many warnings and errors, and no more than a few a minute after that.
+    """Limit the warnings and errors of each session: a burst, then a few per minute.
 
     Example:
         >>> log = logging.getLogger("example")
@@ -69,7 +69,7 @@ class Enough(logging.Filter):
         self._left_out: dict[str, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write ``record``, which may tell how many were left out before it."""
+        """Return whether to log ``record``; add how many were left out before it, if any."""
         if record.levelno < logging.WARNING:
             return True
         text = record.getMessage()

@@ -1,4 +1,4 @@
-"""Who is being served: one kernel a visitor, from the page's request to its end, and why it ended."""
+"""The visitors' sessions: one kernel each, from the page's request to the end, and why it ended."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ from tornado.websocket import WebSocketHandler
 from prunescope.serving.rates import Allowances
 
 LINGER_S = 60.0
-"""How long a session outlives its last connection, for a page whose network comes back."""
+"""Seconds that a session outlives its last connection, so that a page can reconnect."""
 
 REMEMBERED = 1000
-"""Of how many ended sessions the reason is kept, for the pages that ask later."""
+"""Number of ended sessions whose reason is remembered, for pages that ask later."""
 
 log = logging.getLogger("prunescope.serving")
 
@@ -45,7 +45,7 @@ class Sessions:
 
     Args:
         kernels: Starts and ends the kernels.
-        limit: Sessions at once.
+        limit: Most sessions at once.
         idle_timeout: Seconds without a message after which a session is ended.
     """
 
@@ -58,7 +58,7 @@ class Sessions:
         self._ends: dict[str, End] = {}
 
     def __len__(self) -> int:
-        """Return how many visitors are served, those included whose page is on its way."""
+        """Return the number of sessions, including those whose page is still loading."""
         return len(self._open) + len(self._expected)
 
     def __contains__(self, kernel_id: str) -> bool:
@@ -66,7 +66,7 @@ class Sessions:
         return kernel_id in self._open
 
     def reserve(self) -> object | None:
-        """Return a place for one more visitor, or None when there is none."""
+        """Reserve a place for one more session and return it, or None if the server is full."""
         if len(self) >= self.limit:
             return None
         place = object()
@@ -74,35 +74,35 @@ class Sessions:
         return place
 
     def release(self, place: object) -> None:
-        """Give a place back that was not needed, if it was not."""
+        """Release a reserved place, unless it is already in use."""
         self._expected.discard(place)
 
     def start(self, kernel_id: str, place: object) -> None:
-        """Let the visitor for whom ``place`` was kept have the kernel."""
+        """Start a session with the kernel, in the reserved ``place``."""
         self.release(place)
         now = time.monotonic()
         self._open[kernel_id] = _Session(started=now, alone_since=now)
         self._say(kernel_id, "started")
 
     def lines(self, kernel_id: str) -> int:
-        """Return how many lines to the session's kernel there are, those included that are just opening."""
+        """Return the number of connections to the session's kernel, including those just opening."""
         session = self._open.get(kernel_id)
         return len(session.pages) if session else 0
 
     def connect(self, kernel_id: str, page: WebSocketHandler) -> None:
-        """Notice that a page listens to its kernel."""
+        """Register a page that has connected to its kernel."""
         if kernel_id in self._open:
             self._open[kernel_id].pages.add(page)
 
     def disconnect(self, kernel_id: str, page: WebSocketHandler) -> None:
-        """Notice that a page is gone, or its network."""
+        """Unregister a page that has left or lost its network."""
         session = self._open.get(kernel_id)
         if session is not None:
             session.pages.discard(page)
             session.alone_since = time.monotonic()
 
     def exceeds(self, kernel_id: str, size: int) -> str | None:
-        """Return None for a message of ``size`` bytes that a page may say, else of what it says too much."""
+        """Return None if a message of ``size`` bytes is within the limits, else the limit it exceeds."""
         session = self._open.get(kernel_id)
         return session.allowances.take(size) if session else None
 
@@ -113,11 +113,11 @@ class Sessions:
             await session.over.wait()
 
     def why_ended(self, kernel_id: str) -> End | None:
-        """Return why a session ended, None if nobody remembers."""
+        """Return why a session ended; None if that is not known."""
         return self._ends.get(kernel_id)
 
     async def end(self, kernel_id: str, why: End) -> None:
-        """End a session and its kernel, and let its pages know; nothing happens to one that has ended."""
+        """End a session and its kernel, and close its pages; does nothing if it has already ended."""
         session = self._open.pop(kernel_id, None)
         if session is None:
             return
@@ -130,7 +130,7 @@ class Sessions:
             await self._kernels.shutdown_kernel(kernel_id, now=True)  # type: ignore[no-untyped-call]
 
     async def end_unused(self) -> None:
-        """End the sessions whose page is gone for good, or has not been used for long."""
+        """End sessions whose kernel has died, whose page is gone, or that have been idle for too long."""
         now = time.monotonic()
         for kernel_id, session in tuple(self._open.items()):
             if kernel_id not in self._kernels:
@@ -152,9 +152,9 @@ class Sessions:
             del self._ends[next(iter(self._ends))]
 
     def _say(self, kernel_id: str, event: str) -> None:
-        # The whole id is what lets a page talk to the kernel: it stays out of the log.
+        # The full id gives access to the kernel, so it stays out of the log.
         log.info("session %s %s (%d of %d)", kernel_id[:8], event, len(self), self.limit)
 
     def as_json(self, kernel_id: str) -> str:
-        """Return what a page is told of its session."""
+        """Return the JSON that a page gets about its session."""
         return json.dumps({"open": kernel_id in self, "why": self.why_ended(kernel_id)})

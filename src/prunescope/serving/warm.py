@@ -1,8 +1,8 @@
-"""The parent of the kernels: it loads once what each of them needs, and forks.
+"""The parent of the kernels: it loads what they all need once, and forks.
 
-A forked kernel shares the memory of everything that was loaded before it, and starts in a tenth of the time.
-The parent (``python -m prunescope.serving.warm FD FOLDER MODULE...``) has one thread, no event loop, and no
-socket but the one that the server asks over. It ends when the server does, and its kernels with it.
+A forked kernel shares the memory of everything loaded before, and starts in a tenth of the time. The parent
+(``python -m prunescope.serving.warm FD FOLDER MODULE...``) has one thread, no event loop, and no socket but
+the one for the server's requests. It ends when the server does, and its kernels with it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ PR_SET_PDEATHSIG = 1
 def main(descriptor: int, folder: str, modules: Sequence[str]) -> None:
     """Load ``modules``, then fork a kernel for each line that comes over the socket ``descriptor``.
 
-    A line is a JSON object: ``argv`` of the kernel's application, ``env``, ``cwd``. The answer is the
-    kernel's process id, on a line. ``folder``, with what visitors have uploaded, is removed if the server
-    is killed and cannot do it.
+    A line is a JSON object with ``argv`` of the kernel's application, ``env`` and ``cwd``. The response is
+    the kernel's process id, on a line. ``folder``, which holds uploads, is removed if the server is killed
+    and cannot do it.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Kernels that end leave no zombie.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Avoid zombies when kernels end.
     for name in ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", *modules):
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # The collector would write to, and so copy, the pages of all that is shared.
+    gc.freeze()  # The collector would write to shared memory pages, and so copy them.
     parent = os.getpid()
     with socket.socket(fileno=descriptor) as server, server.makefile("rwb") as lines:
         for line in lines:  # noqa: B007 (it is the child that uses it)
@@ -70,17 +70,17 @@ def become_kernel(argv: list[str], env: dict[str, str], cwd: str) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     kernel = IPKernelApp.instance()
-    # It would print the kernel's whole id, and how to reach it, as one that was started by hand does.
+    # It would print the kernel's full id, and how to connect to it.
     kernel.log_connection_info = lambda: None  # type: ignore[method-assign]
     kernel.initialize(argv)  # type: ignore[no-untyped-call]
     widgets: Any = sys.modules.get("ipywidgets")
-    if widgets is not None:  # It was imported where there was no kernel to tell.
+    if widgets is not None:  # It was imported before there was a kernel to register with.
         widgets.register_comm_target()
     kernel.start()  # type: ignore[no-untyped-call]
 
 
 def _expect_to_be_ended_first() -> None:
-    """When memory runs out it is a kernel that goes, not the parent of them all."""
+    """Make the kernel, rather than the parent, the first to be killed when memory runs out."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
 

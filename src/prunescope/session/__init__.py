@@ -1,4 +1,4 @@
-"""One exploration of one model: previews with cached rankings, steps, and plans."""
+"""Sessions: one model with its previews, cached rankings, steps and plans."""
 
 from prunescope.session.session import Session
 

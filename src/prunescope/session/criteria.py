@@ -1,4 +1,4 @@
-"""The importance scores of a session's model: computed by `prunescope.measure.importance`, kept here."""
+"""The importance scores of a session's model: computed by `prunescope.measure.importance`, cached here."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prunescope.sources.scoring import Scoring
 
 
 class Criteria:
-    """The scores by which a model's weights may be ranked in place of their magnitudes.
+    """The scores that can rank a model's weights in place of their magnitudes.
 
     Args:
-        source: The model and its data, which decide what can be computed.
-        findings: Where scores are kept for as long as the model stays as it is.
+        source: The model and its data, which determine what can be computed.
+        findings: Where scores are cached until the model changes.
         pool: Returns the tensors whose units a spec ranks together.
     """
 
@@ -32,9 +32,9 @@ class Criteria:
         self._pool = pool
 
     def why_not(self, spec: PruneSpec) -> str:
-        """Return why the criterion of ``spec`` has no scores for what it prunes, in a sentence; or "".
+        """Return why the criterion of ``spec`` has no scores for what it prunes, in one sentence; else "".
 
-        Where they are not computed yet, and could be, there is no reason.
+        Scores that can be computed but have not been yet give "".
         """
         if not _needs_scores(spec):
             return ""
@@ -57,17 +57,17 @@ class Criteria:
         return self._findings.of_model.get(("importance", criterion))
 
     def keep(self, criterion: str, scores: Mapping[str, Importance | str]) -> None:
-        """Keep the scores of a criterion: by tensor, its scores or why it has none: ``"is not run"``.
+        """Cache the scores of a criterion until the model changes.
 
-        They are forgotten once the model has changed.
+        The values are scores by tensor, or the reason for having none, such as ``"is not run"``.
         """
         self._findings.of_model["importance", criterion] = dict(scores)
 
     def of(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Importance]:
-        """Return the scores that ``spec`` ranks, by tensor; empty where it ranks the weights.
+        """Return the scores that ``spec`` ranks, by tensor; empty if it ranks the weights.
 
         Raises:
-            RequestError: They are not computed yet, or there are none.
+            RequestError: The scores are not computed yet, or there are none.
         """
         if not _needs_scores(spec):
             return {}
@@ -78,7 +78,7 @@ class Criteria:
         return {each.name: score for each in tensors if isinstance(score := found[each.name], Importance)}
 
     def importance(self, spec: PruneSpec, tensors: Sequence[PrunableTensor]) -> dict[str, Tensor]:
-        """Return what torch's ``importance_scores=`` takes, by tensor; empty where the weights are ranked."""
+        """Return tensors for torch's ``importance_scores=``, by name; empty if the weights are ranked."""
         scores, structured = self.of(spec, tensors), METHODS[spec.method].structured
         found = {}
         for each in tensors if scores else ():

@@ -1,4 +1,4 @@
-"""What was found out about a model and about its states, kept for as long as the model stays as it is."""
+"""Cache of findings about a model and its states, emptied when the model changes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from prunescope.core.preview import Preview
 
 MOST_PREVIEWS = 3
-"""Previews whose findings are kept: what is shown, and the two that may be compared beside it."""
+"""Most previews with cached findings: the displayed one, and two that may be compared with it."""
 
 
 class Findings:
-    """What was found out, by whoever looked for it: the session keeps it and never computes it.
+    """A cache of findings; whoever computes them writes them here.
 
     Args:
-        state: Returns what changes whenever the model does.
+        state: Returns a value that changes whenever the model does.
 
     Example:
         >>> findings = Findings(lambda: "as it is")
@@ -32,23 +32,23 @@ class Findings:
 
     @property
     def of_model(self) -> dict[Hashable, Any]:
-        """Return what is known of the model, by name, to read and to write; empty once it has changed."""
+        """Return the findings about the model, a dict to read and write; empty once the model has changed."""
         self._forget_old()
         return self._of_model
 
     @property
     def of_states(self) -> dict[object, Any]:
-        """Return what each state of the model is worth, by the key of its variant; write with `keep`."""
+        """Return the measures of each state of the model, by the key of its variant; write with `keep`."""
         self._forget_old()
         return self._of_states
 
     def keep(self, key: object, worth: Any) -> None:
-        """Keep what a state is worth: for every state made of steps, but for the latest previews only.
+        """Cache the measure of a state: for all states made of steps, but only for the latest previews.
 
-        A preview holds its masks, which are as large as the layer.
+        Previews hold their masks, which are as large as the layer.
 
         Args:
-            key: What tells the state from any other; a preview is among its parts if it is one of a preview.
+            key: Identifies the state; contains the preview if there is one.
             worth: What was measured.
         """
         states = self.of_states

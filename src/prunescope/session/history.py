@@ -19,7 +19,7 @@ from prunescope.session.residuals import Silence, keep_all_but
 from prunescope.session.together import Together
 
 Asked = PruneSpec | Silence | Together | Recovered
-"""What a step can be asked to do; each answers for itself: call, where, told, values, again, carry_out."""
+"""The kinds of request a step can hold; all have call, where, told, values, again and carry_out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Step:
 
     @classmethod
     def together(cls, asked: Together, parts: Sequence[Step], before: History) -> Step:
-        """Return the step that is all of ``parts`` as one act, applied on top of ``before``."""
+        """Return the step that applies all of ``parts`` at once, on top of ``before``."""
         masks = {name: mask for part in parts for name, mask in part.masks.items()}
         weights = sum(mask.numel() for mask in masks.values())
         earlier = {name: mask for name, mask in before.masks().items() if name in masks}
@@ -139,7 +139,7 @@ def _pruned(mask: Tensor) -> int:
 
 @dataclass(frozen=True)
 class History:
-    """Steps, of which the first ``position`` are carried out; the others can be redone.
+    """Steps, of which the first ``position`` are applied; the others can be redone.
 
     Immutable: every change returns another history.
 
@@ -161,7 +161,7 @@ class History:
         return self.steps[: self.position]
 
     def then(self, step: Step) -> History:
-        """Return the history with ``step`` applied next; steps that were undone are gone."""
+        """Return the history with ``step`` applied next; undone steps are dropped."""
         return History((*self.done, step), self.position + 1)
 
     def at(self, position: int) -> History:

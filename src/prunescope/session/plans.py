@@ -1,4 +1,4 @@
-"""Histories kept under names, to return to and to compare."""
+"""Histories saved under names, to return to and to compare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prunescope.core.spec import METHODS
 from prunescope.session.history import History
 
 MOST_PLANS = 50
-"""Most plans that are kept: their masks stay in memory."""
+"""Most plans that can be saved: their masks stay in memory."""
 
 LONGEST_NAME = 60
 """Longest name of a plan, in characters."""
@@ -18,7 +18,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True, eq=False)
 class Plans(Mapping[str, History]):
-    """Histories by name, in the order they were kept. Immutable: every change returns other plans.
+    """Histories by name, in the order they were saved. Immutable: every change returns new plans.
 
     Attributes:
         histories: The histories, each with all of its steps applied.
@@ -76,9 +76,9 @@ class Plans(Mapping[str, History]):
         """Remove the plan ``name``; return the new plans.
 
         Raises:
-            RequestError: There is none.
+            RequestError: There is no such plan.
         """
-        _ = self[name]  # Raises where there is none.
+        _ = self[name]  # Raises if there is none.
         return Plans({other: kept for other, kept in self.histories.items() if other != name})
 
     def _free(self, name: object) -> str:

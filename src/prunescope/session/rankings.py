@@ -1,4 +1,4 @@
-"""The last ranking and channel norms of everything that is looked at: a slider's move never scores again."""
+"""Cache of the last ranking and channel norms, so that moving the amount slider never ranks again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from prunescope.session.criteria import Criteria
 
 
 class Rankings:
-    """A cache with one ranking and one set of norms a place: what is shown, and what is compared beside it.
+    """A cache with one ranking and one set of norms per slot, for the displayed and the compared previews.
 
     Args:
-        state: Returns what tells a tensor as it is now from what it was, by its name.
-        criteria: The scores that are ranked where a criterion is chosen.
+        state: Returns a value that changes whenever the tensor with a given name does.
+        criteria: The scores to rank if the criterion is not the weights.
     """
 
     def __init__(self, state: Callable[[str], object], criteria: Criteria) -> None:
@@ -29,7 +29,7 @@ class Rankings:
         self._norms: dict[int, tuple[object, ChannelNorms]] = {}
 
     def ranking(self, spec: PruneSpec, tensors: Sequence[PrunableTensor], place: int = 0) -> AnyRanking:
-        """Return the units of ``tensors`` in the order in which ``spec`` prunes them, whatever its amount."""
+        """Rank the units of ``tensors`` in the order ``spec`` prunes them; its amount is not used."""
         used, scores = METHODS[spec.method].uses - {"amount"}, self._criteria.of(spec, tensors)
         ranked = tuple(self._state(each.name) for each in tensors)
         key = (ranked, tuple(scores.values()), spec.method, *(getattr(spec, name) for name in sorted(used)))
@@ -42,7 +42,7 @@ class Rankings:
     def norms(
         self, spec: PruneSpec, tensor: PrunableTensor, place: int, scores: Tensor | None
     ) -> ChannelNorms:
-        """Return the norms of the channels of ``tensor``, or of their ``scores`` where they are ranked."""
+        """Return the norms of the channels of ``tensor``, or of its ``scores`` if those are ranked."""
         scored: tuple[object, ...] = ()
         if scores is not None:
             scored = (spec.criterion, spec.method, *self._criteria.of(spec, [tensor]).values())
@@ -53,6 +53,6 @@ class Rankings:
         return self._norms[place][1]
 
     def forget(self, place: int) -> None:
-        """Free what is kept for a place that is not looked at any more."""
+        """Free the cache of a slot that is no longer displayed."""
         self._rankings.pop(place, None)
         self._norms.pop(place, None)

@@ -20,7 +20,7 @@ class Recovered:
     Immutable, and serialisable as JSON.
 
     Attributes:
-        call: What was done as code says it, such as ``"fine_tune(optimizer='AdamW', epochs=20)"``.
+        call: The call that made them, such as ``"fine_tune(optimizer='AdamW', epochs=20)"``.
         said: What it did, in words.
     """
 
@@ -32,7 +32,7 @@ class Recovered:
     layer = ""
 
     def where(self, tensors: Collection[str]) -> str:
-        """Return what it was done to."""
+        """Return what it applied to."""
         return "the whole model"
 
     def told(self, done: Done) -> str:
@@ -41,7 +41,7 @@ class Recovered:
 
     @property
     def again(self) -> Mapping[str, Any]:
-        """What to ask so that it is looked at again: nothing, the layer that is shown stays."""
+        """Spec fields that display it again: none, the displayed layer stays."""
         return {}
 
     @property
@@ -50,7 +50,7 @@ class Recovered:
         return f'{self.call} made new weights, which only save("state_dict") and pruned_model() carry.'
 
     def carry_out(self, session: Any) -> Any:
-        """Refuse: the new weights are not stored here.
+        """Raise an error: the new weights are not stored here.
 
         Raises:
             RequestError: Always.
@@ -58,7 +58,7 @@ class Recovered:
         raise RequestError("steps", f"`steps`: {self.why_not}")
 
     def values(self) -> dict[str, Any]:
-        """Return it as a JSON object's values."""
+        """Return the fields as JSON values."""
         return {"method": METHOD, "call": self.call, "said": self.said}
 
     @classmethod

@@ -60,7 +60,7 @@ class Silence:
         return session.silence(self)
 
     def values(self) -> dict[str, Any]:
-        """Return it as a JSON object's values."""
+        """Return the fields as JSON values."""
         channels = {name: list(entries) for name, entries in self.channels.items()}
         return {"layer": self.layer, "method": METHOD, "channels": channels}
 

@@ -1,7 +1,7 @@
-"""One exploration of one model: its tensors, previews with cached rankings, and steps.
+"""A session with one model: its tensors, previews with cached rankings, and steps.
 
-The user's model is read, never written: steps are masks beside it. What its states are worth is measured by
-`prunescope.measure`, and kept here.
+The user's model is read, never written: steps are masks stored separately. The metric of each state is
+measured by `prunescope.measure` and cached here.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from prunescope.session.together import Together
 from prunescope.sources import Source
 
 _IN_PASSING = 9
-"""The cache slot of previews that are applied at once, without being shown."""
+"""The cache slot for previews that are applied immediately, without being displayed."""
 
 
 class Session:
-    """One exploration of one model.
+    """A session with one model: previews, steps, plans and cached findings.
 
     Args:
-        source: The model, and its held-out data if it has any.
+        source: The model, and its held-out data if any.
 
     Raises:
         RequestError: The model has nothing to prune, or lazy parameters.
@@ -55,8 +55,8 @@ class Session:
     Attributes:
         source: The model and its data.
         history: The steps, and how many of them are applied.
-        plans: Histories kept under names.
-        parameters: How many numbers the model's parameters hold.
+        plans: Histories saved under names.
+        parameters: Total number of elements in the model's parameters.
         criteria: The importance scores that were computed or given.
     """
 
@@ -73,7 +73,7 @@ class Session:
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
-        """Return what can be pruned, by full name, as the model holds it: without the steps."""
+        """Return the prunable tensors by full name, as in the model: without the steps."""
         return self._weights.tensors
 
     @property
@@ -83,7 +83,7 @@ class Session:
 
     @property
     def first_spec(self) -> PruneSpec:
-        """Return the spec an exploration of this model opens with."""
+        """Return the spec that the explorer opens this model with."""
         return PruneSpec(layer=self.source.layer or next(iter(self.tensors)))
 
     def tensor(self, layer: object) -> PrunableTensor:
@@ -107,25 +107,25 @@ class Session:
         return _with_steps(self._weights.current(layer), history)
 
     def _key(self, name: str) -> tuple[object, ...]:
-        """Return what tells the tensor as it is now from what it was: the model's own, and the last step."""
+        """Return a key that changes whenever the tensor does: its state in the model, and its last step."""
         return (name, self._weights.state(name), self.history.last(name))
 
     def pool(self) -> list[PrunableTensor]:
-        """Return the tensors that pooled methods rank together: all of two axes and more.
+        """Return the tensors that pooled methods rank together: all with two or more axes.
 
         Raises:
-            RequestError: They are not in memory, and too many to be read.
+            RequestError: They are not in memory, and have too many weights to be read.
         """
         return [self.tensor(name) for name in self.check_in_memory("method")]
 
     def check_in_memory(self, blame: str) -> list[str]:
-        """Check that all tensors of two axes and more can be ranked, and return their names.
+        """Check that all tensors with two or more axes can be ranked together, and return their names.
 
         Args:
-            blame: The field of the request that asks for it.
+            blame: The field of the request to name in the error.
 
         Raises:
-            RequestError: They are not in memory, and too many to be read.
+            RequestError: They are not in memory, and have too many weights to be read.
         """
         names = [name for name, tensor in self.tensors.items() if len(tensor.shape) > 1] or list(self.tensors)
         too_many = self._too_many(names)
@@ -141,7 +141,7 @@ class Session:
         """Return the largest magnitude in the model; computed once until the model changes.
 
         Raises:
-            RequestError: All weights would have to be read, and are too many for that.
+            RequestError: All weights would have to be read, and there are too many.
         """
         too_many = self._too_many(self.tensors)
         if too_many:
@@ -167,7 +167,7 @@ class Session:
         previous_units: int | None = None,
         pool_units: int | None = None,
     ) -> Resolved:
-        """Return what the model allows of ``wanted``; see `prunescope.core.spec.resolve`."""
+        """Resolve ``wanted`` against the model; see `prunescope.core.spec.resolve`."""
         tensor = self.tensor(wanted.layer)
         wanted = replace(wanted, layer=tensor.name)
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None
@@ -183,11 +183,11 @@ class Session:
         return replace(resolved, spec=replace(resolved.spec, criterion=WEIGHT), notes=notes)
 
     def preview(self, resolved: Resolved, place: int = 0) -> Preview:
-        """Return what ``resolved`` would do. Moving only ``amount`` re-selects from the last ranking.
+        """Preview what ``resolved`` would do. If only ``amount`` changes, the last ranking is reused.
 
         Args:
             resolved: What `resolve` returned.
-            place: Which of several previews that are looked at together this is: each has a last ranking.
+            place: Cache slot, for previews that are displayed together; each keeps its last ranking.
 
         Raises:
             RequestError: The tensor's scores are not finite.
@@ -200,14 +200,14 @@ class Session:
             norms = self._rankings.norms(spec, tensor, place, importance.get(tensor.name))
             pool = ranked if METHODS[spec.method].pooled else []
             return make_preview(resolved, tensor, ranking, norms, pool, importance)
-        except RequestError:  # A sentence of its own, such as that the file has changed.
+        except RequestError:  # Already a clear message, such as that the file has changed.
             raise
         except ValueError as error:
             reason = str(error).rstrip(".")
             raise RequestError("layer", f"`layer` {tensor.name} cannot be ranked: {reason}.") from error
 
     def units_up_to(self, preview: Preview, score: float) -> int:
-        """Return how many units score at most ``score``: what a threshold there prunes, if there is one."""
+        """Return how many units a threshold at ``score`` prunes; 0 for methods without one threshold."""
         ranking = self._rankings.ranking(preview.spec, self._pool(preview.spec))
         return ranking.units_up_to(score) if isinstance(ranking, Ranking) else 0
 
@@ -232,7 +232,7 @@ class Session:
             raise
 
     def apply(self, preview: Preview) -> Step:
-        """Apply ``preview``: it becomes the next step. Steps that were undone are gone.
+        """Apply ``preview`` as the next step; undone steps are dropped.
 
         Raises:
             RequestError: The model or the history has changed since ``preview`` was made.
@@ -247,14 +247,14 @@ class Session:
         return step
 
     def apply_together(self, asked: Together, shown: Preview | None = None) -> Step:
-        """Apply a spec to each of several layers as one step. Steps that were undone are gone.
+        """Apply a spec to each of several layers as one step; undone steps are dropped.
 
         Args:
-            asked: What is asked of the layers.
-            shown: The preview of it, if there was one: what was measured of that is known of the step.
+            asked: The specs of the layers.
+            shown: Its preview, if there was one: the step inherits what was measured of it.
 
         Raises:
-            RequestError: One of them cannot be met, or nothing is pruned; the session is as it was.
+            RequestError: A spec cannot be applied, or nothing is pruned; the session is left unchanged.
         """
         before, parts = self.history, []
         worth = None if shown is None else self.worth(shown)
@@ -273,7 +273,7 @@ class Session:
         return step
 
     def silence(self, asked: Silence) -> Step:
-        """Mask entries of biases, scales and shifts as the next step. Steps that were undone are gone.
+        """Mask entries of biases, scales and shifts as the next step; undone steps are dropped.
 
         Raises:
             RequestError: The model has no such entries, or all of them are masked already.
@@ -285,7 +285,7 @@ class Session:
         return step
 
     def _vector(self, name: str) -> PrunableTensor:
-        """Return the tensor of that very name."""
+        """Return the tensor with exactly that name."""
         if name not in self.tensors:
             raise RequestError("steps", f"`steps`: {name} is not in this model.")
         return self.tensor(name)
@@ -294,13 +294,13 @@ class Session:
         """Give the model new weights as the next step; the model itself is not written.
 
         Args:
-            asked: What was done, in words.
+            asked: The description of what was done.
             values: New parameters and buffers, by full name without ``_orig``; zero where the steps have
                 pruned.
-            worth: What was measured of the model with them, if it is known.
+            worth: The metric measured with the new weights, if known.
 
         Raises:
-            RequestError: There are none, or some are not finite.
+            RequestError: There are no values, or some are not finite.
         """
         bad = next((name for name, value in values.items() if not bool(value.isfinite().all())), None)
         if bad is not None or not values:
@@ -313,10 +313,10 @@ class Session:
         return step
 
     def jump(self, position: int) -> None:
-        """Go to the place in the history where its first ``position`` steps are applied.
+        """Move to the point in the history where its first ``position`` steps are applied.
 
         Raises:
-            RequestError: There are not so many steps.
+            RequestError: ``position`` is not between 0 and the number of steps.
         """
         most = len(self.history.steps)
         if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position <= most:
@@ -324,7 +324,7 @@ class Session:
         self.history = self.history.at(position)
 
     def undo(self) -> None:
-        """Take the last step back.
+        """Undo the last step.
 
         Raises:
             RequestError: There is no step to undo.
@@ -334,7 +334,7 @@ class Session:
         self.jump(self.history.position - 1)
 
     def redo(self) -> None:
-        """Apply the last undone step again.
+        """Redo the last undone step.
 
         Raises:
             RequestError: No step was undone.
@@ -344,7 +344,7 @@ class Session:
         self.jump(self.history.position + 1)
 
     def reset(self) -> None:
-        """Go back to the original model; redo brings the steps back."""
+        """Undo all steps; redo brings them back."""
         self.jump(0)
 
     # States of the model: as it was given, with the steps, with a preview on top.
@@ -368,9 +368,9 @@ class Session:
         return Variant() if what is None else what
 
     def weights(self, variant: Variant) -> dict[str, Tensor]:
-        """Return new tensors: each masked weight that ``variant`` prunes, by full name without ``_orig``.
+        """Return the masked weights that ``variant`` prunes, as new tensors, by full name without ``_orig``.
 
-        Parameters and buffers that it gives new values are among them.
+        Parameters and buffers with new values are included.
         """
         masked = {
             name: where_kept(
@@ -393,15 +393,15 @@ class Session:
         return {name: mask.numel() - count_true(mask) for name, mask in self.masks(what).items()}
 
     def model_sparsity(self, what: Preview | Variant | None = None) -> float:
-        """Return the fraction of all the model's parameters that is pruned, in [0, 1].
+        """Return the sparsity of the whole model: the pruned fraction of all its parameters, in [0, 1].
 
         Args:
-            what: A preview, counted as if it were applied after the steps; a variant; None counts what
-                the model carries of its own.
+            what: A preview, counted as if applied after the steps; a variant; None counts only the model's
+                own masks.
         """
         return self.pruned_weights(what) / self.parameters
 
-    # What was found out: kept here, and measured by `prunescope.measure`, which stands above.
+    # Findings: cached here, measured by `prunescope.measure`, one layer above.
 
     @property
     def findings(self) -> dict[Hashable, Any]:
@@ -409,21 +409,21 @@ class Session:
         return self._findings.of_model
 
     def worth(self, what: Preview | Variant | None = None) -> Any | None:
-        """Return what was found out about a state of the model as it is now, or None."""
+        """Return what was measured of a state of the current model, or None."""
         return self._findings.of_states.get(self.variant(what).key)
 
     def worth_of_steps(self) -> dict[Step, Any]:
-        """Return what was found out about the state after each step, with all before it applied."""
+        """Return what was measured after each step, with all earlier ones applied."""
         steps, known = self.history.steps, self._findings.of_states
         found = ((step, known.get(steps[: number + 1])) for number, step in enumerate(steps))
         return {step: worth for step, worth in found if worth is not None}
 
     def keep_worth(self, what: Preview | Variant | None, worth: Any) -> None:
-        """Keep what was found out about a state of the model, until the model changes."""
+        """Cache what was measured of a state of the model, until the model changes."""
         self._findings.keep(self.variant(what).key, worth)
 
     def model_state(self) -> object:
-        """Return what changes whenever anything does that the model's answers depend on."""
+        """Return a value that changes whenever anything that affects the model's output does."""
         return self._findings.state()
 
     def is_old(self, what: Preview | Variant | None) -> bool:
@@ -443,5 +443,5 @@ def _with_steps(tensor: PrunableTensor, history: History) -> PrunableTensor:
 
 
 def _largest(tensor: PrunableTensor) -> float:
-    """Return the largest magnitude in ``tensor``, which is read once and not copied."""
+    """Return the largest magnitude in ``tensor``, reading it once without a copy."""
     return float(channel_norms(tensor.weight, n=math.inf, dim=0).max())

@@ -21,8 +21,8 @@ class Together:
     Attributes:
         title: Its title, such as ``"50.0 % of weights by lamp, 21 layers"``.
         specs: A spec for each layer, in the order they are applied; at least one.
-        scope: Of a step that one amount asked of a scope, that scope, such as ``"alike"``; "" of any other.
-        shown: What was then asked of the layer shown, so that undoing the step asks it again.
+        scope: The scope, such as ``"alike"``, if one amount was applied to a scope; else "".
+        shown: The spec of the layer that was displayed, requested again when the step is undone.
     """
 
     title: str
@@ -55,7 +55,7 @@ class Together:
 
     @property
     def again(self) -> Mapping[str, Any]:
-        """What to ask so that it is looked at again; nothing of an allocation: the layer shown stays."""
+        """Spec fields that display it again; none for an allocation: the displayed layer stays."""
         return {} if self.shown is None else {**vars(self.shown), "scope": self.scope}
 
     def carry_out(self, session: Any) -> Any:
@@ -63,7 +63,7 @@ class Together:
         return session.apply_together(self)
 
     def values(self) -> dict[str, Any]:
-        """Return it as a JSON object's values."""
+        """Return the fields as JSON values."""
         values = {"method": METHOD, "title": self.title, "steps": [spec.values() for spec in self.specs]}
         asked = {} if self.shown is None else {"scope": self.scope, "shown": self.shown.values()}
         return {**values, **asked}

@@ -27,10 +27,10 @@ PATIENCE_SECONDS = 30.0
 
 
 class Calls:
-    """The calls of one function, of which no two run at the same time.
+    """Run calls of one function, one at a time.
 
     Attributes:
-        seconds: How long the last call that has answered took; None before there is one.
+        seconds: Time the last finished call took, in seconds; None before there is one.
     """
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class Calls:
         self.seconds: float | None = None
 
     async def ask(self, question: Question, late: Callable[[RequestError], object]) -> None:
-        """Ask ``question`` and keep the answer; it goes on and keeps it even if this is cancelled.
+        """Call ``question`` and store its result, which happens even if this coroutine is cancelled.
 
         Args:
-            question: What to ask. No call may be running: see `end`.
-            late: Called with a sentence when there is no answer after `PATIENCE_SECONDS`.
+            question: The call to make. No other may be running: see `end`.
+            late: Called with an error if there is no result after `PATIENCE_SECONDS`.
 
         Raises:
-            RequestError: The function raised, answered in another form, or the model has changed meanwhile.
+            RequestError: The function raised or returned an invalid result, or the model changed meanwhile.
         """
         put_back = put_back_later()
         answer = asyncio.wrap_future(self._start(question))
@@ -58,18 +58,18 @@ class Calls:
             raise problem
 
     async def end(self, late: Callable[[RequestError], object]) -> None:
-        """Wait for the end of the call that is running, if one is; ``late`` as for `ask`."""
-        while self._ended is not None and not self._ended.done():  # Another question may have been quicker.
+        """Wait for the running call, if any; ``late`` as for `ask`."""
+        while self._ended is not None and not self._ended.done():  # Another call may have started first.
             done, _ = await asyncio.wait({self._ended}, timeout=self._patience())
             if not done:
                 late(_late())
                 await asyncio.wait({self._ended})
 
     def ask_now(self, question: Callable[[], Question]) -> None:
-        """Ask ``question()``, keep the answer, and return; for where no event loop runs.
+        """Call ``question()``, store its result, and return; for use without an event loop.
 
         Raises:
-            RequestError: As for `ask`; or this call or an earlier one has not returned yet.
+            RequestError: As for `ask`; or this call or an earlier one has not returned in time.
         """
         if self._answer is not None:
             wait([self._answer], self._patience())
@@ -101,7 +101,7 @@ class Calls:
                 answer.set_exception(RequestError("evaluate", f"`evaluate` cannot be called: {error}"))
 
         self._answer, self._started = answer, time.monotonic()
-        # A daemon, since Python would wait for any other thread before it ends.
+        # A daemon thread, since Python waits for any other before it exits.
         Thread(target=run, name="prunescope-evaluate", daemon=True).start()
         return answer
 
@@ -122,7 +122,7 @@ async def _see_through(
 
 
 def put_back_later() -> Callable[[], None]:
-    """Return what puts the global random states back as they are now, unless a cell runs meanwhile."""
+    """Return a function that restores the current global random states, unless a cell runs meanwhile."""
     found, cells = Randomness.now(), _cells_run()
 
     def put_back() -> None:

@@ -1,4 +1,4 @@
-"""Measures both sides of a comparison, after what is shown has been measured."""
+"""Measure both sides of a comparison, after the displayed preview has been measured."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from prunescope.session.history import Variant
 
 
 class LiveSides(Latest):
-    """Measures both sides of the latest comparison.
+    """Measure both sides of the latest comparison in the background.
 
     Args:
-        publish: Called with the comparison it was told of, and the same with more known of its sides.
-        calls: Where the user's metric is called.
+        publish: Called with the original comparison and an updated one, whenever more has been measured.
+        calls: Runs the user's metric.
     """
 
     def __init__(self, publish: Callable[[Comparison, Comparison], object], calls: Calls) -> None:
@@ -39,7 +39,7 @@ class LiveSides(Latest):
         self._next = None if seen is None else (session, seen)
 
     def go(self) -> None:
-        """Start what was prepared, if it has not been started yet."""
+        """Start the prepared measurement, if it has not been started yet."""
         work, self._next = self._next, None
         if work is not None:
             self._start(*work)
@@ -75,13 +75,13 @@ class LiveSides(Latest):
 
 
 def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int | None = None) -> Comparison:
-    """Return ``seen`` with all that can be measured of it; returns when that is done.
+    """Measure both sides of ``seen`` synchronously, and return the comparison with the results.
 
     Args:
-        session: The session that it was made of.
-        seen: What is compared.
-        calls: Where the user's metric is called.
-        largest: Bytes up to which a file is compressed; None compresses a file of any size.
+        session: The session it belongs to.
+        seen: The comparison.
+        calls: Runs the user's metric.
+        largest: Largest file to compress, in bytes; None compresses files of any size.
     """
     for found in measured(session, seen, largest):
         seen = found
@@ -96,11 +96,11 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
 
 
 def worth_now(session: Session, what: Preview | Variant | None, calls: Calls) -> Measure:
-    """Return what a state of the model is worth, measured or asked now if it is not known.
+    """Return the metric of a state of the model, measuring it now if it is not known.
 
     Raises:
-        RequestError: The model cannot be run on the data; or the user's function raises, does not answer, or
-            not with numbers.
+        RequestError: The model cannot be run on the data; or the user's function raises, does not return, or
+            returns something other than numbers.
     """
     if session.source.data is not None:
         return accuracy(session, what)
@@ -112,5 +112,5 @@ def worth_now(session: Session, what: Preview | Variant | None, calls: Calls) ->
 
 
 def asks(session: Session, seen: Comparison) -> bool:
-    """Return whether the metric is a function of the user's, which `measured` leaves to be asked."""
+    """Return whether the user's own metric has to be called, which `measured` does not do."""
     return "metric" in seen.measures and session.source.evaluate is not None

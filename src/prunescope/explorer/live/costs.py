@@ -1,4 +1,4 @@
-"""Live costs: after the picture and the accuracy, the cost of the model as shown."""
+"""Live costs: measured after the picture and the accuracy, for the model as displayed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from prunescope.measure.costs.measuring import measure
 from prunescope.session import Session
 
 REST_SECONDS = 0.25
-"""Seconds without changes before costs are measured: accuracy goes first."""
+"""Seconds without changes before costs are measured: accuracy comes first."""
 
 LARGEST = 1 << 25
-"""Largest file, in bytes, that is compressed unasked: about three seconds of work in small pieces."""
+"""Largest file, in bytes, that is compressed without a request: about three seconds of work."""
 
 
 class LiveCosts(Latest):
-    """Measures what the latest preview costs; without an event loop, nothing, until someone asks.
+    """Measure the costs of the latest preview in the background; does nothing without an event loop.
 
     Args:
-        publish: Called with the preview and what is known of its costs, whenever more is known.
+        publish: Called with the preview and its costs so far, whenever more is known.
     """
 
     def __init__(self, publish: Callable[[Preview, Costs], object]) -> None:
@@ -34,8 +34,8 @@ class LiveCosts(Latest):
 
         Args:
             session: The session it belongs to.
-            preview: What is shown.
-            large: Whether a file of more than `LARGEST` bytes is compressed too.
+            preview: The displayed preview.
+            large: Whether to compress files of more than `LARGEST` bytes too.
         """
         self._start(session, preview, None if large else LARGEST)
 

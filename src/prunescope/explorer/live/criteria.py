@@ -1,4 +1,4 @@
-"""Computes how far the criteria agree on what is shown, bit by bit, while somebody looks at the table."""
+"""Compute how far the criteria agree on the displayed layer, in the background, while the table is open."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from prunescope.measure.criteria import CriteriaTable, criteria_table
 from prunescope.session import Session
 
 LARGEST = 1 << 22
-"""Weights of a layer up to which its criteria are compared while somebody looks."""
+"""Largest layer, in weights, whose criteria are compared live."""
 
 
 @dataclass(frozen=True)
 class CriteriaShown:
-    """What is known of how far criteria agree.
+    """The agreement between criteria so far.
 
     Attributes:
-        asked: Whether somebody wants to see it.
-        table: As far as it is known; None before anything is.
-        problem: Why it cannot be known, or "".
+        asked: Whether the table is open.
+        table: The table so far; None before there is any.
+        problem: Why criteria cannot be compared, or "".
     """
 
     asked: bool = False
@@ -32,10 +32,10 @@ class CriteriaShown:
 
 
 class LiveCriteria(Latest):
-    """Fills the table of what is shown; whatever was being computed before is given up.
+    """Fill the table for the latest preview; earlier work is cancelled.
 
     Args:
-        publish: Called with the preview it is of, and what is known, as often as more is.
+        publish: Called with the preview and its table so far, whenever more is known.
     """
 
     def __init__(self, publish: Callable[[Preview, CriteriaShown], object]) -> None:
@@ -66,7 +66,7 @@ class LiveCriteria(Latest):
 
 
 def why_not(preview: Preview) -> str:
-    """Return why criteria cannot be compared on what is shown, in a sentence, or ""."""
+    """Return why criteria cannot be compared on ``preview``, in one sentence, or ""."""
     if not preview.method.takes_scores:
         return f"{preview.method.title} draws at random: no criterion has a say in it."
     if sum(mask.numel() for mask in preview.masks.values()) > LARGEST:

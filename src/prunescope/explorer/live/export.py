@@ -1,4 +1,4 @@
-"""Makes the text of a file to export while it is looked at; code copies the model, which takes time."""
+"""Generate the text of an export while the panel is open; code copies the model, which takes time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prunescope.session import Session
 from prunescope.session.history import Step
 
 TEXTS = ("plan", "torch", "prunescope")
-"""The files with text that can be read on the page."""
+"""Keys of the files whose text the page shows."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Exported:
 
     Attributes:
         what: A key of `FILES`.
-        steps: The steps that it was made of.
+        steps: The steps that it was made from.
         text: The text; "" for a file that is not text.
-        problem: Why it could not be made, or "".
+        problem: Why it could not be generated, or "".
     """
 
     what: str
@@ -39,10 +39,10 @@ class Exported:
 
 
 class LiveExport(Latest):
-    """Makes the text of one file of the steps.
+    """Generate the text of one file in the background.
 
     Args:
-        publish: Called with what was made.
+        publish: Called with the result.
     """
 
     def __init__(self, publish: Callable[[Exported], object]) -> None:
@@ -50,7 +50,7 @@ class LiveExport(Latest):
         self._publish = publish
 
     def start(self, session: Session, what: str) -> None:
-        """Make the file ``what`` of the steps of ``session``. May be called from any thread."""
+        """Generate the file ``what`` from the steps of ``session``. May be called from any thread."""
         self._start(session, what)
 
     async def _in_steps(self, session: Session, what: str) -> None:

@@ -6,14 +6,14 @@ import ctypes
 import sys
 
 LARGE = 1 << 20
-"""Size of a layer, in weights, whose masks are returned one by one."""
+"""Size of a layer, in weights, from which memory is returned after every change."""
 
 
 def give_back() -> None:
-    """Have the C library return what has been freed; where it cannot, nothing happens.
+    """Make the C library return freed memory to the system; does nothing where it cannot.
 
-    After some large tensors glibc keeps freed ones for later: three layers' worth of masks once a person has
-    moved the amount some fifty times, which a shared server has better use for. It takes half a millisecond.
+    After some large tensors, glibc keeps freed memory for later: three layers' worth of masks after about
+    fifty moves of the amount, which a shared server can use better. It takes half a millisecond.
 
     Example:
         >>> give_back()

@@ -1,9 +1,9 @@
-"""Live measures: the picture first, then the numbers, given up as soon as they are out of date.
+"""Live metrics: measured after the picture is drawn, cancelled as soon as they are out of date.
 
-Accuracy is measured on the event loop that runs the user's cells, one batch at a time: a slider's next move
-is never more than a batch away, and nothing draws from the global random state or touches the model beside a
-cell that does. The user's `evaluate` runs in a thread, since nobody knows how long it takes; see
-`prunescope.explorer.live.calling`. Without an event loop both run to the end at once.
+Accuracy is measured on the event loop that runs the user's cells, one batch at a time: the next move of a
+slider waits for one batch at most, and nothing uses the global random state or the model while a cell does.
+The user's `evaluate` runs in a thread, since it may take any time; see `prunescope.explorer.live.calling`.
+Without an event loop, both run to the end immediately.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ REST_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """What an evaluation found out, as far as it has come.
+    """The results of an evaluation so far.
 
     Attributes:
-        preview: What was measured.
-        metric: What the model is worth before and after.
-        effect: What changes in the answers; None where it is not known.
+        preview: The preview that was measured.
+        metric: The metric before and after.
+        effect: The changes in the model's predictions; None if not known.
     """
 
     preview: Preview
@@ -41,17 +41,17 @@ class Measured:
 
     @classmethod
     def known(cls, session: Session, preview: Preview, problem: RequestError | None = None) -> Measured:
-        """Return what is known of ``preview``."""
+        """Return the cached results for ``preview``, with the message of ``problem`` if there is one."""
         told = "" if problem is None else str(problem)
         return cls(preview, known_metric(session, preview, told), effect(session, preview))
 
 
 class LiveMeasure(Latest):
-    """Measures the original model, and with the latest preview.
+    """Measure the original model and the latest preview in the background.
 
     Args:
-        publish: Called with what is found, as often as more is known, unless a later preview came first.
-        calls: Where the user's metric is called.
+        publish: Called with the results so far, whenever more is known.
+        calls: Runs the user's metric.
     """
 
     def __init__(self, publish: Callable[[Measured], object], calls: Calls) -> None:

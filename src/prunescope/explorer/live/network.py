@@ -1,8 +1,8 @@
-"""The whole network in the background: the sensitivity table fills while somebody looks, and a goal is met.
+"""The whole network in the background: fill the sensitivity table while it is displayed, and meet a goal.
 
-Both go a few milliseconds at a time on the event loop that runs the user's cells, and rest while a control
-moves; `evaluate` is called in a thread, and a table only by it once it was asked for. A table
-that was left half-way goes on where it was.
+Both run a few milliseconds at a time on the event loop that runs the user's cells, and pause while a control
+moves. `evaluate` is called in a thread; a table that needs it is measured only on request. An unfinished
+table resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from prunescope.network.keep import SHIPPED, find, fingerprint, user_folder
 from prunescope.session import Session
 
 REST_SECONDS = 0.3
-"""How long the controls must rest before the network is measured further."""
+"""Seconds without changes before measuring continues."""
 
 PUBLISH_SECONDS = 0.12
-"""How often a table is shown while it fills."""
+"""Seconds between updates of a table while it fills."""
 
 MOST_HASHED = 1_000_000
-"""Parameters of a network that is looked up among the tables that were kept."""
+"""Largest network, in parameters, whose table is looked up in the cache."""
 
 MOST_DOTS = 40
-"""Measured allocations that are remembered for the picture of the front."""
+"""Most measured allocations that the trade-off plot shows."""
 
 Bit = TypeVar("Bit")
 
 Dot = tuple[float, float, str]
-"""Of a measured allocation the share that goes, the drop, and the rule."""
+"""A measured allocation: the share it prunes, the drop, and the rule."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class NetworkShown:
     """What is known of the whole network.
 
     Attributes:
-        table: What each layer loses, as far as it is measured; None before anything is.
+        table: The sensitivity table so far; None before there is any.
         running: Whether it is being measured.
-        paused: Whether a person has stopped it for now.
-        problem: Why it cannot be, or "".
-        offer: What it would take to measure it, where it is measured only once that is asked for; "" else.
-        goal: What the network is asked to lose.
-        allocation: What meets the goal, measured as far as it is; None before it is found.
-        finding: Whether it is being looked for.
-        goal_problem: Why it cannot be met, or "".
-        rules: The allocation of every rule at the same target, as far as they are known.
-        front: Shares that may go, rising, each with the least drop that is predicted for it.
-        dots: What was measured so far of this model and unit.
+        paused: Whether the user has paused it.
+        problem: Why it cannot be measured, or "".
+        offer: The cost of measuring it, if that happens only on request; else "".
+        goal: The pruning goal.
+        allocation: The allocation for the goal so far; None before there is any.
+        finding: Whether the allocation is still being computed.
+        goal_problem: Why the goal cannot be met, or "".
+        rules: The known allocations of all rules at the same target, by rule.
+        front: The predicted trade-off: rising shares, each with the least predicted drop.
+        dots: Measured allocations of this model and unit.
     """
 
     table: SensitivityTable | None = None
@@ -85,7 +85,7 @@ class NetworkShown:
 
     @property
     def met(self) -> bool:
-        """Return whether the allocation is that of this very goal, and no more is to be found out of it."""
+        """Return whether the allocation is final and belongs to the current goal."""
         found = self.allocation
         if found is None or self.finding:
             return False
@@ -96,11 +96,11 @@ class NetworkShown:
 
 
 class LiveNetwork(Latest):
-    """Measures the sensitivity table of what is shown, and finds what meets the goal.
+    """Measure the sensitivity table and find the allocation for the goal, in the background.
 
     Args:
-        publish: Called with what is known, as often as more is.
-        calls: Where the user's metric is called.
+        publish: Called with the state so far, whenever more is known.
+        calls: Runs the user's metric.
     """
 
     def __init__(self, publish: Callable[[NetworkShown], object], calls: Calls) -> None:
@@ -114,12 +114,12 @@ class LiveNetwork(Latest):
         self._shown = NetworkShown()
 
     def follow(self, session: Session, spec: PruneSpec, goal: GoalSpec) -> None:
-        """Go on measuring for what is shown now; what was measured for something else is given up.
+        """Continue measuring for the displayed spec; results for another method or other steps are dropped.
 
         Args:
-            session: The session that is shown.
-            spec: What is asked of the layer that is shown.
-            goal: What the network is asked to lose; its method is taken from ``spec``.
+            session: The displayed session.
+            spec: The spec of the displayed layer.
+            goal: The pruning goal; its method is taken from ``spec``.
         """
         self._moved = perf_counter()
         asked = SensitivitySpec(**alone(spec))
@@ -135,13 +135,13 @@ class LiveNetwork(Latest):
         self._start(session, asked, goal)
 
     def ask(self, session: Session, spec: PruneSpec, goal: GoalSpec) -> None:
-        """Measure the table by the person's own function, which was only offered so far."""
+        """Measure the table with the user's own function, which was only offered so far."""
         self._asked_for = True
         self._shown = replace(self._shown, problem="", offer="", finding=True)
         self._start(session, SensitivitySpec(**alone(spec)), replace(goal, **alone(spec)))
 
     def pause(self, paused: bool, session: Session, spec: PruneSpec, goal: GoalSpec) -> None:
-        """Stop measuring the table for now, or go on."""
+        """Pause or resume measuring the table."""
         self._shown = replace(self._shown, paused=paused, finding=True)
         self._start(session, SensitivitySpec(**alone(spec)), replace(goal, **alone(spec)))
 
@@ -195,7 +195,7 @@ class LiveNetwork(Latest):
         self._tables = None
 
     async def _measure_by_function(self, session: Session, asked: SensitivitySpec) -> None:
-        """Have the person's own function asked, if they have agreed to what that takes."""
+        """Measure with the user's own function, if the user has agreed to what that takes."""
         if session.source.evaluate is None:
             raise RequestError(
                 "data", "`data` must be given to measure what each layer loses: held-out (inputs, targets)."
@@ -220,7 +220,7 @@ class LiveNetwork(Latest):
     async def _find(self, session: Session, goal: GoalSpec) -> None:
         network = self._network_of(session, goal)
         if goal.rule == "sensitivity" and network.table is None:
-            goal = replace(goal, rule="lamp")  # Nothing is measured yet, and LAMP needs no table.
+            goal = replace(goal, rule="lamp")  # LAMP needs no table, and there is none yet.
         self._put(finding=True, goal_problem="", front=_front(network, goal))
         found, told = None, 0.0
         async for found in self._bits(session, network.allocating(goal)):
@@ -244,7 +244,7 @@ class LiveNetwork(Latest):
         }
 
     def _network_of(self, session: Session, goal: GoalSpec) -> Network:
-        """Return the network for goals of this unit; the last one is kept."""
+        """Return the network for goals with this unit; the last one is cached."""
         table = self._shown.table
         key = (self._key, goal.unit, table)
         if self._network is None or self._network[0] != key:
@@ -254,7 +254,7 @@ class LiveNetwork(Latest):
     # A bit at a time.
 
     async def _bits(self, session: Session, bits: Iterator[Bit]) -> AsyncIterator[Bit]:
-        """Yield what ``bits`` yields, and let others in after each; the person's function has a thread."""
+        """Yield from ``bits``, giving way after each item; the user's function runs in a thread."""
         if session.source.data is None and session.source.evaluate is not None:
             async for bit in self._by_function(session, bits):
                 yield bit
@@ -264,7 +264,7 @@ class LiveNetwork(Latest):
             await self._rest()
 
     async def _by_function(self, session: Session, bits: Iterator[Bit]) -> AsyncIterator[Bit]:
-        """Yield what ``bits`` yields, each made in the thread where the person's own function is called."""
+        """Yield from ``bits``, computing each item in the thread that calls the user's own function."""
         history = session.history
         while True:
             await self._rest()
@@ -280,7 +280,7 @@ class LiveNetwork(Latest):
         self._put(problem=str(problem))
 
     async def _rest(self, least: float = 0.02) -> None:
-        """Let others in, and wait for as long as a control moves."""
+        """Give way to other tasks, and wait while a control moves."""
         await asyncio.sleep(least)
         while (left := self._moved + REST_SECONDS - perf_counter()) > 0:
             await asyncio.sleep(left)
@@ -290,11 +290,11 @@ class LiveNetwork(Latest):
         self._publish(self._shown)
 
     def _now(self, session: Session, asked: SensitivitySpec, goal: GoalSpec) -> None:
-        """Nothing: without an event loop nobody sees it fill; `Explorer.sensitivity` measures in code."""
+        """Do nothing: without an event loop there is no display; `Explorer.sensitivity` measures in code."""
 
 
 def _duration(seconds: float) -> str:
-    """Return a time in words.
+    """Format a time for display.
 
     Example:
         >>> _duration(0.4), _duration(12.2), _duration(200)
@@ -304,7 +304,7 @@ def _duration(seconds: float) -> str:
 
 
 def _front(network: Network, goal: GoalSpec) -> tuple[tuple[float, float], ...]:
-    """Return the predicted front; empty where nothing predicts it, or a file's size has to be measured."""
+    """Return the predicted trade-off; empty without a table, or for file sizes, which must be measured."""
     if network.table is None or goal.unit == "file":
         return ()
     shares, drops = network.budget(replace(goal, rule="sensitivity")).front(60)
@@ -312,7 +312,7 @@ def _front(network: Network, goal: GoalSpec) -> tuple[tuple[float, float], ...]:
 
 
 def _dots(known: tuple[Dot, ...], allocations: Any) -> tuple[Dot, ...]:
-    """Return the dots with those of more measured allocations."""
+    """Return the dots with those of ``allocations`` that were measured added."""
     more = [
         (round(each.reached, 4), each.measured.drop, each.rule)
         for each in allocations

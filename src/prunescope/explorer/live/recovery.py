@@ -1,7 +1,7 @@
-"""Recovery in the background: a bit of training at a time, while the slider stays alive and goes first.
+"""Recovery in the background: train one batch at a time, while the slider stays responsive and has priority.
 
-A bit is a batch, taken on the event loop that runs the person's cells. Where batches are slow they are taken
-in a thread instead, on a copy that nobody else touches.
+Batches run on the event loop that runs the user's cells. Slow ones run in a thread instead, on a copy of the
+model that nothing else uses.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from prunescope.recover import FineTuning, Point, Progress, Recipe, Reestimation
 from prunescope.session import Session
 
 REST_SECONDS = 0.3
-"""How long the controls must rest before training goes on."""
+"""Seconds without changes before training continues."""
 
 PUBLISH_SECONDS = 0.25
-"""How often the curve is shown while it grows."""
+"""Seconds between updates of the curve."""
 
 SLOW_SECONDS = 0.15
-"""A bit that took longer is not waited for on the event loop any more."""
+"""A batch that takes longer makes the next one run in a thread."""
 
 USUAL = Recipe(seconds=50, targets="dense")
-"""How the page trains unless it is asked otherwise: as long as anyone likes to wait."""
+"""The default recipe of the page."""
 
 FINE_TUNE, REESTIMATE = "fine_tune", "reestimate_batchnorm"
-"""What can be done."""
+"""The kinds of recovery."""
 
 GIVEN_UP = "Given up: the steps it began with have changed."
-"""What is said of work whose result would be of no use."""
+"""The note shown when work is cancelled because its result could not be applied."""
 
 Work = FineTuning | Reestimation
 
 
 @dataclass(frozen=True)
 class RecoveryShown:
-    """What is known of a recovery.
+    """The state of a recovery.
 
     Attributes:
-        recipe: How a person wants it trained.
-        doing: What is done now, `FINE_TUNE` or `REESTIMATE`; "" while nothing is.
-        progress: How far it is; None before anything was done.
-        curve: The held-out accuracies measured so far.
-        losses: The loss of training at parts of the whole in [0, 1].
-        start: Accuracy before it began, with the steps applied; None where there is none.
-        stopping: Whether it was asked to stop, and ends with the batch it is in.
-        waits: Whether it has stopped and waits to be kept or given up.
-        note: What else is to be said, or "".
+        recipe: The recipe that the user has chosen.
+        doing: What is running, `FINE_TUNE` or `REESTIMATE`; "" if nothing is.
+        progress: The progress so far; None before the first.
+        curve: Held-out accuracies measured so far.
+        losses: The training loss at shares of the training in [0, 1].
+        start: Accuracy before recovery, with the steps applied; None if not known.
+        stopping: Whether it was asked to stop after the current batch.
+        waits: Whether it has stopped, and waits to be kept or discarded.
+        note: Anything else to show, or "".
         problem: Why it failed, or "".
     """
 
@@ -70,11 +70,11 @@ class RecoveryShown:
 
 
 class LiveRecovery(Latest):
-    """Trains, or re-estimates, for the latest that was asked.
+    """Run the latest recovery in the background.
 
     Args:
-        publish: Called with what is known, as often as more is.
-        keep: Called with work that has come to its end, to make it a step.
+        publish: Called with the state so far, whenever it changes.
+        keep: Called with finished work, to apply it as a step.
     """
 
     def __init__(self, publish: Callable[[RecoveryShown], object], keep: Callable[[Work], object]) -> None:
@@ -86,17 +86,17 @@ class LiveRecovery(Latest):
         self._shown = RecoveryShown()
 
     def start(self, session: Session, doing: str, recipe: Recipe, limit: float | None, note: str) -> None:
-        """Begin; any earlier work is cancelled.
+        """Start a recovery; any earlier work is cancelled.
 
         Args:
             session: The session.
             doing: `FINE_TUNE` or `REESTIMATE`.
             recipe: How to train.
-            limit: Seconds that it may take at most; None: as long as it needs.
-            note: What is to be said beside it, or "".
+            limit: Longest time it may take, in seconds; None for no limit.
+            note: A note to show with it, or "".
 
         Raises:
-            RequestError: There is nothing to do it on, or it cannot be done.
+            RequestError: There is no training data, or this recovery is not possible.
         """
         if limit is not None and recipe.seconds is not None:
             recipe = replace(recipe, seconds=min(recipe.seconds, limit))
@@ -107,12 +107,12 @@ class LiveRecovery(Latest):
         self._start(session, self._work, limit)
 
     def stop(self) -> None:
-        """Stop after the batch that is being trained on; what is trained by then waits to be kept."""
+        """Stop after the current batch; the result then waits to be kept or discarded."""
         if self._shown.doing:
             self._put(stopping=True)
 
     def end(self, keep: bool) -> None:
-        """Keep what waits, or give it up."""
+        """Keep the waiting result, or discard it."""
         work, self._work = self._work, None
         if work is not None and self._shown.waits:
             self._put(waits=False, note="" if keep else "Given up: the weights are as they were before.")
@@ -120,11 +120,11 @@ class LiveRecovery(Latest):
                 self._keep(work)
 
     def follow(self, session: Session, recipe: Recipe) -> None:
-        """Go first for a moment: a control has moved. Work on other steps than those there are is given up.
+        """Pause for a moment, since a control has moved; cancel work whose steps have changed.
 
         Args:
-            session: The session that is shown.
-            recipe: How a person wants it trained from now on.
+            session: The displayed session.
+            recipe: The recipe to use from now on.
         """
         self._moved = perf_counter()
         work, gone = self._work, self._session is not session
@@ -178,7 +178,7 @@ class LiveRecovery(Latest):
             self._put(progress=progress)
 
     def _end(self, work: Work) -> None:
-        """Make what was done a step."""
+        """Apply the finished work as a step."""
         self._work = None
         curve = tuple(work.curve) if isinstance(work, FineTuning) else ()
         done = None if self._shown.progress is None else replace(self._shown.progress, done=1.0)
@@ -186,7 +186,7 @@ class LiveRecovery(Latest):
         self._put(doing="", stopping=False, curve=curve, progress=done)
 
     def _wait(self, work: Work, note: str) -> None:
-        """Let a person say whether what was done so far is kept."""
+        """Wait for the user to keep or discard what has been trained so far."""
         kept = isinstance(work, FineTuning) and work.step > 0
         if not kept:
             self._work = None
@@ -194,7 +194,7 @@ class LiveRecovery(Latest):
         self._put(doing="", stopping=False, waits=kept, note=said if kept else "Stopped: nothing was done.")
 
     async def _rest(self) -> None:
-        """Let others in, and wait for as long as a control moves; not once it is to stop."""
+        """Give way to other tasks, and wait while a control moves, unless asked to stop."""
         await asyncio.sleep(0)
         while (left := self._moved + REST_SECONDS - perf_counter()) > 0 and not self._shown.stopping:
             await asyncio.sleep(min(left, 0.05))
@@ -204,7 +204,7 @@ class LiveRecovery(Latest):
         self._publish(self._shown)
 
     def _now(self, session: Session, work: Work, limit: float | None) -> None:
-        """Do it at once: without an event loop nobody sees it go on."""
+        """Run to the end immediately: without an event loop there is no progress to show."""
         try:
             self._drain(work.run(), work)
         except RequestError as problem:

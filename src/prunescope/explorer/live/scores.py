@@ -1,4 +1,4 @@
-"""Computes the scores of a criterion that a person has chosen, a batch at a time; then it is asked for."""
+"""Compute the scores of the criterion that the user has chosen, a batch at a time, then request it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from prunescope.session import Session
 
 
 class LiveScores(Latest):
-    """Computes the scores of the latest criterion chosen.
+    """Compute the scores of the latest chosen criterion in the background.
 
     Args:
-        say: Called with a sentence that tells how far it is; "" at the end.
-        fail: Called with why they could not be computed.
+        say: Called with a sentence about the progress; "" at the end.
+        fail: Called with the error if they cannot be computed.
     """
 
     def __init__(
@@ -52,4 +52,4 @@ class LiveScores(Latest):
             done()
 
     def _now(self, session: Session, criterion: str, done: Callable[[], object]) -> None:
-        done()  # Whoever asks without a loop waits for the scores.
+        done()  # Without an event loop, the request itself computes the scores.

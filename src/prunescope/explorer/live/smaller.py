@@ -1,4 +1,4 @@
-"""The smaller network in the background: first what would be cut out, then the network, then its latency."""
+"""Cut out pruned channels in the background: first the list of cuts, then the network, then its latency."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from prunescope.session import Session
 from prunescope.session.history import Step
 
 LATENCY_SECONDS = 2.0
-"""How long latency is measured."""
+"""How long to measure latency, in seconds."""
 
 
 @dataclass(frozen=True)
 class SmallerShown:
-    """What is known of the smaller network.
+    """The state of the smaller network.
 
     Attributes:
-        steps: The steps that it is made of.
-        coupled: What goes where channels of several layers are added; see `find_smaller`.
-        cuts: What would be cut out, a sentence each; None before it was looked for.
-        refused: Why other pruned channels would not be, by layer.
-        busy: What is done now, in words; "" while nothing is.
-        found: The network, and what is measured of it so far; None before it is made.
-        problem: Why it cannot be made, or "".
+        steps: The steps that it is made from.
+        coupled: How to treat channels that are added to those of other layers; see `find_smaller`.
+        cuts: What can be cut out, one sentence each; None before the search.
+        refused: Why other pruned channels cannot be cut out, one sentence per layer.
+        busy: What is running, in words; "" if nothing is.
+        found: The network and its measures so far; None before it is built.
+        problem: Why it cannot be built, or "".
     """
 
     steps: tuple[Step, ...] = ()
@@ -40,15 +40,15 @@ class SmallerShown:
     problem: str = ""
 
     def is_of(self, steps: tuple[Step, ...]) -> bool:
-        """Return whether it is made of these steps."""
+        """Return whether it is made from these steps."""
         return self.steps == steps
 
 
 class LiveSmaller(Latest):
-    """Looks for what can be cut out of the latest steps, and cuts it out when that is asked.
+    """Find what can be cut out after the latest steps, and cut it out on request.
 
     Args:
-        publish: Called with what is known, as often as more is.
+        publish: Called with the state so far, whenever more is known.
     """
 
     def __init__(self, publish: Callable[[SmallerShown], object]) -> None:
@@ -57,12 +57,12 @@ class LiveSmaller(Latest):
         self._shown = SmallerShown()
 
     def start(self, session: Session, coupled: str, *, make: bool) -> None:
-        """Look for what can be cut out of the steps of ``session``; what was being done is given up.
+        """Find what can be cut out after the steps of ``session``; any earlier work is cancelled.
 
         Args:
             session: The session.
             coupled: One of `prunescope.export.compact.COUPLED`.
-            make: Whether it is cut out, too.
+            make: Whether to build the smaller network too.
         """
         self.close()
         self._shown = SmallerShown(session.history.done, coupled)

@@ -1,4 +1,4 @@
-"""The staircase of a layer's latency in the background."""
+"""Time a layer with fewer channels, in the background, for its latency staircase."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from prunescope.export.compact import Staircase, staircase
 from prunescope.session import Session
 
 PUBLISH_SECONDS = 0.25
-"""How often it is shown while it is timed."""
+"""Seconds between updates while timing."""
 
 
 @dataclass(frozen=True)
 class StaircaseShown:
-    """What is known of the latency of fewer channels.
+    """The latency of a layer with fewer channels, so far.
 
     Attributes:
-        layer: Name of the layer that was asked about; "" before any was.
+        layer: Name of the layer; "" before the first request.
         busy: Whether it is being timed.
-        found: The treads so far; None before any is timed.
-        problem: Why it cannot be, or "".
+        found: The treads so far; None before the first is timed.
+        problem: Why it cannot be timed, or "".
     """
 
     layer: str = ""
@@ -34,10 +34,10 @@ class StaircaseShown:
 
 
 class LiveStaircase(Latest):
-    """Times a layer of several widths.
+    """Time a layer at several widths in the background.
 
     Args:
-        publish: Called with what is known, as often as more is.
+        publish: Called with the state so far, whenever more is known.
     """
 
     def __init__(self, publish: Callable[[StaircaseShown], object]) -> None:
@@ -46,7 +46,7 @@ class LiveStaircase(Latest):
         self._shown = StaircaseShown()
 
     def start(self, session: Session, layer: str) -> None:
-        """Time ``layer`` of the model of ``session``; whatever was being timed is given up."""
+        """Time ``layer`` in the model of ``session``; any earlier timing is cancelled."""
         self._shown = StaircaseShown(layer, busy=True)
         self._publish(self._shown)
         self._start(session, layer)

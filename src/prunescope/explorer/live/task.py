@@ -8,11 +8,10 @@ from typing import Any
 
 
 class Latest:
-    """One piece of work at a time, given up as soon as it is out of date.
+    """One background task at a time, cancelled as soon as it is out of date.
 
-    On the loop, a slider's next move is never more than a bit of work away, and nothing touches the model
-    beside a cell that does. Subclasses say what is done in `_in_steps`, and in `_now` what is done where
-    there is no loop.
+    On the event loop, the next move of a slider waits for one small piece of work at most, and nothing uses
+    the model while a cell does. Subclasses implement `_in_steps`, and `_now` for use without a loop.
     """
 
     def __init__(self) -> None:
@@ -23,14 +22,14 @@ class Latest:
             self._loop = None
 
     def _start(self, *work: Any) -> None:
-        """Do ``work``; any earlier work is cancelled. May be called from any thread."""
+        """Start ``work``; any earlier work is cancelled. May be called from any thread."""
         if self._loop is None or self._loop.is_closed():
             self._now(*work)
         else:
             self._loop.call_soon_threadsafe(self._restart, *work)
 
     def close(self) -> None:
-        """Give up what is being done. May be called from any thread."""
+        """Cancel the current work. May be called from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cancel)
 
@@ -44,9 +43,9 @@ class Latest:
             self._task = None
 
     def _in_steps(self, *work: Any) -> Coroutine[Any, Any, None]:
-        """Do ``work``, giving way to others after each bit of it."""
+        """Do ``work`` in small pieces, giving way to other tasks after each."""
         raise NotImplementedError
 
     def _now(self, *work: Any) -> None:
-        """Do ``work`` at once."""
+        """Do ``work`` immediately, to the end."""
         raise NotImplementedError

@@ -1,1 +1,1 @@
-"""What is explored and shown: one state, one door for every change, one snapshot a change."""
+"""The explorer's state: one entry point for every change, and one snapshot per change."""

@@ -1,4 +1,4 @@
-"""The actions on steps and plans: each changes a session, and returns what to request next."""
+"""Actions on steps and plans: each changes a session and returns the spec fields to request next."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from prunescope.session.together import Together
 from prunescope.sources.units import find_units
 
 Act = Callable[[Session, Preview], Mapping[str, Any]]
-"""Changes a session's history or plans, given what is shown; returns the fields of the spec to ask next."""
+"""Changes a session's history or plans, given the displayed preview; returns spec fields to request next."""
 
 
 def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
-    """Make the preview a step."""
+    """Apply the preview as a step."""
     if not preview.prunes:
         raise RequestError("steps", "`amount` prunes nothing here: there is no step to apply.")
     reach = preview.reach
@@ -38,7 +38,7 @@ def apply(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 
 def apply_allocation(session: Session, preview: Preview, allocation: Allocation) -> Mapping[str, Any]:
-    """Make an allocation one step of all its layers."""
+    """Apply an allocation as one step on all its layers."""
     if not allocation.specs:
         raise RequestError("goal", "`goal` prunes nothing: there is no step to apply.")
     session.apply_together(Together(allocation.title, allocation.specs))
@@ -46,12 +46,12 @@ def apply_allocation(session: Session, preview: Preview, allocation: Allocation)
 
 
 def prune_units(session: Session, preview: Preview, units: int | Sequence[int] | str) -> Mapping[str, Any]:
-    """Prune hidden units or heads whole, as one step: their rows in every tensor that has some.
+    """Prune whole hidden units or heads as one step: their rows in every tensor that has any.
 
     Args:
         session: The session.
-        preview: What is shown; the units are those of its layer.
-        units: Which of them, or text that lists them; a count is so many of the lowest norm.
+        preview: The displayed preview; the units are those of its layer.
+        units: Their indices, or text that lists them; a count means that many with the lowest norm.
     """
     tensor = preview.tensor.name
     found = find_units(session.source.module, tensor)
@@ -83,21 +83,21 @@ def silence(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 
 def recover(session: Session, preview: Preview, work: Callable[[Session], object]) -> Mapping[str, Any]:
-    """Let ``work`` win back what pruning has cost, as the next step; what is shown stays asked for."""
+    """Run ``work``, which applies a recovery as the next step; the displayed spec stays."""
     work(session)
     return {}
 
 
 def make_ready(session: Session, preview: Preview, notes: list[str], quiet: bool) -> Mapping[str, Any]:
-    """Make what is shown a step if it prunes, and then mask the residual output of pruned channels.
+    """Prepare for recovery: apply the preview if it prunes, then mask the residual output of pruned channels.
 
-    Training would move what they still put out, and rely on it: they could not be cut out any more.
+    Training would change that output and rely on it, so that the channels could no longer be cut out.
 
     Args:
         session: The session.
-        preview: What is shown.
-        notes: Takes in why a channel cannot be silenced, in a sentence.
-        quiet: Whether pruned channels are silenced.
+        preview: The displayed preview.
+        notes: Collects why channels cannot be masked, as sentences.
+        quiet: Whether to mask residual outputs.
     """
     changes: Mapping[str, Any] = {}
     if preview.pruned_units:
@@ -117,7 +117,7 @@ def undo(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 
 def redo(session: Session, preview: Preview) -> Mapping[str, Any]:
-    """Redo the step that was undone last."""
+    """Redo the last undone step."""
     session.redo()
     return _after(session.history.done[-1].spec, preview)
 
@@ -129,7 +129,7 @@ def reset(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 
 def jump(session: Session, preview: Preview, position: int) -> Mapping[str, Any]:
-    """Go to where the first ``position`` steps are applied."""
+    """Move to the point in the history where the first ``position`` steps are applied."""
     session.jump(position)
     return _after_all(session, preview)
 
@@ -141,31 +141,31 @@ def bring(session: Session, preview: Preview, text: str) -> Mapping[str, Any]:
 
 
 def keep(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
-    """Keep the steps under a name."""
+    """Save the steps as a plan."""
     session.plans = session.plans.keep(name, session.history)
     return {}
 
 
 def rename(session: Session, _preview: Preview, old: str, new: str) -> Mapping[str, Any]:
-    """Give a kept plan another name."""
+    """Rename a saved plan."""
     session.plans = session.plans.rename(old, new)
     return {}
 
 
 def remove(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
-    """Remove a kept plan."""
+    """Remove a saved plan."""
     session.plans = session.plans.remove(name)
     return {}
 
 
 def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any]:
-    """Apply the steps of a kept plan in place of the current steps."""
+    """Apply the steps of a saved plan in place of the current steps."""
     session.history = session.plans[name]
     return _after_all(session, preview)
 
 
 def make_plans(session: Session, plans: Mapping[str, list[Asked]]) -> None:
-    """Replace the kept plans by these; the steps stay as they are."""
+    """Replace the saved plans with these; the steps stay unchanged."""
     history, session.plans = session.history, Plans()
     for name, steps in plans.items():
         carry_out_specs(session, steps)
@@ -179,14 +179,14 @@ def _after_all(session: Session, preview: Preview) -> Mapping[str, Any]:
 
 
 def _after(spec: Asked, preview: Preview) -> Mapping[str, Any]:
-    """Return what to ask so that the step of ``spec`` is looked at and nothing more is pruned."""
+    """Return the fields that display the step of ``spec`` and prune nothing more."""
     again = _again(spec)
     fields = {name: value for name, value in again.items() if name in FIELDS}
     return {**again, **_nothing(replace(preview.spec, **fields))}
 
 
 def _again(spec: Asked) -> Mapping[str, Any]:
-    """Return what to ask so that what ``spec`` asked is looked at again, in the scope it was asked of."""
+    """Return the fields that request ``spec`` again, in its scope."""
     again = spec.again
     if "method" not in again or "scope" in again:  # Masked residual output has a layer and no method.
         return again
@@ -194,7 +194,7 @@ def _again(spec: Asked) -> Mapping[str, Any]:
 
 
 def _nothing(spec: PruneSpec) -> Mapping[str, Any]:
-    """Return what to ask so that nothing more is pruned, by the method or by hand."""
+    """Return the fields that prune nothing more, neither by the method nor by hand."""
     return {"amount": 0 if isinstance(spec.amount, int) else 0.0, "keep_channels": (), "prune_channels": ()}
 
 

@@ -1,4 +1,4 @@
-"""What can be explored, and the answer to a request: the explorer's thinking, without a widget in it."""
+"""The models on offer, and the snapshot that answers a request: the explorer's logic, without widgets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from prunescope.sources.units import Units, find_units
 
 @dataclass(frozen=True)
 class Entry:
-    """One model on offer: its ``title``, and ``open``, which is called once, when it is first asked for."""
+    """One model on offer: its ``title``, and ``open``, called once, when it is first needed."""
 
     title: str
     open: Callable[[], Source]
@@ -55,16 +55,16 @@ class Catalogue:
         return {key: entry.title for key, entry in self.entries.items()}
 
     def add(self, key: str, entry: Entry) -> None:
-        """Offer one more model.
+        """Add a model.
 
         Raises:
-            RequestError: It cannot be explored; then it is not offered.
+            RequestError: It cannot be explored; it is then not added.
         """
         self._sessions[key] = Session(entry.open())
         self.entries[key] = entry
 
     def session(self, model: object) -> Session:
-        """Return the session of ``model``, opened if need be.
+        """Return the session of ``model``, opening it if needed.
 
         Raises:
             RequestError: No model has that key, or the model cannot be explored.
@@ -76,16 +76,16 @@ class Catalogue:
         return self._sessions[model]
 
     def put(self, model: str, session: Session) -> None:
-        """Explore ``model`` by ``session`` from now on."""
+        """Use ``session`` for ``model`` from now on."""
         self._sessions[model] = session
 
     def first(self, changes: Mapping[str, Any]) -> Snapshot:
-        """Return what is shown first: the first model, opened as it suggests, with ``changes``.
+        """Return the first snapshot: the first model with its default spec and ``changes``.
 
-        Unless a layer is asked for, the first one that can be ranked is shown.
+        Unless a layer is requested, it shows the first one that can be ranked.
 
         Raises:
-            RequestError: The model cannot be explored, or a change cannot be met.
+            RequestError: The model cannot be explored, or a change is invalid.
         """
         model = next(iter(self.entries))
         session = self.session(model)
@@ -103,15 +103,15 @@ class Catalogue:
         raise problems[0]
 
     def answer(self, shown: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
-        """Return what is shown once ``changes`` are applied.
+        """Return the snapshot with ``changes`` applied.
 
         Args:
-            shown: What is shown now.
+            shown: The current snapshot.
             changes: Fields of the spec; ``scope``; ``model``; a `View` as ``view``; a `Comparing` as
                 ``comparing``.
 
         Raises:
-            RequestError: A change cannot be met.
+            RequestError: A change is invalid.
         """
         wanted = dict(changes)
         model, view = wanted.pop("model", shown.model), wanted.pop("view", shown.view)
@@ -132,7 +132,7 @@ class Catalogue:
             looked_at["front"] = "compare" if comparing.shown else "steps"
         session = self.session(model)
         if looked_at["exporting"] not in files_of(session):
-            looked_at["exporting"] = "state_dict"  # Another model is a file without code, which has no code.
+            looked_at["exporting"] = "state_dict"  # The other model is a checkpoint: no code to export.
         view, largest = self._coloured(session, view, other_model=model != shown.model)
         looked_at |= {"view": view, "largest_weight": largest, "models": self.titles}
         same_steps = session.history is shown.history and session.plans is shown.plans
@@ -156,19 +156,19 @@ class Catalogue:
         if note:
             resolved = replace(resolved, notes={**resolved.notes, "scope": note})
         if model != shown.model and "comparing" not in changes:
-            comparing = Comparing(shown=comparing.shown)  # The other model has other plans.
+            comparing = Comparing(shown=comparing.shown)  # Plans belong to a model.
         return self._compared(replace(self._snapshot(model, resolved, scope), **looked_at), comparing, shown)
 
     def _scoped(
         self, session: Session, start: PruneSpec, shown: Snapshot, wanted: dict[str, Any]
     ) -> tuple[Scope, str]:
-        """Take the scope out of ``wanted``, have method and layer fit it, and return it and a note.
+        """Pop the scope from ``wanted``, make method and layer fit it, and return the scope and a note.
 
-        A method that ranks all layers together has one threshold, and one threshold for single weights is
-        that method.
+        A method that ranks all layers together implies one threshold, and one threshold for single weights
+        implies that method.
 
         Raises:
-            RequestError: It is none, or its group none of the model's.
+            RequestError: The scope is invalid, or the model has no such group.
         """
         asked = "scope" in wanted
         scope = Scope.of(wanted.pop("scope", shown.scope))
@@ -192,7 +192,7 @@ class Catalogue:
     def _with_layer_inside(
         self, session: Session, scope: Scope, start: PruneSpec, wanted: dict[str, Any], *, asked: bool
     ) -> tuple[Scope, str]:
-        """Have the layer that is shown be one of the scope's: move there if the scope was asked for."""
+        """Make the displayed layer one of the scope's: move to one of them if the scope was requested."""
         if scope.kind == "layer" or METHODS[wanted.get("method", start.method)].pooled:
             return scope, ""
         layer = session.tensor(wanted.get("layer", start.layer)).name
@@ -205,10 +205,10 @@ class Catalogue:
         return Scope(), f"`scope` is this layer again: {layer} is not of {scope.text}."
 
     def _looked_at(self, shown: Snapshot, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Take out of ``wanted`` what is looked at rather than pruned, and return all that stays as it is.
+        """Pop the display fields from ``wanted``; return them with the snapshot fields that stay unchanged.
 
         Raises:
-            RequestError: There is no such panel or file.
+            RequestError: A value is invalid, such as an unknown panel or file.
         """
         front, what = wanted.pop("front", shown.front), wanted.pop("exporting", shown.exporting)
         goal, recipe = wanted.pop("goal", shown.network.goal), wanted.pop("recipe", shown.recovery.recipe)
@@ -230,16 +230,16 @@ class Catalogue:
         return {**kept, "front": front, "exporting": what, "network": network, "recovery": recovery}
 
     def _usual(self, session: Session) -> Recipe:
-        """Return how a model is trained unless it is asked otherwise."""
+        """Return the default recipe for a model."""
         source = session.source
         usual = USUAL if source.loss is None else replace(USUAL, targets="labels")
         return replace(usual, **source.recipe)
 
     def _coloured(self, session: Session, view: View, *, other_model: bool) -> tuple[View, float | None]:
-        """Return ``view`` with the largest weight if it needs that; another model may be too large for it.
+        """Return ``view``, and the largest weight if it needs that; reset it if a new model is too large.
 
         Raises:
-            RequestError: The model shown is too large for it.
+            RequestError: The current model is too large to scan for its largest weight.
         """
         if view.heatmap != "weights" or view.colour_range != "model":
             return view, None
@@ -251,10 +251,10 @@ class Catalogue:
             return replace(view, colour_range="layer"), None
 
     def _compared(self, answer: Snapshot, comparing: Comparing, before: Snapshot) -> Snapshot:
-        """Return ``answer`` with what is compared in it.
+        """Return ``answer`` with its comparison.
 
         Raises:
-            RequestError: A side that is not as it was ``before`` cannot be; any other is a sentence.
+            RequestError: A newly chosen side is invalid; for unchanged sides the snapshot has the message.
         """
         session, preview = self.session(answer.model), answer.preview.alone
         comparison, sentence = None, ""
@@ -314,19 +314,19 @@ def _note_of(preview: Preview) -> Mapping[str, str]:
 
 
 def _pooling(method: str) -> str:
-    """Return the method that ranks all layers together as ``method`` ranks one; itself if there is none."""
+    """Return the method that ranks all layers together like ``method`` ranks one, or else ``method``."""
     return next((key for key, row in METHODS.items() if row.alone == method), method)
 
 
 _KEPT = ("exported", "smaller", "staircase", "hide", "lock", "scoring", "waits_for", "agreeing")
-"""What of a snapshot stays as it is until something else says so."""
+"""Snapshot fields that requests leave unchanged."""
 
 
 def _other_channels(shown: PruneSpec, wanted: Mapping[str, Any]) -> bool:
-    """Return whether ``wanted`` changes which channels those kept or pruned by hand belong to."""
+    """Return whether ``wanted`` changes what channels chosen by hand refer to."""
     other = METHODS.get(wanted.get("method", shown.method)) if shown.by_hand else None
     if other is not None and other.groups != METHODS[shown.method].groups:
-        return True  # `dim` is then another one.
+        return True  # This changes `dim` as well.
     return any(wanted.get(name, getattr(shown, name)) != getattr(shown, name) for name in ("layer", "dim"))
 
 

@@ -1,6 +1,6 @@
-"""The state as an address: what the dashboard shows, in the query of its link, and back.
+"""The state as a link: encode the dashboard's state in the query of its URL, and parse it back.
 
-A link can come from anywhere, so everything in it is checked like typed input; one that does not fit changes
+A link can come from anywhere, so everything in it is checked like typed input; an invalid link changes
 nothing.
 """
 
@@ -27,31 +27,31 @@ from prunescope.network.asked import HOW
 from prunescope.session.history import Asked, History
 
 CONTROLS = ("model", *FIELDS, "scope", "steps")
-"""What a link may set, hide or lock."""
+"""Controls that a link may set, hide or lock."""
 
 HIDEABLE = (*CONTROLS, "view")
-"""What can be hidden besides the panels: the controls, and those of the pictures."""
+"""What can be hidden besides the panels: the controls, and the controls of the pictures."""
 
 _RENAMED = {"takeaway": "export"}
-"""What `HIDEABLE` names were called before; old links go on opening."""
+"""Former names, so that old links still open."""
 
 _SHOWN = HOW
-"""Fields of a goal that a link does not carry with it: they are those of what is shown."""
+"""Fields of a goal that a link leaves out: they follow the displayed spec."""
 
 LIMIT = 100_000
-"""Characters of a query, and of what it may unpack to."""
+"""Largest length of a query, in characters."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """What a link asks for.
+    """The parsed contents of a link.
 
     Attributes:
-        changes: What `Explorer.request` takes.
-        steps: What the steps ask, oldest first; None when the link says nothing of steps.
-        plans: What the steps of each kept plan ask; None likewise.
-        hide: What is not to be shown, some of `HIDEABLE`.
-        lock: Controls that are shown and cannot be moved.
+        changes: Keyword arguments for `Explorer.request`.
+        steps: Specs of the steps, oldest first; None if the link has no steps.
+        plans: Specs of the steps of each saved plan, by name; None if the link has no plans.
+        hide: Names to hide: controls or panels.
+        lock: Controls that are visible but disabled.
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -62,9 +62,9 @@ class Link:
 
 
 def to_query(snapshot: Snapshot) -> str:
-    """Return the query of a link that shows ``snapshot`` again; ``amount`` keeps its type.
+    """Return the query of a link that restores ``snapshot``; ``amount`` keeps its type.
 
-    Steps that were undone are not in it.
+    Undone steps are left out.
     """
     spec = snapshot.preview.spec
     values: dict[str, str] = {"model": snapshot.model}
@@ -103,7 +103,7 @@ def _step_values(history: History) -> list[dict[str, Any]]:
 
 
 def _side_values(side: Choice) -> dict[str, Any]:
-    """Return the fields of one side; JSON has no infinity, so that a norm may be text."""
+    """Return the fields of one side; an infinite norm becomes text, since JSON has no infinity."""
     values = side.values
     if isinstance(values.get("n"), float) and math.isinf(values["n"]):
         values["n"] = str(values["n"])
@@ -111,7 +111,7 @@ def _side_values(side: Choice) -> dict[str, Any]:
 
 
 def _view_text(view: View) -> str:
-    """Return what of ``view`` is not as it is at first, such as ``"heatmap:weights,scale:log"``."""
+    """Return the non-default values of ``view``, such as ``"heatmap:weights,scale:log"``."""
     usual = vars(View())
     return ",".join(f"{name}:{value}" for name, value in vars(view).items() if value != usual[name])
 
@@ -121,10 +121,10 @@ def _text(name: str, value: object) -> str:
 
 
 def from_query(query: str, panels: Sequence[str] = ()) -> Link:
-    """Return what the query of a link asks for; unknown parameters are ignored.
+    """Parse the query of a link; unknown parameters are ignored.
 
     Args:
-        query: What follows the ``?`` of an address, such as ``"layer=fc.weight&amount=0.5"``.
+        query: The part after the ``?`` of a URL, such as ``"layer=fc.weight&amount=0.5"``.
         panels: Names of the panels, which a link can hide.
 
     Raises:
@@ -150,15 +150,15 @@ def from_query(query: str, panels: Sequence[str] = ()) -> Link:
 
 
 def controls(parameter: str, names: object, panels: Sequence[str] = ()) -> frozenset[str]:
-    """Return the controls that ``names`` lists: a sequence of names, or one string with commas.
+    """Parse a list of controls: a sequence of names, or one comma-separated string.
 
     Args:
         parameter: ``"hide"`` or ``"lock"``.
-        names: Some of `HIDEABLE` and the panels, or of `CONTROLS`.
+        names: Names from `HIDEABLE` or ``panels`` to hide, or from `CONTROLS` to lock.
         panels: Names of the panels, which can be hidden as well.
 
     Raises:
-        RequestError: One of them is not.
+        RequestError: A name is not allowed.
     """
     allowed = tuple(dict.fromkeys((*HIDEABLE, *panels))) if parameter == "hide" else CONTROLS
     listed = names.split(",") if isinstance(names, str) else list(names)  # type: ignore[call-overload]
@@ -199,7 +199,7 @@ def _goal(parameter: str, text: str) -> GoalSpec:
     asked = _unpacked(text)
     if not isinstance(asked, dict) or asked.keys() & set(_SHOWN):
         raise RequestError(parameter, f"`goal` must be a JSON object of a goal's fields, got {text[:40]!r}.")
-    return GoalSpec.of({**asked, "method": "ln_structured"})  # What is shown says how; that allows all units.
+    return GoalSpec.of({**asked, "method": "ln_structured"})  # A placeholder method that allows every unit.
 
 
 _READ: Mapping[str, Callable[[str, str], Any]] = {
@@ -217,10 +217,10 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
 }
 
 _CHANGES = {"compare": "comparing"}
-"""What a parameter of a link is called as a change, where that is another name."""
+"""Parameters of a link that `Explorer.request` takes under another name."""
 
 PARAMETERS = (*_READ, "steps", "plans", "hide", "lock")
-"""What of an address is ours."""
+"""The query parameters that Prunescope reads."""
 
 
 def _steps(text: str) -> list[Asked]:

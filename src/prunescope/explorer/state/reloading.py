@@ -1,4 +1,4 @@
-"""Another model in the place of one: retrained, of the same architecture, under the same steps and plans."""
+"""Replace a model with another of the same architecture, such as a retrained one, keeping steps and plans."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from prunescope.session.history import Asked, History
 from prunescope.session.recovered import Recovered
 
 MOST_NAMED = 3
-"""Tensors that a sentence names one by one."""
+"""Most tensors that a message names one by one."""
 
 
 def reloaded(session: Session, model: nn.Module) -> tuple[Session, str]:
-    """Return a session of ``model`` in which the steps and plans of ``session`` are carried out anew.
+    """Return a session for ``model`` with the steps and plans of ``session`` applied again.
 
     Args:
-        session: The session of the model as it was; left as it is.
+        session: The session of the old model; left unchanged.
         model: The same architecture with other weights; read, never written.
 
     Returns:
-        The new session, and a sentence on what could not be done again, or "".
+        The new session, and a sentence about steps that could not be applied again, or "".
 
     Raises:
-        RequestError: It is no module, its tensors have other names or shapes, or a step cannot be met by it.
+        RequestError: ``model`` is not a module, its tensors have other names or shapes, or a step cannot be
+            applied to it.
     """
     before = session.source.module
     if not isinstance(model, nn.Module):
@@ -49,7 +50,7 @@ def reloaded(session: Session, model: nn.Module) -> tuple[Session, str]:
 
 
 def _plain(history: History) -> list[Asked]:
-    """Return what the steps asked, without those that gave the other model new weights."""
+    """Return the specs of the steps, without those that gave the old model new weights."""
     return [step.spec for step in history.steps if not isinstance(step.spec, Recovered)]
 
 
@@ -66,7 +67,7 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _differences(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]) -> list[str]:
-    """Return in what the second differs, a clause each."""
+    """Describe the differences between the shapes, one clause each."""
     missing = [f"{name} is missing" for name in before if name not in after]
     others = [
         f"{name} has shape {after[name]}, and had {shape}"

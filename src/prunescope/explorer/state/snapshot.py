@@ -29,46 +29,46 @@ class Snapshot:
 
     Attributes:
         model: Key of the model in the explorer's catalogue.
-        preview: The last good preview.
-        model_sparsity: Fraction of all the model's parameters that is pruned if the preview is applied.
+        preview: The last valid preview.
+        model_sparsity: Sparsity of the whole model if the preview is applied, in [0, 1].
         history: The steps, and how many of them are applied.
-        step_measures: For each step that was measured, what the model was worth with it and all before.
+        step_measures: The metric after each step that was measured, with all earlier ones applied.
         notes: Sentences about corrected values, by the field they belong to.
         problem: Why the last request was refused, or None.
         has_data: Whether the model has held-out data.
-        metric: What the model is judged by, before and after, as far as it is measured; None if by nothing.
-        effect: What changes in the answers to the held-out data; None likewise.
-        costs: What the model costs with the steps and the preview, as far as it is measured.
+        metric: The metric before and after, as far as it is measured; None if there is none.
+        effect: The changes in the predictions on held-out data; None if not known.
+        costs: The costs of the model with the steps and the preview, as far as they are measured.
         view: What the pictures show of the preview.
-        plans: Histories kept under names.
-        comparing: What is compared with what, if it is looked at.
-        comparison: The two side by side; None unless it is looked at, and where they cannot be compared.
-        comparing_problem: Why they cannot, or "".
-        agreeing: How far the criteria agree on what is shown, as far as somebody wants to know.
+        plans: Histories saved under names.
+        comparing: The two sides to compare, and whether the comparison is displayed.
+        comparison: The comparison; None unless it is displayed and possible.
+        comparing_problem: Why the sides cannot be compared, or "".
+        agreeing: The agreement between criteria, if that table is open.
         models: Title of each model on offer, by key.
-        layers: What can be pruned of the model, by full name.
-        not_prunable: Why each other tensor of it cannot be.
-        note: What is to be said of the model, or "".
-        largest_weight: The largest magnitude in the model; None unless the colours are the model's.
-        front: Name of the panel that is in front.
+        layers: The prunable tensors of the model, by full name.
+        not_prunable: Why each other tensor cannot be pruned, by full name.
+        note: A note about the model, or "".
+        largest_weight: Largest magnitude in the model; None unless the colour range is that of the model.
+        front: Name of the panel in front.
         exporting: Key of the file whose text the export panel shows.
-        exported: That text, of the steps it was made of; None until it has been asked for.
-        files: Keys of the files that can be made of the model.
+        exported: That text, with the steps it was made from; None until requested.
+        files: Keys of the files that the model can be exported to.
         scoring: Progress of the scores of the chosen criterion, or "".
         waits_for: The criterion whose scores are being computed before it is shown, or "".
-        criteria: For each criterion why it cannot be chosen for this layer and method, or "".
-        sparsities: Fraction of each layer that is pruned if the preview is applied, by full name.
-        scope: Which layers the method works on at once.
-        network: What is known of the whole network, and what is asked of it.
-        units: The hidden units or heads that the rows of the tensor are parts of, or None.
-        runs: Whether there is a network that can be run: a checkpoint has weights alone.
-        recovery: What is known of a recovery, and how a person wants it trained.
-        recovers: For each kind of recovery why it cannot be done, or "".
+        criteria: Why each criterion cannot be chosen for this layer and method, or "".
+        sparsities: Sparsity of each layer if the preview is applied, by full name.
+        scope: The layers that the method prunes at once.
+        network: The state of the whole network: its table, goal and allocation.
+        units: The hidden units or heads that the rows of the tensor belong to, or None.
+        runs: Whether the model can be run; a checkpoint has only weights.
+        recovery: The state of a recovery, and the chosen recipe.
+        recovers: Why each kind of recovery is not possible, or "".
         outcomes: Accuracy, or the user's metric, of the pruned model before and after each recovery.
-        smaller: What is known of the network without the channels that are pruned.
-        staircase: The latency of fewer channels of a layer, as far as it is timed.
-        hide: Names of what is not shown.
-        lock: Names of the controls that are shown and cannot be moved by hand.
+        smaller: The state of the network with pruned channels cut out.
+        staircase: The latency of a layer with fewer channels, as far as it is timed.
+        hide: Names of hidden controls and panels.
+        lock: Names of controls that are visible but disabled.
     """
 
     model: str
@@ -114,7 +114,7 @@ class Snapshot:
     lock: frozenset[str] = frozenset()
 
     def message(self, parameter: str) -> str:
-        """Return the sentence that belongs beside the control of ``parameter``, or ""."""
+        """Return the message to show next to the control of ``parameter``, or ""."""
         if self.problem is not None and self.problem.parameter == parameter:
             return str(self.problem)
         if parameter == "criterion" and self.scoring:
@@ -123,10 +123,10 @@ class Snapshot:
 
     @property
     def amount_as_count(self) -> int:
-        """Return the amount as a count, of units or of each group's."""
+        """Return the amount as a count of units, or of units per group."""
         return self.preview.asked_units
 
     @property
     def amount_as_fraction(self) -> float:
-        """Return the amount as the shortest fraction that asks for as many units."""
+        """Return the amount as the shortest fraction that gives the same count."""
         return shortest_fraction(self.preview.asked_units, self.preview.most)

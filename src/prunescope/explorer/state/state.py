@@ -1,7 +1,7 @@
-"""The explorer's state: one door for every change, and one snapshot a change.
+"""The explorer's state: one entry point for every change, and one snapshot per change.
 
-There is no widget in it. JupyterLab hands the page's messages to a thread of their own, beside the one that
-runs cells, so whatever changes or reads the state holds its lock.
+It contains no widgets. JupyterLab handles messages from the page in a separate thread from the one that runs
+cells, so whatever changes or reads the state must hold its lock.
 """
 
 from __future__ import annotations
@@ -51,32 +51,32 @@ _log = logging.getLogger("prunescope")
 TRAINING_OFF = (
     "Training is off on this server. Whoever serves it lets it be done with: prunescope --allow-training"
 )
-"""What is said where a visitor may not train."""
+"""The message shown where training is disabled."""
 
 REQUESTS = (*FIELDS, "scope", "model", "view", "comparing", "front", "exporting", "goal", "recipe")
-"""What `ExplorerState.request` takes."""
+"""Keywords of `ExplorerState.request`."""
 
 
 class ExplorerState(traitlets.HasTraits):
-    """What is explored and shown, and the door through which that changes.
+    """The state of the explorer, and the entry point for changing it.
 
     Args:
-        catalogue: What can be explored.
-        panels: Names of the panels that have a tab, in their order.
-        hide: What is not shown, some of `prunescope.explorer.state.link.HIDEABLE`.
-        lock: Controls that are shown and cannot be moved by hand.
+        catalogue: The models on offer.
+        panels: Names of the panels with a tab, in order.
+        hide: Names to hide: panels, or some of `prunescope.explorer.state.link.HIDEABLE`.
+        lock: Controls that are visible but disabled.
         **spec: Fields of `PruneSpec` to start with: layer, method, amount, n, dim, seed.
 
     Raises:
         TypeError: An unknown keyword.
-        RequestError: The model has nothing to prune, or a value cannot be met.
+        RequestError: The model has nothing to prune, or a value is invalid.
 
     Attributes:
-        snapshot: What is shown now; observe it to follow every change.
-        catalogue: What can be explored.
-        lock: Held by whatever changes or reads the state.
-        calls: Where the user's metric is called.
-        training_limit: Seconds that a person may train at most; 0: not at all, None: as long as they ask.
+        snapshot: The current snapshot; observe it to follow every change.
+        catalogue: The models on offer.
+        lock: Must be held to change or read the state.
+        calls: Runs the user's metric.
+        training_limit: Longest training time, in seconds; 0 disables training, None sets no limit.
     """
 
     snapshot = traitlets.Instance(Snapshot)
@@ -115,28 +115,28 @@ class ExplorerState(traitlets.HasTraits):
         self._put(self._with_front(first))
 
     def _put(self, snapshot: Snapshot) -> None:
-        """Show ``snapshot``: the only place that does."""
+        """Assign ``snapshot``; nothing else does."""
         self.snapshot = snapshot
 
     @property
     def session(self) -> Session:
-        """The session of the model that is shown."""
+        """The session of the current model."""
         return self.catalogue.session(self.snapshot.model)
 
     @property
     def spec(self) -> PruneSpec:
-        """What is asked of the tensor now."""
+        """The current spec."""
         return self.snapshot.preview.spec
 
     @property
     def preview(self) -> Preview:
-        """What that would do: mask, norms, threshold, counts."""
+        """The current preview: mask, norms, threshold, counts."""
         return self.snapshot.preview
 
-    # The one door.
+    # The single entry point.
 
     def _enter(self, blame: str, ask: Callable[[], Snapshot]) -> RequestError | None:
-        """Show what ``ask`` answers; if it raises, all is as it was, and one sentence is shown."""
+        """Show the snapshot that ``ask`` returns; if it raises, change nothing and show the error."""
         with self.lock:
             try:
                 with self.session.all_or_nothing():
@@ -150,7 +150,7 @@ class ExplorerState(traitlets.HasTraits):
             return None
 
     def _with_front(self, answer: Snapshot) -> Snapshot:
-        """Return ``answer`` with a panel in front that is not hidden, and compared what is looked at."""
+        """Return ``answer`` with a visible panel in front, and with a comparison if that panel needs one."""
         if answer.front not in self._panels:
             allowed = ", ".join(self._panels)
             raise RequestError("front", f"`front` must be one of {allowed}, got {answer.front!r}.")
@@ -161,19 +161,18 @@ class ExplorerState(traitlets.HasTraits):
         return replace(answer, front=front)
 
     def request(self, **changes: Any) -> RequestError | None:
-        """Ask for changes, all of them or none; what the controls do, and the attributes.
+        """Request changes, all of them or none, as the controls and attributes do.
 
         Args:
-            **changes: Fields of `PruneSpec`; ``scope``, a `prunescope.network.Scope` or its text; ``model``
-                where there is a choice of models; ``view``, a `prunescope.figures.View` of what the pictures
-                show; ``comparing``, a
-                `prunescope.measure.compare.Comparing` of what is compared with what; ``front``, the name of
+            **changes: Fields of `PruneSpec`; ``scope``, a `prunescope.network.Scope` or its text; ``model``,
+                the key of a model; ``view``, a `prunescope.figures.View` for the pictures; ``comparing``, a
+                `prunescope.measure.compare.Comparing` with the sides to compare; ``front``, the name of
                 the panel to bring to the front; ``exporting``, the file whose text is shown; ``goal``, a
-                `prunescope.network.GoalSpec` of what the whole network is to lose; ``recipe``, a
-                `prunescope.recover.Recipe` of how to fine-tune.
+                `prunescope.network.GoalSpec` for the whole network; ``recipe``, a
+                `prunescope.recover.Recipe` for fine-tuning.
 
         Returns:
-            None, or why the request was refused; then all is as it was, and the sentence is shown.
+            None, or why the request was refused; nothing has then changed, and the message is shown.
 
         Raises:
             TypeError: An unknown keyword.
@@ -184,19 +183,19 @@ class ExplorerState(traitlets.HasTraits):
         )
 
     def choose_criterion(self, criterion: str) -> None:
-        """Request a criterion from the page, which shows the progress of its scores; code waits for them."""
+        """Request a criterion, computing its scores in the background with progress on the page."""
         self._once_scored(criterion, lambda: self.request(criterion=criterion), shown=criterion)
 
     def choose_sides(self, comparing: Comparing) -> None:
-        """Ask for what is to be compared as a person does, who sees scores being computed."""
+        """Request a comparison, computing missing scores in the background with progress on the page."""
         unscored = (side.criterion for side in (comparing.a, comparing.b) if side and side.criterion)
         waits_for = next((each for each in unscored if self.session.criteria.known(each) is None), WEIGHT)
         self._once_scored(waits_for, lambda: self.request(comparing=comparing))
 
     def _once_scored(self, criterion: str, ask: Callable[[], object], shown: str = "") -> None:
-        """Call ``ask`` once the scores of ``criterion`` are there, or at once where there can be none.
+        """Call ``ask`` once the scores of ``criterion`` are computed, or immediately if there cannot be any.
 
-        Meanwhile ``shown`` is what the control of the criterion shows, if it is one.
+        Meanwhile the criterion's control shows ``shown``, unless it is "".
         """
         with self.lock:
             self._waits_for = shown
@@ -209,15 +208,15 @@ class ExplorerState(traitlets.HasTraits):
                 self._live_scores.start(self.session, criterion, ask)
 
     def act(self, action: actions.Act, parameter: str, **changes: Any) -> RequestError | None:
-        """Let ``action`` change the session, then show what it says to ask from there, and ``changes``.
+        """Let ``action`` change the session, then request the fields it returns and ``changes``.
 
         Args:
-            action: One of `prunescope.explorer.state.actions`, or another of its kind.
-            parameter: What a sentence goes by if it fails.
-            **changes: What else to ask, as `request` takes it.
+            action: One of `prunescope.explorer.state.actions`, or a similar function.
+            parameter: The field to blame for unexpected errors.
+            **changes: More changes, as for `request`.
 
         Returns:
-            None, or why it was refused; then all is as it was, and the sentence is shown.
+            None, or why it was refused; nothing has then changed, and the message is shown.
         """
 
         def ask() -> Snapshot:
@@ -228,24 +227,24 @@ class ExplorerState(traitlets.HasTraits):
         return self._enter(parameter, ask)
 
     def make_smaller(self, coupled: str = "same", *, make: bool) -> None:
-        """Look in the background for what can be cut out of the model, and cut it out if ``make``.
+        """Find in the background what can be cut out of the model, and cut it out if ``make``.
 
         Args:
-            coupled: What goes where channels of several layers are added; see `find_smaller`.
-            make: Whether the smaller network is made and measured, too.
+            coupled: How to treat channels that are added to those of other layers; see `find_smaller`.
+            make: Whether to build and measure the smaller network too.
         """
         with self.lock:
             self._live_smaller.start(self.session, coupled, make=make)
 
     def time_widths(self) -> None:
-        """Time in the background how long the model takes with fewer channels in the layer shown."""
+        """Time the model with fewer channels in the displayed layer, in the background."""
         with self.lock:
             self._live_staircase.start(self.session, self.preview.tensor.name.rpartition(".")[0])
 
     def keep_channels(self, kept: int) -> None:
-        """Ask for the amount that leaves so many output channels of the layer shown, by their norm.
+        """Request the amount that leaves ``kept`` output channels of the displayed layer, ranked by norm.
 
-        Of a recurrent layer it is hidden units, which go as a step: their rows are in several tensors.
+        For a recurrent layer, prune hidden units instead, as a step, since their rows are in several tensors.
         """
         tensor, session = self.preview.tensor, self.session
         owner = tensor.name.rpartition(".")[0]
@@ -262,11 +261,11 @@ class ExplorerState(traitlets.HasTraits):
     # Recovery, in the background.
 
     def recover(self, doing: str, *, quiet: bool = True) -> None:
-        """Begin to win back what pruning has cost; what is shown becomes a step first, if it prunes.
+        """Start a recovery in the background; the preview is applied as a step first, if it prunes.
 
         Args:
             doing: `FINE_TUNE` or `REESTIMATE`.
-            quiet: Whether pruned channels are silenced before: training would rely on what they put out.
+            quiet: Whether to mask residual outputs of pruned channels first: training would rely on them.
         """
         with self.lock:
             reason = self.snapshot.recovers.get(doing, "") or self._not_served(doing)
@@ -287,34 +286,34 @@ class ExplorerState(traitlets.HasTraits):
         return TRAINING_OFF if doing == FINE_TUNE and self.training_limit == 0 else ""
 
     def stop_recovery(self) -> None:
-        """Stop after the batch that is being trained on; what is trained by then waits to be kept."""
+        """Stop after the current batch; the result then waits to be kept or discarded."""
         self._live_recovery.stop()
 
     def end_recovery(self, *, keep: bool) -> None:
-        """Keep what was trained until it was stopped, as a step, or give it up."""
+        """Apply the result of a stopped training as a step, or discard it."""
         self._live_recovery.end(keep)
 
     def _keep_recovered(self, work: Work) -> None:
         self.act(partial(actions.recover, work=partial(kept, work=work)), "recover")
 
     def rename_plan(self, old: str, new: str) -> RequestError | None:
-        """Rename the plan ``old`` to ``new``, also where it is compared."""
+        """Rename the plan ``old`` to ``new``, in the comparison as well."""
         comparing = self.snapshot.comparing.renamed(old, str(new).strip())
         return self.act(partial(actions.rename, old=old, new=new), "plans", comparing=comparing)
 
     def remove_plan(self, name: str) -> RequestError | None:
-        """Remove the plan ``name``; nothing is compared with it any more."""
+        """Remove the plan ``name``, from the comparison as well."""
         comparing = self.snapshot.comparing.renamed(name, None)
         return self.act(partial(actions.remove, name=name), "plans", comparing=comparing)
 
     def reload(self, model: nn.Module) -> RequestError | None:
-        """Explore ``model`` in the place of the one that is shown, under the same steps, plans and view.
+        """Replace the current model with ``model``, keeping steps, plans and view.
 
         Args:
-            model: The same architecture with other weights, such as one that was trained on.
+            model: The same architecture with other weights, such as after more training.
 
         Returns:
-            None, or why it was refused; then all is as it was, and the sentence is shown.
+            None, or why it was refused; nothing has then changed, and the message is shown.
         """
 
         def ask() -> Snapshot:
@@ -329,19 +328,19 @@ class ExplorerState(traitlets.HasTraits):
                 self.catalogue.put(key, before)
                 raise
             notes = {**answer.notes, "steps": note} if note else answer.notes
-            network = NetworkShown(goal=answer.network.goal)  # What was measured was the other model.
+            network = NetworkShown(goal=answer.network.goal)  # The measurements were of the old model.
             return replace(answer, notes=notes, network=network, exported=None)
 
         return self._enter("model", ask)
 
     def open_link(self, query: str) -> RequestError | None:
-        """Show the state that a link carries, all of it or nothing.
+        """Restore the state in a link, all of it or nothing.
 
         Args:
-            query: What follows the ``?`` of the link; unknown parameters are ignored.
+            query: The part after the ``?`` of the link; unknown parameters are ignored.
 
         Returns:
-            None, or why it was refused; then all is as it was, and the sentence is shown.
+            None, or why it was refused; nothing has then changed, and the message is shown.
         """
 
         def ask() -> Snapshot:
@@ -364,7 +363,7 @@ class ExplorerState(traitlets.HasTraits):
         return replace(answer, hide=link.hide, lock=link.lock)
 
     def take_in(self, path: Path, entry: Entry) -> RequestError | None:
-        """Offer one more model, whose file came to ``path``, and show it; return why not."""
+        """Add and show a model that was uploaded to ``path``; return the error if it cannot be explored."""
         key = f"upload/{path.parent.name}/{path.name}"
         with self.lock:
             try:
@@ -375,20 +374,20 @@ class ExplorerState(traitlets.HasTraits):
             return None
 
     def refuse(self, problem: RequestError) -> RequestError:
-        """Show ``problem`` where it belongs, and leave all else as it is."""
+        """Show ``problem`` next to its control, and leave all else unchanged."""
         with self.lock:
             self._put(replace(self.snapshot, problem=problem, notes={}))
             return problem
 
     @property
     def query(self) -> str:
-        """The whole state as the query of a dashboard's address: ``"model=cnn&amount=0.3"`` …"""
+        """The whole state as the query of a dashboard link, such as ``"model=cnn&amount=0.3"``."""
         return to_query(self.snapshot)
 
-    # Measures, after the picture; each is published by the same one assignment.
+    # Background work, after the picture is drawn; every result is published through `_put`.
 
     def _show(self, answer: Snapshot) -> None:
-        """Show ``answer``, and measure what of it is not known."""
+        """Show ``answer``, and start measuring what is not known yet."""
         before = self.snapshot
         self._put(answer)
         if answer.comparison is not before.comparison:
@@ -409,15 +408,15 @@ class ExplorerState(traitlets.HasTraits):
         else:
             self._live_network.close()
         other_tensor = answer.preview.tensor is not before.preview.tensor
-        del before  # What it held is free now.
+        del before  # Frees the old masks.
         if other_tensor or answer.preview.mask.numel() >= LARGE:
             give_back()
 
     def measure(self, *, large: bool = False) -> None:
-        """Measure what is shown.
+        """Measure the current preview in the background.
 
         Args:
-            large: Whether to measure nothing but the costs, and to compress a file of any size.
+            large: Whether to measure only the costs, and to compress files of any size.
         """
         snapshot = self.snapshot
         if not large:
@@ -429,31 +428,31 @@ class ExplorerState(traitlets.HasTraits):
         self._live_costs.start(self.session, snapshot.preview, large=large)
 
     def measure_network(self) -> None:
-        """Have the whole network measured by the person's own function, as was offered."""
+        """Measure the whole network with the user's own function, as was offered."""
         with self.lock:
             self._live_network.ask(self.session, self.spec, self.snapshot.network.goal)
 
     def pause_network(self, paused: bool) -> None:
-        """Stop measuring the whole network for now, or go on."""
+        """Pause or resume measuring the whole network."""
         with self.lock:
             self._live_network.pause(paused, self.session, self.spec, self.snapshot.network.goal)
 
     def _export(self) -> None:
-        """Make the text that the export panel shows, if the panel is visible and it is not there yet."""
+        """Generate the text for the export panel, if the panel is visible and the text is missing."""
         snapshot = self.snapshot
         made, steps = snapshot.exported, snapshot.history.done
         if snapshot.front == "export" and not (made and made.is_of(snapshot.exporting, steps)):
             self._live_export.start(self.session, snapshot.exporting)
 
     def ask_criteria(self, asked: bool) -> None:
-        """Show how far the criteria agree while the comparison is looked at, or no longer."""
+        """Show or stop showing how far the criteria agree."""
         with self.lock:
             self._publish(agreeing=CriteriaShown(asked))
             self._agreeing_of = None
             self._agree()
 
     def _agree(self) -> None:
-        """Compare the criteria on what is shown, if somebody looks at that."""
+        """Compare the criteria on the current preview, if that table is open and visible."""
         snapshot = self.snapshot
         if not (snapshot.agreeing.asked and snapshot.front == "compare"):
             self._live_criteria.close()
@@ -499,7 +498,7 @@ class ExplorerState(traitlets.HasTraits):
                 self._publish(comparison=measured)
 
     def close(self) -> None:
-        """Give up all background work."""
+        """Cancel all background work."""
         for live in (
             self._live,
             self._live_costs,
