@@ -60,7 +60,7 @@ def test_opening_the_tab_compares_with_chance_and_leaving_it_ends_that(explorer:
     assert "54 of 108" in explorer.screen.panels["compare"].table.value
     open_tab(explorer, "Steps")
     assert explorer.snapshot.comparison is None
-    assert set(explorer.state.session._rankings) == {0}
+    assert set(explorer.state.session.rankings.places) == {0}
 
 
 def test_the_second_click_chooses_another_method_and_the_amount_moves_both(explorer: Explorer) -> None:

@@ -52,6 +52,11 @@ class Rankings:
             self._norms[place] = (key, next(known, None) or tensor_norms(spec, tensor, scores))
         return self._norms[place][1]
 
+    @property
+    def places(self) -> frozenset[int]:
+        """Return the places of which a ranking is cached."""
+        return frozenset(self._rankings)
+
     def forget(self, place: int) -> None:
         """Free the cache of a slot that is no longer displayed."""
         self._rankings.pop(place, None)

@@ -58,6 +58,7 @@ class Session:
         plans: Histories saved under names.
         parameters: Total number of elements in the model's parameters.
         criteria: The importance scores that were computed or given.
+        rankings: The cached rankings of what is shown and compared.
     """
 
     def __init__(self, source: Source) -> None:
@@ -69,7 +70,7 @@ class Session:
         self._stepped: dict[str, tuple[object, PrunableTensor]] = {}
         self._findings = Findings(self._weights.state_of_all)
         self.criteria = Criteria(source, self._findings, self._pool)
-        self._rankings = Rankings(self._key, self.criteria)
+        self.rankings = Rankings(self._key, self.criteria)
 
     @property
     def tensors(self) -> Mapping[str, PrunableTensor]:
@@ -196,8 +197,8 @@ class Session:
         tensor, ranked = self.tensor(spec.layer), self._pool(spec)
         importance = self.criteria.importance(spec, ranked)
         try:
-            ranking = self._rankings.ranking(spec, ranked, place)
-            norms = self._rankings.norms(spec, tensor, place, importance.get(tensor.name))
+            ranking = self.rankings.ranking(spec, ranked, place)
+            norms = self.rankings.norms(spec, tensor, place, importance.get(tensor.name))
             pool = ranked if METHODS[spec.method].pooled else []
             return make_preview(resolved, tensor, ranking, norms, pool, importance)
         except RequestError:  # Already a clear message, such as that the file has changed.
@@ -208,12 +209,12 @@ class Session:
 
     def units_up_to(self, preview: Preview, score: float) -> int:
         """Return how many units a threshold at ``score`` prunes; 0 for methods without one threshold."""
-        ranking = self._rankings.ranking(preview.spec, self._pool(preview.spec))
+        ranking = self.rankings.ranking(preview.spec, self._pool(preview.spec))
         return ranking.units_up_to(score) if isinstance(ranking, Ranking) else 0
 
     def forget_rankings(self, place: int) -> None:
         """Free what `preview` caches for a slot that is no longer shown."""
-        self._rankings.forget(place)
+        self.rankings.forget(place)
 
     def _pool(self, spec: PruneSpec) -> list[PrunableTensor]:
         """Return the tensors whose units ``spec`` ranks together."""
