@@ -169,3 +169,10 @@ def test_the_page_may_say_something_to_an_explorer() -> None:
     explorer.comm.handle_msg({"content": {"data": told}, "buffers": []})
     assert explorer._dom_classes == ("wide",)
     explorer.close()
+
+
+def test_what_is_closed_is_not_kept_by_an_output(notebook: Notebook) -> None:
+    for cell in (None, "closed"):
+        notebook.run(cell, "shown = explore(net)\ndisplay(shown)\nimport weakref; gone = weakref.ref(shown)")
+        notebook.run(None, "shown.close(); del shown; gc.collect()")
+        assert notebook.value("gone() is None") == "True"

@@ -21,7 +21,7 @@ from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer.closing import close_tree
 from prunescope.explorer.fields import SpecField
 from prunescope.explorer.live.compare import measured_now, worth_now
-from prunescope.explorer.outputs import do_not_keep, keep_while_shown
+from prunescope.explorer.outputs import do_not_keep, keep_while_shown, let_go
 from prunescope.explorer.panels import PANELS
 from prunescope.explorer.screen import Screen
 from prunescope.explorer.state import actions
@@ -784,6 +784,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         if not self.children:
             close_tree(self)
             return
+        let_go(self)
         with self.state.lock:
             self.state.close()
             self.screen.close()

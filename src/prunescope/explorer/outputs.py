@@ -49,6 +49,12 @@ def keep_while_shown(widget: Widget) -> None:
     shell.events.register("pre_run_cell", _let_go)
 
 
+def let_go(widget: Widget) -> None:
+    """Keep ``widget`` no longer: it was closed, and its output is empty."""
+    for shown in (_kept, *_shown.values()):
+        shown[:] = [each for each in shown if each is not widget]
+
+
 def _let_go(_info: object) -> None:
     """Let go of what the cell that is about to run has shown: its output is gone from the page."""
     shell: Any = get_ipython()

@@ -27,8 +27,8 @@ def scope_choices(layers: Mapping[str, PrunableTensor], shown: str, now: str) ->
         ...     return PrunableTensor(name, "Linear", torch.ones(2, 2), ("outputs", "inputs"))
         >>> names = ["block.up.weight", "block.down.weight", "head.weight"]
         >>> scope_choices({name: layer(name) for name in names}, "head.weight", "layer")
-        [('this layer', 'layer'), ('all Linear', 'group:Linear'), ('all layers alike', 'alike'), ('all, one threshold', 'global')]
-    """  # noqa: E501
+        [('this layer', 'layer'), ('all layers alike', 'alike'), ('all, one threshold', 'global')]
+    """
     pool = set(pool_of(layers))
     if len(pool) < 2:
         return [THIS_LAYER, *(each for each in EVERY_LAYER if each[1] == now)]

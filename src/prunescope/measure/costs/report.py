@@ -171,7 +171,7 @@ def emissions_account(costs: Costs) -> list[Block]:
     """Return a table of the residual output of pruned channels; empty where no channel is pruned."""
     if costs.emissions is None:
         return _problem(costs, "emissions") if costs.flops else []
-    heads = ["Pruned channels of", "Residual output", "Behind the batch-norm", "The others, up to"]
+    heads = ["Pruned channels of", "Residual output", "After the batch-norm", "The others, up to"]
     rows = [
         [
             _named(each),
