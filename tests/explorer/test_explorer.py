@@ -215,6 +215,16 @@ def test_a_refused_value_snaps_the_control_back(explorer: Explorer) -> None:
     assert "got 1.5" in sentence(explorer, "amount")
 
 
+def test_a_page_that_has_opened_is_told_again_once_what_it_may_have_missed(explorer: Explorer) -> None:
+    sent: list[Any] = []
+    line = explorer.screen.costs.line
+    line.send_state = lambda key=None: sent.append(key)
+    explorer.screen.ruler.set_state({"width": 700})
+    assert sent == [["value"]]
+    explorer.screen.ruler.set_state({"width": 800})
+    assert sent == [["value"]]
+
+
 def test_unknown_keywords_are_refused(explorer: Explorer) -> None:
     with pytest.raises(TypeError, match="got an unexpected keyword argument 'ammount'"):
         explore(net(), ammount=0.5)

@@ -1,10 +1,13 @@
-"""Close a widget with all that it holds; ipywidgets leaves layouts, styles and children open."""
+"""What a widget holds: closed with it, since ipywidgets leaves it open; told to its page again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ipywidgets import Widget
+from ipywidgets import HTML, Button, Layout, Widget
+
+MISSED: tuple[tuple[type[Widget], str], ...] = ((HTML, "value"), (Layout, "display"), (Button, "disabled"))
+"""What changes by itself, without a hand: trait by kind of widget."""
 
 
 def close_tree(widget: Widget) -> None:
@@ -13,6 +16,19 @@ def close_tree(widget: Widget) -> None:
         close_tree(held)
     widget.unobserve_all()
     Widget.close(widget)
+
+
+def tell_again(widget: Widget) -> None:
+    """Send the page what it may have missed of ``widget`` and all that it holds.
+
+    A page that opens asks for the state of all widgets and then makes its own of them; what the kernel says
+    in between is about widgets that the page does not know yet, and is lost.
+    """
+    for held in _held(widget):
+        tell_again(held)
+    names = [name for kind, name in MISSED if isinstance(widget, kind)]
+    if names:
+        widget.send_state(names)
 
 
 def _held(widget: Widget) -> Iterator[Widget]:

@@ -16,6 +16,7 @@ from prunescope.core.spec import BY_HAND
 from prunescope.explorer.canvas.canvas import LiveCanvas
 from prunescope.explorer.canvas.pointing import Pointing
 from prunescope.explorer.canvas.ruler import Ruler
+from prunescope.explorer.closing import tell_again
 from prunescope.explorer.html import hide
 from prunescope.explorer.panels import PANELS, Panel
 from prunescope.explorer.panels.controls import Controls
@@ -64,7 +65,7 @@ class Screen:
     def __init__(self, state: ExplorerState) -> None:
         self.state = state
         self._shown: Snapshot | None = None
-        self._arranging = self._addressed = False
+        self._arranging = self._addressed = self._page_is_there = False
         self._looked_at: str | None = None
         self.upload: Upload | None = None
         self._make_picture()
@@ -255,6 +256,9 @@ class Screen:
 
     def _on_page(self, _change: Any) -> None:
         with self.state.lock:
+            if not self._page_is_there:
+                self._page_is_there = True
+                tell_again(self.widget)
             if self.ruler.stretches:
                 self.canvas.page_stretches()
             theme, width = DARK if self.ruler.dark else LIGHT, self.ruler.width
