@@ -55,7 +55,7 @@ GLOSSARY: Mapping[str, str] = {
     "dim": "The channel axis of the tensor.",
     "group dim": "The axis, or axes, that groups run along: weights are compared within a group.",
     "group size": "How many consecutive weights are a group; each group loses the same fraction.",
-    "pattern": "N:M sparsity keeps N of every M consecutive weights; some GPUs run 2:4 faster.",
+    "pattern": "Keep N of every M consecutive weights, the largest of each group.",
     "seed": "The seed of a random method: the same seed prunes the same weights.",
     "keep by hand": "Channels to keep, whatever the method selects.",
     "prune by hand": "Channels to prune whole, whatever the method selects.",
