@@ -48,9 +48,7 @@ from prunescope.sources.units import find_units
 
 _log = logging.getLogger("prunescope")
 
-TRAINING_OFF = (
-    "Training is off on this server. Whoever serves it lets it be done with: prunescope --allow-training"
-)
+TRAINING_OFF = "Training is off on this server. To allow it, start it with: prunescope --allow-training"
 """The message shown where training is disabled."""
 
 REQUESTS = (*FIELDS, "scope", "model", "view", "comparing", "front", "exporting", "goal", "recipe")
