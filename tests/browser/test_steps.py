@@ -82,7 +82,7 @@ def test_costs_and_a_step_that_leaves_pruned_channels_silent(open_page: OpenPage
     says(page, f"{costs.files.masked:,}", f"{costs.compressed.masked:,}", f"{costs.compressed.permanent:,}")
     says(page, f"{costs.nonzero:,} of {costs.parameters:,}", f"FLOPs, masked or not {costs.flops.total:,}")
     (seen,) = costs.emissions
-    says(page, "19 of 64, then block2.norm2", f"up to {seen.after_norm:.3g}", "Apply first")
+    says(page, "19 of 64, then block2.norm2", f"up to {seen.after_norm:.3g}", "Apply the preview first")
     assert page.get_by_role("button", name="Also mask bias and batch-norm").is_disabled()
     assert hosts.overflow(page) == 0
     press(page, "Apply")
