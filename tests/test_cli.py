@@ -12,11 +12,13 @@ import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import HTTPError
 
+import psutil
 import pytest
 
 from prunescope import cli
@@ -377,8 +379,9 @@ def fetch_cut_short(url: str) -> None:
 def until_busy(server: Server):
     while True:
         for kernel in server.kernels():
-            if Path(kernel.cwd(), "busy").exists():
-                return kernel
+            with suppress(psutil.NoSuchProcess):  # One that was made ready, and not chosen.
+                if Path(kernel.cwd(), "busy").exists():
+                    return kernel
 
 
 @pytest.mark.slow
