@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 # The tensors of tests are small: a second thread costs more than it does, here and in the kernels of servers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,3 +28,10 @@ def pytest_collection_finish() -> None:
     """Spare every later collection of garbage what the libraries hold; it is there until the end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_shell_stays() -> Iterator[None]:
+    """End the shell that a widget may start: in one, errors are shown to a person and kept for a debugger."""
+    yield
+    InteractiveShell.clear_instance()

@@ -10,10 +10,11 @@ import torch
 from playwright.sync_api import Page
 
 from prunescope.export import load_plan
-from prunescope.measure.costs.measuring import measure
+from prunescope.measure.costs.measuring import measure, silencing
 from prunescope.session import Session
 from prunescope.sources import demo_source
 from prunescope.sources.demos import load_demo
+from tests.browser.test_hand import serious
 from tests.support import hosts
 
 OpenPage = Callable[..., Page]
@@ -70,7 +71,7 @@ def test_apply_undo_redo_and_the_link_that_carries_them(open_page: OpenPage, voi
     says(other, "0 % of 45 output channels")
 
 
-def test_costs_say_what_pruned_channels_still_put_out(open_page: OpenPage, voila_url: str) -> None:
+def test_costs_and_a_step_that_leaves_pruned_channels_silent(open_page: OpenPage, voila_url: str) -> None:
     session = Session(demo_source("cnn"))
     session.apply(
         session.preview(session.resolve(replace(session.first_spec, method="ln_structured", amount=0.3)))
@@ -84,6 +85,20 @@ def test_costs_say_what_pruned_channels_still_put_out(open_page: OpenPage, voila
     says(page, "19 of 64, then block2.norm2", f"up to {seen.after_norm:.3g}", "Apply the preview first")
     assert page.get_by_role("button", name="Also mask bias and batch-norm").is_disabled()
     assert hosts.overflow(page) == 0
+    press(page, "Apply")
+    says(page, "0 % of 45 output channels")
+    # By key: lines that come in above move the button, and a click may miss it.
+    page.get_by_role("button", name="Also mask bias and batch-norm").and_(page.locator(":enabled")).press(
+        "Enter"
+    )
+    session.silence(silencing(session))
+    *_, costs = measure(session, session.applied)
+    says(page, f"{costs.nonzero:,} of {costs.parameters:,}", "Residual output of pruned channels none")
+    page.get_by_role("tab", name="Steps").click()
+    says(page, "masked 38 of 128 entries of block2.norm2.weight and block2.norm2.bias")
+    hosts.wait_until(page, "location.search.includes('silence')")
+    assert page.get_by_role("button", name="Also mask bias and batch-norm").count() == 0
+    assert serious(page) == []
 
 
 def test_a_hostile_link_gives_a_sentence_and_the_default(open_page: OpenPage, voila_url: str) -> None:
