@@ -24,6 +24,8 @@ from prunescope.serving.sessions import End, Sessions, log
 
 KERNEL_ID = re.compile(r'"kernelId": "([\w-]+)"')
 RETRY_S = 5
+FIRST_REPLY_S = 10
+"""How long a line waits for its kernel to answer before it connects all the same."""
 
 NO_SUCH_COMM = re.compile(r"^No such comm: .*\n?", re.MULTILINE)
 """A message that ipykernel prints for each page: one thread looks a comm up before another has opened it."""
@@ -107,6 +109,16 @@ class Line(ZMQChannelsWebsocketConnection):
     """The connection from a kernel to its page; printed output and tracebacks go to the server's log."""
 
     counted = ended = False
+
+    async def prepare(self) -> None:
+        """Wait for the kernel's first reply; a kernel that computes does not keep its page waiting.
+
+        Jupyter's timer for that reply keeps this line, and what it refers to, until it has run out:
+        by default for a minute after its page has gone.
+        """
+        usual, self.kernel_info_timeout = self.kernel_info_timeout, FIRST_REPLY_S
+        await super().prepare()  # type: ignore[no-untyped-call]
+        self.kernel_info_timeout = usual
 
     def connect(self) -> Any:
         """Start forwarding messages."""
