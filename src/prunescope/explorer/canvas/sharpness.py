@@ -12,13 +12,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 
 REST_SECONDS = 0.4
 """Seconds at rest before the picture is sharpened."""
 
 
-class Sharpness(Latest):
+class Sharpness(BackgroundTask):
     """Decides at which resolution to draw.
 
     Without an event loop nothing would sharpen the picture again, so it is never coarse.

@@ -11,7 +11,7 @@ from prunescope.core.preview import Preview
 from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.costs import LARGEST
 from prunescope.explorer.live.metric import REST_SECONDS
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import SIDES, Comparison, Measure
 from prunescope.measure.compare import measured
 from prunescope.measure.states import accuracy, known, question
@@ -19,7 +19,7 @@ from prunescope.session import Session
 from prunescope.session.history import Variant
 
 
-class LiveSides(Latest):
+class LiveSides(BackgroundTask):
     """Measure both sides of the latest comparison in the background.
 
     Args:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from prunescope.core.preview import Preview
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import Costs
 from prunescope.measure.costs.measuring import measure
 from prunescope.session import Session
@@ -18,7 +18,7 @@ LARGEST = 1 << 25
 """Largest file, in bytes, that is compressed without a request: about three seconds of work."""
 
 
-class LiveCosts(Latest):
+class LiveCosts(BackgroundTask):
     """Measure the costs of the latest preview in the background; does nothing without an event loop.
 
     Args:

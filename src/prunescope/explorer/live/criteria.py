@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from prunescope.core.preview import Preview
 from prunescope.explorer.live.metric import REST_SECONDS
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure.criteria import CriteriaTable, criteria_table
 from prunescope.session import Session
 
@@ -31,7 +31,7 @@ class CriteriaShown:
     problem: str = ""
 
 
-class LiveCriteria(Latest):
+class LiveCriteria(BackgroundTask):
     """Fill the table for the latest preview; earlier work is cancelled.
 
     Args:

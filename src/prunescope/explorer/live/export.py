@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live.metric import REST_SECONDS
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.export import FILES
 from prunescope.session import Session
 from prunescope.session.history import Step
@@ -38,7 +38,7 @@ class Exported:
         return self.what == what and self.steps == steps
 
 
-class LiveExport(Latest):
+class LiveExport(BackgroundTask):
     """Generate the text of one file in the background.
 
     Args:

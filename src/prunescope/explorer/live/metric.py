@@ -16,7 +16,7 @@ from functools import partial
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.explorer.live.calling import Calls
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import Effect, Metric
 from prunescope.measure.states import effect, evaluate, known, known_metric, question
 from prunescope.session import Session
@@ -46,7 +46,7 @@ class Measured:
         return cls(preview, known_metric(session, preview, told), effect(session, preview))
 
 
-class LiveMeasure(Latest):
+class LiveMeasure(BackgroundTask):
     """Measure the original model and the latest preview in the background.
 
     Args:

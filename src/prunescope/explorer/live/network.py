@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
 from prunescope.explorer.live.calling import Calls
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure.importance import score
 from prunescope.measure.states import Question
 from prunescope.network import (
@@ -95,7 +95,7 @@ class NetworkShown:
         return all(getattr(found.goal, name) == getattr(self.goal, name) for name in asked)
 
 
-class LiveNetwork(Latest):
+class LiveNetwork(BackgroundTask):
     """Measure the sensitivity table and find the allocation for the goal, in the background.
 
     Args:

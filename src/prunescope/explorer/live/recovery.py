@@ -13,7 +13,7 @@ from time import perf_counter
 
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live.calling import put_back_later
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import Accuracy
 from prunescope.measure.states import evaluate, known_accuracy
 from prunescope.recover import FineTuning, Point, Progress, Recipe, Reestimation
@@ -69,7 +69,7 @@ class RecoveryShown:
     problem: str = ""
 
 
-class LiveRecovery(Latest):
+class LiveRecovery(BackgroundTask):
     """Run the latest recovery in the background.
 
     Args:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure.importance import score
 from prunescope.session import Session
 
 
-class LiveScores(Latest):
+class LiveScores(BackgroundTask):
     """Compute the scores of the latest chosen criterion in the background.
 
     Args:

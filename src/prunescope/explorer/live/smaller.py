@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live.metric import REST_SECONDS
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.export.compact import INSTALL, Smaller, compacting, find_smaller, is_installed
 from prunescope.session import Session
 from prunescope.session.history import Step
@@ -44,7 +44,7 @@ class SmallerShown:
         return self.steps == steps
 
 
-class LiveSmaller(Latest):
+class LiveSmaller(BackgroundTask):
     """Find what can be cut out after the latest steps, and cut it out on request.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from prunescope.core.errors import RequestError
-from prunescope.explorer.live.task import Latest
+from prunescope.explorer.live.task import BackgroundTask
 from prunescope.export.compact import Staircase, staircase
 from prunescope.session import Session
 
@@ -33,7 +33,7 @@ class StaircaseShown:
     problem: str = ""
 
 
-class LiveStaircase(Latest):
+class LiveStaircase(BackgroundTask):
     """Time a layer at several widths in the background.
 
     Args:

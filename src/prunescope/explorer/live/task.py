@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class Latest:
+class BackgroundTask:
     """One background task at a time, cancelled as soon as it is out of date.
 
     On the event loop, the next move of a slider waits for one small piece of work at most, and nothing uses
