@@ -14,7 +14,7 @@ from torch import nn
 
 from prunescope import explore
 from prunescope.core.errors import RequestError
-from prunescope.explorer.live import calling
+from prunescope.explorer.live import runner
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.measure import Metrics
 from prunescope.measure.compare import Choice, Comparing
@@ -201,7 +201,7 @@ def test_the_picture_comes_first_and_only_the_last_of_a_drag_is_asked(gate: Gate
 def test_one_that_hangs_is_reported_not_called_again_and_heard_when_it_answers(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calling, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.2)
 
     async def scene() -> None:
         explorer = explore(network(), evaluate=gate, amount=1)
@@ -224,7 +224,7 @@ def test_one_that_hangs_is_reported_not_called_again_and_heard_when_it_answers(
 
 
 def test_one_that_hangs_without_an_event_loop(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.1)
     explorer = explore(network(), evaluate=gate, amount=1)
     try:
         explorer.amount = 2
@@ -265,7 +265,7 @@ def test_the_global_random_states_are_left_alone(loop: bool) -> None:
 
 def test_what_a_cell_draws_meanwhile_is_not_taken_back(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = iter(range(100))
-    monkeypatch.setattr(calling, "_cells_run", lambda: next(cells))
+    monkeypatch.setattr(runner, "_cells_run", lambda: next(cells))
 
     async def scene() -> None:
         explorer = explore(network(), evaluate=gate, amount=1)
@@ -362,7 +362,7 @@ def test_the_comparison_on_the_screen_asks_it_after_what_is_shown_and_never_two_
 
 def test_of_two_that_wait_for_the_end_of_a_call_one_waits_for_the_other(gate: Gate) -> None:
     async def both() -> None:
-        calls, session = calling.Calls(), Session(module_source(network(), evaluate=gate))
+        calls, session = runner.MetricRunner(), Session(module_source(network(), evaluate=gate))
 
         async def ask() -> None:
             await calls.end(print)

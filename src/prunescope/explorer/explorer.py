@@ -329,7 +329,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             name = metric_name(session.source)
             if not name:
                 return None
-            before, after = (worth_now(session, what, self.state.calls) for what in (None, self.preview))
+            before, after = (worth_now(session, what, self.state.runner) for what in (None, self.preview))
             return Metric(name, before, after)
 
     @property
@@ -671,7 +671,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)
-            return measured_now(session, seen, self.state.calls)
+            return measured_now(session, seen, self.state.runner)
 
     # Export.
 

@@ -8,9 +8,9 @@ from functools import partial
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.costs import LARGEST
 from prunescope.explorer.live.metric import REST_SECONDS
+from prunescope.explorer.live.runner import MetricRunner
 from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import SIDES, Comparison, Measure
 from prunescope.measure.compare import measured
@@ -24,13 +24,13 @@ class LiveSides(BackgroundTask):
 
     Args:
         publish: Called with the original comparison and an updated one, whenever more has been measured.
-        calls: Runs the user's metric.
+        runner: Runs the user's metric.
     """
 
-    def __init__(self, publish: Callable[[Comparison, Comparison], object], calls: Calls) -> None:
+    def __init__(self, publish: Callable[[Comparison, Comparison], object], runner: MetricRunner) -> None:
         super().__init__()
         self._publish = publish
-        self._calls = calls
+        self._runner = runner
         self._next: tuple[Session, Comparison] | None = None
 
     def prepare(self, session: Session, seen: Comparison | None) -> None:
@@ -62,25 +62,27 @@ class LiveSides(BackgroundTask):
         try:
             for side in SIDES:
                 variant = getattr(told, side).variant
-                await self._calls.end(late)
+                await self._runner.end(late)
                 if known(session, variant) is None:
-                    await self._calls.ask(question(session, variant), late)
+                    await self._runner.ask(question(session, variant), late)
                 told = told.knowing(side, measure=known(session, variant))
                 self._publish(seen, told)
         except RequestError as problem:
             late(problem)
 
     def _now(self, session: Session, seen: Comparison) -> None:
-        self._publish(seen, measured_now(session, seen, self._calls, LARGEST))
+        self._publish(seen, measured_now(session, seen, self._runner, LARGEST))
 
 
-def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int | None = None) -> Comparison:
+def measured_now(
+    session: Session, seen: Comparison, runner: MetricRunner, largest: int | None = None
+) -> Comparison:
     """Measure both sides of ``seen`` synchronously, and return the comparison with the results.
 
     Args:
         session: The session it belongs to.
         seen: The comparison.
-        calls: Runs the user's metric.
+        runner: Runs the user's metric.
         largest: Largest file to compress, in bytes; None compresses files of any size.
     """
     for found in measured(session, seen, largest):
@@ -89,13 +91,13 @@ def measured_now(session: Session, seen: Comparison, calls: Calls, largest: int 
         return seen
     try:
         for side in SIDES:
-            seen = seen.knowing(side, measure=worth_now(session, getattr(seen, side).variant, calls))
+            seen = seen.knowing(side, measure=worth_now(session, getattr(seen, side).variant, runner))
     except RequestError as problem:
         seen = seen.failing("metric", problem)
     return seen
 
 
-def worth_now(session: Session, what: Preview | Variant | None, calls: Calls) -> Measure:
+def worth_now(session: Session, what: Preview | Variant | None, runner: MetricRunner) -> Measure:
     """Return the metric of a state of the model, measuring it now if it is not known.
 
     Raises:
@@ -105,7 +107,7 @@ def worth_now(session: Session, what: Preview | Variant | None, calls: Calls) ->
     if session.source.data is not None:
         return accuracy(session, what)
     if known(session, what) is None:
-        calls.ask_now(partial(question, session, what))
+        runner.ask_now(partial(question, session, what))
     answer = known(session, what)
     assert answer is not None
     return answer

@@ -2,7 +2,7 @@
 
 Accuracy is measured on the event loop that runs the user's cells, one batch at a time: the next move of a
 slider waits for one batch at most, and nothing uses the global random state or the model while a cell does.
-The user's `evaluate` runs in a thread, since it may take any time; see `prunescope.explorer.live.calling`.
+The user's `evaluate` runs in a thread, since it may take any time; see `prunescope.explorer.live.runner`.
 Without an event loop, both run to the end immediately.
 """
 
@@ -15,7 +15,7 @@ from functools import partial
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.explorer.live.calling import Calls
+from prunescope.explorer.live.runner import MetricRunner
 from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import Effect, Metric
 from prunescope.measure.states import effect, evaluate, known, known_metric, question
@@ -51,13 +51,13 @@ class LiveMeasure(BackgroundTask):
 
     Args:
         publish: Called with the results so far, whenever more is known.
-        calls: Runs the user's metric.
+        runner: Runs the user's metric.
     """
 
-    def __init__(self, publish: Callable[[Measured], object], calls: Calls) -> None:
+    def __init__(self, publish: Callable[[Measured], object], runner: MetricRunner) -> None:
         super().__init__()
         self._publish = publish
-        self._calls = calls
+        self._runner = runner
 
     def start(self, session: Session, preview: Preview) -> None:
         """Measure ``preview``; any earlier measurement is cancelled. May be called from any thread."""
@@ -82,10 +82,10 @@ class LiveMeasure(BackgroundTask):
     async def _ask(
         self, session: Session, part: Preview | None, publish: Callable[[RequestError | None], object]
     ) -> None:
-        await self._calls.end(publish)
+        await self._runner.end(publish)
         if known(session, part) is None:
             publish(None)
-            await self._calls.ask(question(session, part), publish)
+            await self._runner.ask(question(session, part), publish)
 
     def _now(self, session: Session, preview: Preview) -> None:
         problem = None
@@ -94,7 +94,7 @@ class LiveMeasure(BackgroundTask):
                 for _ in evaluate(session, part):
                     pass
                 if session.source.evaluate is not None and known(session, part) is None:
-                    self._calls.ask_now(partial(question, session, part))
+                    self._runner.ask_now(partial(question, session, part))
         except RequestError as error:
             problem = error
         self._publish(Measured.known(session, preview, problem))

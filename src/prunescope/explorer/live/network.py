@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from prunescope.core.errors import RequestError
 from prunescope.core.spec import PruneSpec
-from prunescope.explorer.live.calling import Calls
+from prunescope.explorer.live.runner import MetricRunner
 from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure.importance import score
 from prunescope.measure.states import Question
@@ -100,12 +100,12 @@ class LiveNetwork(BackgroundTask):
 
     Args:
         publish: Called with the state so far, whenever more is known.
-        calls: Runs the user's metric.
+        runner: Runs the user's metric.
     """
 
-    def __init__(self, publish: Callable[[NetworkShown], object], calls: Calls) -> None:
+    def __init__(self, publish: Callable[[NetworkShown], object], runner: MetricRunner) -> None:
         super().__init__()
-        self._publish, self._calls = publish, calls
+        self._publish, self._runner = publish, runner
         self._key: object = None
         self._tables: Iterator[SensitivityTable] | None = None
         self._network: tuple[object, Network] | None = None
@@ -211,7 +211,7 @@ class LiveNetwork(BackgroundTask):
         self._tables = None
 
     def _offer(self, bisection: Bisection) -> str:
-        calls, seconds = bisection.most_calls, self._calls.seconds
+        calls, seconds = bisection.most_calls, self._runner.seconds
         takes = "" if seconds is None else f", about {_duration(calls * seconds)}"
         return f"at most {calls} calls of `evaluate`{takes}"
 
@@ -268,10 +268,10 @@ class LiveNetwork(BackgroundTask):
         history = session.history
         while True:
             await self._rest()
-            await self._calls.end(self._late)
+            await self._runner.end(self._late)
             found: list[Bit] = []
             ask: Any = partial(next, bits, None)
-            await self._calls.ask(Question(ask, found.append), self._late)  # type: ignore[arg-type]
+            await self._runner.ask(Question(ask, found.append), self._late)  # type: ignore[arg-type]
             if found[0] is None or session.history is not history:
                 return
             yield found[0]

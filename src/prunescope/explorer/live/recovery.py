@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from prunescope.core.errors import RequestError
-from prunescope.explorer.live.calling import put_back_later
+from prunescope.explorer.live.runner import put_back_later
 from prunescope.explorer.live.task import BackgroundTask
 from prunescope.measure import Accuracy
 from prunescope.measure.states import evaluate, known_accuracy

@@ -21,7 +21,6 @@ from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
-from prunescope.explorer.live.calling import Calls
 from prunescope.explorer.live.compare import LiveSides
 from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.criteria import CriteriaShown, LiveCriteria
@@ -30,6 +29,7 @@ from prunescope.explorer.live.memory import LARGE, give_back
 from prunescope.explorer.live.metric import LiveMeasure, Measured
 from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
+from prunescope.explorer.live.runner import MetricRunner
 from prunescope.explorer.live.scores import LiveScores
 from prunescope.explorer.live.smaller import LiveSmaller, SmallerShown
 from prunescope.explorer.live.staircase import LiveStaircase
@@ -73,7 +73,7 @@ class ExplorerState(traitlets.HasTraits):
         snapshot: The current snapshot; observe it to follow every change.
         catalogue: The models on offer.
         lock: Must be held to change or read the state.
-        calls: Runs the user's metric.
+        runner: Runs the user's metric.
         training_limit: Longest training time, in seconds; 0 disables training, None sets no limit.
     """
 
@@ -95,21 +95,21 @@ class ExplorerState(traitlets.HasTraits):
         self.catalogue = catalogue
         self._panels = tuple(panels)
         self.lock = RLock()
-        self.calls = Calls()
+        self.runner = MetricRunner()
         self.training_limit: float | None = None
-        self._live = LiveMeasure(self._publish_measured, self.calls)
+        self._live = LiveMeasure(self._publish_measured, self.runner)
         self._live_costs = LiveCosts(self._publish_costs)
         self._live_export = LiveExport(lambda made: self._publish(exported=made))
         self._waits_for = ""
         self._live_scores = LiveScores(self._publish_scoring, self.refuse)
         self._live_criteria = LiveCriteria(self._publish_agreeing)
         self._agreeing_of: Preview | None = None
-        self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.calls)
+        self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.runner)
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
         self._live_staircase = LiveStaircase(lambda known: self._publish(staircase=known))
         self._live_smaller = LiveSmaller(lambda known: self._publish(smaller=known))
         self._compared: Comparison | None = None
-        self._sides = LiveSides(self._publish_sides, self.calls)
+        self._sides = LiveSides(self._publish_sides, self.runner)
         self._put(self._with_front(first))
 
     def _put(self, snapshot: Snapshot) -> None:

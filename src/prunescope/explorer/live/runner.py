@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 30.0
 """Seconds a call may take before the user is told that it is still running."""
 
 
-class Calls:
+class MetricRunner:
     """Run calls of one function, one at a time.
 
     Attributes:
