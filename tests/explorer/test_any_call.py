@@ -60,7 +60,7 @@ CALLS: dict[str, Callable[[Explorer, Any], object]] = {
     "rename_plan": lambda e, it: e.rename_plan(it, it),
     "rename_plan to": lambda e, it: e.rename_plan("kept", it),
     "remove_plan": lambda e, it: e.remove_plan(it),
-    "carry_out": lambda e, it: e.carry_out(it),
+    "apply_plan": lambda e, it: e.apply_plan(it),
     "compare": lambda e, it: e.compare(it),
     "compare with": lambda e, it: e.compare(None, it),
     "load_plan": lambda e, it: e.load_plan(it),

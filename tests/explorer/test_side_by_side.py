@@ -136,7 +136,7 @@ def test_plans_are_kept_compared_carried_out_renamed_and_removed(explorer: Explo
     assert [side.sparsity for side in (seen(explorer).a, seen(explorer).b)] == [0.5, 0.75]
     assert (seen(explorer).only_a, seen(explorer).only_b) == (0, 27)
     panel.plan.value = "half"
-    press(explorer, "carry_out")
+    press(explorer, "apply_plan")
     assert torch.equal(explorer.history.masks()["0.weight"], first)
     assert explorer.amount == 0
     panel.typed.value = "first"
@@ -163,7 +163,13 @@ def test_plans_from_code(explorer: Explorer) -> None:
     assert torch.equal(explorer.history.masks()["0.weight"], explorer.plans["half"].masks()["0.weight"])
     explorer.rename_plan("half", "mine")
     explorer.remove_plan("mine")
-    for act in (explorer.carry_out, explorer.remove_plan, explorer.plan, explorer.compare):
+    for act in (
+        explorer.apply_plan,
+        explorer.carry_out,
+        explorer.remove_plan,
+        explorer.plan,
+        explorer.compare,
+    ):
         with pytest.raises(RequestError, match="`plans` has none named 'mine': there are none yet"):
             act("mine")
 

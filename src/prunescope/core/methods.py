@@ -201,7 +201,7 @@ class Method:
         threshold = None if self.scores is None else ranking.threshold(pruned)
         return Selection(ranking.mask(pruned), pruned, threshold)
 
-    def carry_out(
+    def apply(
         self, places: Mapping[str, Place], spec: PruneSpec, importance: Mapping[str, Tensor] | None = None
     ) -> None:
         """Prune the parameters at ``places`` in place, with the function a user would call.

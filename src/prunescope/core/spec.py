@@ -177,7 +177,7 @@ class PruneSpec:
         """Spec fields that show this step's settings again."""
         return vars(self)
 
-    def carry_out(self, session: Any) -> Any:
+    def apply_to(self, session: Any) -> Any:
         """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
         return session.apply(session.preview(session.resolve(self, frozenset(FIELDS))))
 

@@ -609,7 +609,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             >>> explorer.apply()
             >>> explorer.keep_plan("half")
             >>> explorer.reset()
-            >>> explorer.carry_out("half")
+            >>> explorer.apply_plan("half")
             >>> explorer.preview.sparsity
             0.5
             >>> explorer.close()
@@ -632,13 +632,16 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         """
         _raise(self.state.remove_plan(name))
 
-    def carry_out(self, name: str) -> None:
+    def apply_plan(self, name: str) -> None:
         """Apply the steps of the plan ``name`` in place of the current steps.
 
         Raises:
             RequestError: There is no such plan.
         """
-        self._act(partial(actions.carry_out, name=name), "plans")
+        self._act(partial(actions.apply_plan, name=name), "plans")
+
+    carry_out = apply_plan
+    """The former name of `apply_plan`."""
 
     def compare(self, b: object = None, a: object = None) -> Comparison:
         """Compare two states of the model on the current layer, at the same amount.
@@ -723,7 +726,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         Pruned weights become zero, new ones are put in; no hooks, no masks. Nothing else here writes a model.
 
         Raises:
-            RequestError: The model is a checkpoint, or no step is carried out.
+            RequestError: The model is a checkpoint, or no step is applied.
 
         Example:
             >>> from torch import nn

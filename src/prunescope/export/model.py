@@ -24,13 +24,13 @@ def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     return model.get_submodule(prefix), own
 
 
-def carry_out(model: nn.Module, step: Step) -> None:
+def apply_step(model: nn.Module, step: Step) -> None:
     """Apply ``step`` to ``model`` in place, with the pruning function of its method.
 
     Masked residual outputs, channels chosen by hand and methods without a function become custom masks.
     """
     for part in step.parts:
-        carry_out(model, part)
+        apply_step(model, part)
     if step.parts:
         return
     put_values(model, step.values)
@@ -40,7 +40,7 @@ def carry_out(model: nn.Module, step: Step) -> None:
             prune.custom_from_mask(*place(model, name), mask)
         return
     names = step.masks if METHODS[spec.method].pooled else [spec.layer]
-    METHODS[spec.method].carry_out({name: place(model, name) for name in names}, spec, step.importance)
+    METHODS[spec.method].apply({name: place(model, name) for name in names}, spec, step.importance)
 
 
 def has_call(spec: Asked) -> TypeGuard[PruneSpec]:
@@ -71,7 +71,7 @@ def pruned_model(session: Session, *, permanent: bool = False) -> nn.Module:
     model = copy_of(session.source.module)
     for step in session.history.done:
         try:
-            carry_out(model, step)
+            apply_step(model, step)
         except (ValueError, TypeError, RuntimeError) as error:
             raise RequestError("steps", f"`steps`: {step.title} could not be applied: {error}") from error
     _confirm(model, session.history.masks())

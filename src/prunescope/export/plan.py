@@ -56,10 +56,10 @@ def load_plan(session: Session, text: str) -> None:
     """
     document = _read(text)
     _check_tensors(session, document["tensors"])
-    carry_out_specs(session, [spec_of(values) for values in document["steps"]])
+    apply_specs(session, [spec_of(values) for values in document["steps"]])
 
 
-def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
+def apply_specs(session: Session, specs: Sequence[Asked]) -> None:
     """Apply ``specs`` in order, replacing the session's steps; all of them or none.
 
     Raises:
@@ -71,7 +71,7 @@ def carry_out_specs(session: Session, specs: Sequence[Asked]) -> None:
         for number, spec in enumerate(specs, start=1):
             try:
                 ensure_asked(session, spec)
-                spec.carry_out(session)
+                spec.apply_to(session)
             except RequestError as problem:
                 raise RequestError("plan", f"`plan`: step {number} cannot be applied: {problem}") from None
     except BaseException:

@@ -19,7 +19,7 @@ from prunescope.session.residuals import Silence, keep_all_but
 from prunescope.session.together import Together
 
 Asked = PruneSpec | Silence | Together | Recovered
-"""The kinds of request a step can hold; all have call, where, told, values, again and carry_out."""
+"""The kinds of request a step can hold; all have call, where, told, values, again and apply_to."""
 
 
 @dataclass(frozen=True, eq=False)

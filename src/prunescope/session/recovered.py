@@ -49,7 +49,7 @@ class Recovered:
         """Why neither a plan nor a link nor code can repeat it, in one sentence."""
         return f'{self.call} made new weights, which only save("state_dict") and pruned_model() carry.'
 
-    def carry_out(self, session: Any) -> Any:
+    def apply_to(self, session: Any) -> Any:
         """Raise an error: the new weights are not stored here.
 
         Raises:

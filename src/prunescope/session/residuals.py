@@ -55,7 +55,7 @@ class Silence:
         """Spec fields that show its layer again."""
         return {"layer": self.layer}
 
-    def carry_out(self, session: Any) -> Any:
+    def apply_to(self, session: Any) -> Any:
         """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
         return session.silence(self)
 

@@ -58,7 +58,7 @@ class Together:
         """Spec fields that display it again; none for an allocation: the displayed layer stays."""
         return {} if self.shown is None else {**vars(self.shown), "scope": self.scope}
 
-    def carry_out(self, session: Any) -> Any:
+    def apply_to(self, session: Any) -> Any:
         """Apply it in a `prunescope.session.Session` as its next step, and return the step."""
         return session.apply_together(self)
 

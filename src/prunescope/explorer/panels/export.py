@@ -1,4 +1,4 @@
-"""Export: files to save by way of the page, code to read and copy, and a plan to carry out."""
+"""Export: files to save by way of the page, code to read and copy, and a plan to apply."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 
 BUTTONS = {
-    "carry_out": ("Apply plan", "apply plan"),
+    "apply_plan": ("Apply plan", "apply plan"),
     "remove": ("Remove", "remove plan"),
     "keep": ("Keep these steps", "keep plan"),
     "rename": ("Rename the plan", "rename plan"),
@@ -51,7 +51,7 @@ class PlansPanel(Panel):
         }
         for name, button in self.buttons.items():
             self.press(button, partial(self._press, name))
-        self._choosing = widgets.Box([self.plan, self.buttons["carry_out"], self.buttons["remove"]])
+        self._choosing = widgets.Box([self.plan, self.buttons["apply_plan"], self.buttons["remove"]])
         naming = widgets.Box([self.typed, self.buttons["keep"], self.buttons["rename"]])
         rows = [row.add_class("ps-take-row") for row in (naming, self._choosing)]
         self.message = message()
@@ -61,7 +61,7 @@ class PlansPanel(Panel):
         plan, typed = self.plan.value or "", self.typed.value
         acts: dict[str, Callable[[], RequestError | None]] = {
             "keep": lambda: self.state.act(partial(actions.keep, name=typed), "plans"),
-            "carry_out": lambda: self.state.act(partial(actions.carry_out, name=plan), "plans"),
+            "apply_plan": lambda: self.state.act(partial(actions.apply_plan, name=plan), "plans"),
             "rename": lambda: self.state.rename_plan(plan, typed),
             "remove": lambda: self.state.remove_plan(plan),
         }

@@ -11,7 +11,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.export import load_plan
-from prunescope.export.plan import carry_out_specs
+from prunescope.export.plan import apply_specs
 from prunescope.measure.costs.measuring import silencing
 from prunescope.network import Allocation
 from prunescope.recover import silence_what_can_be
@@ -158,7 +158,7 @@ def remove(session: Session, _preview: Preview, name: str) -> Mapping[str, Any]:
     return {}
 
 
-def carry_out(session: Session, preview: Preview, name: str) -> Mapping[str, Any]:
+def apply_plan(session: Session, preview: Preview, name: str) -> Mapping[str, Any]:
     """Apply the steps of a saved plan in place of the current steps."""
     session.history = session.plans[name]
     return _after_all(session, preview)
@@ -168,7 +168,7 @@ def make_plans(session: Session, plans: Mapping[str, list[Asked]]) -> None:
     """Replace the saved plans with these; the steps stay unchanged."""
     history, session.plans = session.history, Plans()
     for name, steps in plans.items():
-        carry_out_specs(session, steps)
+        apply_specs(session, steps)
         session.plans = session.plans.keep(name, session.history)
     session.history = history
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from prunescope.core.errors import RequestError
 from prunescope.explorer.state.actions import make_plans
-from prunescope.export.plan import carry_out_specs
+from prunescope.export.plan import apply_specs
 from prunescope.session import Session
 from prunescope.session.history import Asked, History
 from prunescope.session.recovered import Recovered
@@ -43,7 +43,7 @@ def reloaded(session: Session, model: nn.Module) -> tuple[Session, str]:
         )
     again = Session(replace(session.source, model=model))
     make_plans(again, {name: _plain(kept) for name, kept in session.plans.items()})
-    carry_out_specs(again, _plain(session.history))
+    apply_specs(again, _plain(session.history))
     done = len([step for step in session.history.done if not isinstance(step.spec, Recovered)])
     again.jump(done)
     return again, _left_out(session.history)

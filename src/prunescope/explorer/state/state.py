@@ -38,7 +38,7 @@ from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
 from prunescope.explorer.state.reloading import reloaded
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.export.plan import carry_out_specs
+from prunescope.export.plan import apply_specs
 from prunescope.measure import Comparison, Costs
 from prunescope.measure.compare import Comparing
 from prunescope.measure.states import known_of_steps
@@ -355,7 +355,7 @@ class ExplorerState(traitlets.HasTraits):
             if link.plans is not None:
                 actions.make_plans(session, link.plans)
             if link.steps is not None:
-                carry_out_specs(session, link.steps)
+                apply_specs(session, link.steps)
             changes = {"front": "network", **link.changes} if "goal" in link.changes else link.changes
             answer = self.catalogue.answer(self.snapshot, changes)
         return replace(answer, hide=link.hide, lock=link.lock)
