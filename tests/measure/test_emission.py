@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunescope.measure import Emission, Twin, measure_emissions
+from prunescope.measure import Emission, EvalCopy, measure_emissions
 
 
 class Shared(nn.Module):
@@ -58,7 +58,7 @@ def trained(model: nn.Module, inputs: Tensor) -> nn.Module:
 def found(model: nn.Module, mask: Mapping[str, Tensor], inputs: Tensor) -> tuple[Emission, ...]:
     parameters = dict(model.named_parameters())
     weights = {name: parameters[name].detach() * each for name, each in mask.items()}
-    *_, emissions = measure_emissions(Twin(model), mask, weights, (inputs,))
+    *_, emissions = measure_emissions(EvalCopy(model), mask, weights, (inputs,))
     return emissions
 
 
@@ -218,11 +218,11 @@ def test_the_model_is_run_on_some_examples_in_its_place() -> None:
 def test_others_may_run_the_twin_between_two_batches() -> None:
     inputs = torch.randn(50, 4)
     model = trained(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), inputs)
-    twin, mask = Twin(model), {"0.weight": without((6, 4), [0, 2])}
+    copy, mask = EvalCopy(model), {"0.weight": without((6, 4), [0, 2])}
     weights = {"0.weight": model[0].weight.detach() * mask["0.weight"]}
     (alone,) = found(model, mask, inputs)
     seen = []
-    for part in measure_emissions(twin, mask, weights, (inputs,)):
+    for part in measure_emissions(copy, mask, weights, (inputs,)):
         seen.append(part)
-        twin.run((100 * inputs,))
+        copy.run((100 * inputs,))
     assert seen == [None, None, (alone,)]

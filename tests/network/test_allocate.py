@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunescope.core.errors import RequestError
 from prunescope.measure.costs.cutting import cut_out
 from prunescope.measure.costs.flops import count_flops
-from prunescope.measure.states import twin
+from prunescope.measure.states import eval_copy
 from prunescope.network.budget import Forecast, least_errors
 from prunescope.network.entry import allocate, sensitivity
 from prunescope.network.files import file_size
@@ -158,7 +158,7 @@ def test_operations_are_counted_as_the_costs_panel_counts_them() -> None:
     session = Session(module_source(network(), example=data(2)[0]))
     found = allocate(session, 0.4, unit="flops", rule="uniform", method="ln_structured")
     net = Network.of(session, found.goal)
-    flops = count_flops(twin(session), session.source.inputs)
+    flops = count_flops(eval_copy(session), session.source.inputs)
     cut = cut_out(session.source.module, net.masks(found), flops)
     assert cut.flops / flops.total == pytest.approx(found.reached, abs=1e-3)
     assert found.reached >= 0.4

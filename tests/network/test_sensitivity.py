@@ -201,9 +201,9 @@ def test_the_layer_on_screen_comes_first() -> None:
 
 def test_replay_gives_what_the_whole_network_gives() -> None:
     model, (inputs, _) = network(), data(8)
-    from prunescope.measure import Twin
+    from prunescope.measure import EvalCopy
 
-    replay = Replay(Twin(model))
+    replay = Replay(EvalCopy(model))
     for _ in range(2):
         assert torch.equal(replay.record((inputs,)), model(inputs))
         for name, parameter in model.named_parameters():

@@ -12,7 +12,7 @@ from prunescope import prune
 from prunescope.core.errors import RequestError
 from prunescope.export import pruned_model, save
 from prunescope.measure.costs.measuring import measure, nonzero
-from prunescope.measure.states import accuracy, evaluate, known_accuracy, twin
+from prunescope.measure.states import accuracy, eval_copy, evaluate, known_accuracy
 from prunescope.session import Session
 from prunescope.sources import copy_of, module_source
 from prunescope.sources.module import not_prunable
@@ -108,7 +108,7 @@ def test_a_type_that_safetensors_has_not_gets_a_sentence(dtype: torch.dtype, tmp
 def test_what_cannot_be_copied_is_named() -> None:
     model = nn.Sequential(nn.Linear(4, 3), Holder(threading.Lock(), "attribute"))
     session = Session(module_source(model, example=torch.ones(1, 4)))
-    for copied in (lambda: copy_of(model), lambda: pruned_model(session), lambda: twin(session)):
+    for copied in (lambda: copy_of(model), lambda: pruned_model(session), lambda: eval_copy(session)):
         with pytest.raises(RequestError) as caught:
             copied()
         assert caught.value.parameter == "model"

@@ -15,7 +15,7 @@ from prunescope.measure.costs.report import (
 from prunescope.measure.costs.residual import Emission, measure_emissions
 from prunescope.measure.costs.sizes import compress, dense_file, masked_file, permanent_file
 from prunescope.measure.effect import ClassEffect, Effect, Example
-from prunescope.measure.evaluation import Accuracy, Twin, pruned_copy
+from prunescope.measure.evaluation import Accuracy, EvalCopy, pruned_copy
 from prunescope.measure.metric import Evaluate, Measure, Metric, Metrics, evaluated, name_of, number
 from prunescope.measure.randomness import Randomness
 
@@ -28,6 +28,7 @@ __all__ = [
     "Cut",
     "Effect",
     "Emission",
+    "EvalCopy",
     "Evaluate",
     "Example",
     "FileSizes",
@@ -38,7 +39,6 @@ __all__ = [
     "Randomness",
     "Row",
     "Side",
-    "Twin",
     "bytes_text",
     "compress",
     "cost_facts",

@@ -142,7 +142,7 @@ def put_values(model: nn.Module, values: Mapping[str, Tensor]) -> None:
                 attributes[plain] = where_kept(places[f"{name}_mask"].bool(), places[stored])
 
 
-class Twin:
+class EvalCopy:
     """A copy of a model, in eval mode, with memory of its own, to run in the model's place.
 
     The model's own forward hooks are copied along and do fire: pruning lives in one of them.
@@ -189,7 +189,7 @@ class Twin:
 
     @contextmanager
     def using(self, weights: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-        """Give the parameters that stand in for the twin's own while it runs with ``weights``."""
+        """Give the parameters that stand in for the copy's own while it runs with ``weights``."""
         state: dict[str, Tensor] = {}
         with ExitStack() as stack:
             for name, weight in weights.items():

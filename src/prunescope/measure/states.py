@@ -13,7 +13,7 @@ from functools import partial
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.measure.effect import Effect
-from prunescope.measure.evaluation import Accuracy, Twin, pruned_copy
+from prunescope.measure.evaluation import Accuracy, EvalCopy, pruned_copy
 from prunescope.measure.metric import Measure, Metric, Metrics, evaluated, name_of
 from prunescope.session import Session
 from prunescope.session.history import Step, Variant
@@ -101,7 +101,7 @@ def evaluate(session: Session, what: State = None) -> Iterator[Accuracy | None]:
         yield None
     data = session.source.pair
     assert data is not None
-    for counted in twin(session).evaluate(*data, session.weights(variant)):
+    for counted in eval_copy(session).evaluate(*data, session.weights(variant)):
         if session.model_state() != start:
             raise _changed("data")
         if counted.total == len(data[1]):
@@ -109,16 +109,16 @@ def evaluate(session: Session, what: State = None) -> Iterator[Accuracy | None]:
         yield counted
 
 
-def twin(session: Session) -> Twin:
+def eval_copy(session: Session) -> EvalCopy:
     """Return a copy of the network as it is now, to run in its place.
 
     Raises:
         RequestError: The model is a checkpoint, or cannot be copied.
     """
     kept = session.findings  # Empty once the model has changed: the old one is freed before.
-    if "twin" not in kept:
-        kept["twin"] = Twin(session.source.module)
-    found: Twin = kept["twin"]
+    if "evaluation copy" not in kept:
+        kept["evaluation copy"] = EvalCopy(session.source.module)
+    found: EvalCopy = kept["evaluation copy"]
     return found
 
 

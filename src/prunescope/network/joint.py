@@ -11,7 +11,7 @@ from torch import Tensor
 from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.measure import evaluated, pruned_copy
-from prunescope.measure.states import known_accuracy, twin
+from prunescope.measure.states import eval_copy, known_accuracy
 from prunescope.network.bisecting import is_higher_better
 from prunescope.network.intervals import paired_interval
 from prunescope.network.survey import choosing_order
@@ -105,7 +105,7 @@ def _answers(session: Session, masks: Mapping[str, Tensor]) -> Generator[None, N
         return known.answers
     weights = {name: _masked(session, name, mask) for name, mask in masks.items()}
     answers = torch.empty(0)
-    for accuracy in twin(session).evaluate(*session.source.pair, weights):
+    for accuracy in eval_copy(session).evaluate(*session.source.pair, weights):
         if accuracy.answers is not None:
             answers = accuracy.answers
         yield

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunescope.measure import Twin
+from prunescope.measure import EvalCopy
 from prunescope.sources.inputs import scores_of
 from prunescope.sources.state import version
 
@@ -36,21 +36,21 @@ class _Call:
 
 
 class Replay:
-    """A twin that reruns the network from the layer of the one tensor that changed.
+    """A copy that reruns the network from the layer of the one tensor that changed.
 
     Args:
-        twin: A copy of a model, not used for anything else: its modules' ``forward`` is wrapped.
+        copy: A copy of a model, not used for anything else: its modules' ``forward`` is wrapped.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
-        >>> replay, x = Replay(Twin(model)), torch.ones(1, 2)
+        >>> replay, x = Replay(EvalCopy(model)), torch.ones(1, 2)
         >>> dense = replay.record((x,))
         >>> bool((replay.run((x,), "2.weight", model[2].weight.detach()) == dense).all())
         True
     """
 
-    def __init__(self, twin: Twin, weights: Mapping[str, Tensor] | None = None) -> None:
-        self._twin = twin
+    def __init__(self, copy: EvalCopy, weights: Mapping[str, Tensor] | None = None) -> None:
+        self._copy = copy
         self._weights = dict(weights or {})
         self._calls: dict[int, _Call] = {}
         self._entries: dict[int, int] = {}
@@ -62,7 +62,7 @@ class Replay:
         self._wrap()
 
     def _wrap(self) -> None:
-        model = self._twin.model
+        model = self._copy.model
         for module in model.modules():
             if module is not model and not isinstance(module, torch.jit.ScriptModule):
                 module.forward = partial(self._forward, module, module.forward)
@@ -106,7 +106,7 @@ class Replay:
         path, _, own = name.rpartition(".")
         if call is None or own != "weight" or type(call.module) not in CHANNEL_AXES:
             return None
-        if call.module is not self._twin.model.get_submodule(path) or not isinstance(call.output, Tensor):
+        if call.module is not self._copy.model.get_submodule(path) or not isinstance(call.output, Tensor):
             return None
         axis = CHANNEL_AXES[type(call.module)] % call.output.dim()
         shape = [-1 if place == axis else 1 for place in range(call.output.dim())]
@@ -143,13 +143,13 @@ class Replay:
 
     def _run(self, inputs: tuple[Tensor, ...], changed: Mapping[str, Tensor], start: int) -> Any:
         self._tick, self._start = 0, start
-        return scores_of(self._twin.run(inputs, {**self._weights, **changed}))
+        return scores_of(self._copy.run(inputs, {**self._weights, **changed}))
 
     def _first_call(self, name: str) -> int:
         """Return the number of the first call of the layer that holds ``name``; 0 if unknown."""
         path = name.rpartition(".")[0]
         while path:
-            entry = self._entries.get(id(self._twin.model.get_submodule(path)))
+            entry = self._entries.get(id(self._copy.model.get_submodule(path)))
             if entry is not None:
                 return entry
             path = path.rpartition(".")[0]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.measure import Twin
+from prunescope.measure import EvalCopy
 from prunescope.network.asked import SensitivitySpec, how
 from prunescope.network.estimates import Estimates
 from prunescope.network.intervals import is_clear, paired_interval
@@ -127,10 +127,10 @@ class Survey:
         self._order, self._front = choosing_order(len(self._targets))
         self._inputs = inputs
         self.layers = layers_of(session, self.asked.spec, self.asked.layers)
-        twin, base = Twin(session.source.module), session.weights(session.applied)
+        copy, base = EvalCopy(session.source.module), session.weights(session.applied)
         # Raises a clear error if the model cannot be run on the data or its output has another form.
-        next(twin.evaluate(rows_of(inputs, slice(2)), self._targets[:2], base))
-        self._replay = Replay(twin, base)
+        next(copy.evaluate(rows_of(inputs, slice(2)), self._targets[:2], base))
+        self._replay = Replay(copy, base)
         self._cells: dict[tuple[str, float], Cell] = {}
         self._counts: list[_Count] = []
         self._right = self._seen = self._runs = 0

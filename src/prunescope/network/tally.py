@@ -14,7 +14,7 @@ from torch import nn
 from prunescope.core.errors import RequestError
 from prunescope.measure.costs.cutting import cut_out
 from prunescope.measure.costs.flops import count_flops
-from prunescope.measure.states import twin
+from prunescope.measure.states import eval_copy
 from prunescope.network.layers import Layer, pool_names
 from prunescope.session import Session
 
@@ -80,7 +80,7 @@ def _flops(session: Session, layers: Sequence[Layer]) -> Tally:
         raise RequestError(
             "unit", "`unit` flops are counted by running the model: give `data` or an `example` to run it on."
         )
-    flops = count_flops(twin(session), inputs)
+    flops = count_flops(eval_copy(session), inputs)
     model = session.source.module
     before = cut_out(model, session.masks(session.applied), flops).flops or 0
     curves = tuple(_flops_curve(model, layer, flops.layers) for layer in layers)

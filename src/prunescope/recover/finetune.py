@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prunescope.core.errors import RequestError
-from prunescope.measure import Accuracy, Twin
+from prunescope.measure import Accuracy, EvalCopy
 from prunescope.recover.progress import Progress, check_trainable, check_unchanged, unrun
 from prunescope.recover.recipe import RAMP, Recipe, gradual_share
 from prunescope.recover.trainee import Trainee
@@ -95,7 +95,7 @@ class FineTuning:
         self._gradual = self.recipe.pruning == "gradual"
         self._history = session.history
         self._trainee = Trainee(session, masked=not self._gradual, seed=self.recipe.seed)
-        self._twin = Twin(source.module)  # A separate one: training may run in another thread.
+        self._copy = EvalCopy(source.module)  # A separate one: training may run in another thread.
         self._start = 0.0
         self.curve: list[Point] = []
         self.step = 0
@@ -194,7 +194,7 @@ class FineTuning:
         if not self._dense:
             loss: Tensor = self._loss(self._trainee.answer(inputs), targets)
             return loss
-        return distillation(self._trainee.answer(inputs), scores_of(self._twin.run(inputs)))
+        return distillation(self._trainee.answer(inputs), scores_of(self._copy.run(inputs)))
 
     def _measure(self, done: float) -> Iterator[Progress]:
         source = self._session.source
@@ -205,7 +205,7 @@ class FineTuning:
         pair = source.pair
         assert pair is not None
         found: Accuracy | None = None
-        for accuracy in self._twin.evaluate(*pair, self._trainee.current()):
+        for accuracy in self._copy.evaluate(*pair, self._trainee.current()):
             found = accuracy
             yield self._progress(done)
         if found is not None:

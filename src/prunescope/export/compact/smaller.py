@@ -18,10 +18,10 @@ from prunescope.export.compact.graph import Graph
 from prunescope.export.compact.rebuild import rebuild_code, smaller_bytes, state_shapes
 from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
 from prunescope.export.model import pruned_model
-from prunescope.measure import Accuracy, Twin, count_flops, evaluated
+from prunescope.measure import Accuracy, EvalCopy, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
 from prunescope.measure.randomness import untouched_randomness
-from prunescope.measure.states import accuracy, evaluate, known, question, twin
+from prunescope.measure.states import accuracy, eval_copy, evaluate, known, question
 from prunescope.session import Session
 from prunescope.sources import arguments, rows_of, scores_of, target_of, unwritten, write_file
 
@@ -184,7 +184,7 @@ def compacting(
     yield None
     model, reference, cuts = _cut_out(masked, cuts, refused, compared)
     yield None
-    dense = twin(session).model
+    dense = eval_copy(session).model
     found = Smaller(
         model,
         tuple(cuts),
@@ -192,7 +192,7 @@ def compacting(
         _difference(model, reference, compared),
         len(compared[0]),
         Pair(session.parameters, sum(parameter.numel() for parameter in model.parameters())),
-        Pair(count_flops(twin(session), inputs).total, count_flops(Twin(model), inputs).total),
+        Pair(count_flops(eval_copy(session), inputs).total, count_flops(EvalCopy(model), inputs).total),
         Pair(_size(masked), _size(model)),
         _original=masked,
     )
@@ -245,7 +245,7 @@ def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
     pair = source.pair
     assert pair is not None
     counted: list[Accuracy] = []
-    for found in Twin(model).evaluate(*pair):
+    for found in EvalCopy(model).evaluate(*pair):
         counted.append(found)
         yield None
     yield Pair(accuracy(session), counted[-1])

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunescope.measure.evaluation import Twin
+from prunescope.measure.evaluation import EvalCopy
 from prunescope.sources import rows_of
 
 
@@ -30,13 +30,13 @@ class Flops:
     layers: Mapping[str, int]
 
 
-def count_flops(twin: Twin, inputs: tuple[Tensor, ...]) -> Flops:
+def count_flops(copy: EvalCopy, inputs: tuple[Tensor, ...]) -> Flops:
     """Return the FLOPs of one example.
 
     Masks do not change them: pruned weights are multiplied like all others.
 
     Args:
-        twin: The model to run.
+        copy: The model to run.
         inputs: What it is called with; the first example of it is run.
 
     Raises:
@@ -44,7 +44,7 @@ def count_flops(twin: Twin, inputs: tuple[Tensor, ...]) -> Flops:
     """
     counter = FlopCounterMode(display=False)
     with _countable(), _without_compiler(), counter:
-        twin.run(rows_of(inputs, slice(1)))
+        copy.run(rows_of(inputs, slice(1)))
     counts = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     return Flops(counter.get_total_flops(), {name: count for name, count in counts.items() if name})
 

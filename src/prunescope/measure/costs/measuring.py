@@ -25,7 +25,7 @@ from prunescope.measure import (
     measure_emissions,
     permanent_file,
 )
-from prunescope.measure.states import twin
+from prunescope.measure.states import eval_copy
 from prunescope.session import Session
 from prunescope.session.history import Step, Variant
 from prunescope.session.residuals import Silence
@@ -168,7 +168,7 @@ def flops(session: Session) -> Flops:
     if inputs is None:
         raise RequestError("data", "`data` or `example` must be given: FLOPs are counted in a run.")
     if "flops" not in known:
-        known["flops"] = count_flops(twin(session), inputs)
+        known["flops"] = count_flops(eval_copy(session), inputs)
     return cast(Flops, known["flops"])
 
 
@@ -189,7 +189,7 @@ def emissions(
     if inputs is None:
         raise RequestError("data", "`data` or `example` must be given: residual output is measured in a run.")
     weights = session.weights(Variant(masks, values=session.variant(what).values))
-    yield from measure_emissions(twin(session), masks, weights, inputs)
+    yield from measure_emissions(eval_copy(session), masks, weights, inputs)
 
 
 def silencing(session: Session, layer: str = "") -> Silence:

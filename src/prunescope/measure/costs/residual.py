@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunescope.measure.evaluation import Twin
+from prunescope.measure.evaluation import EvalCopy
 from prunescope.sources import rows_of
 
 BATCH = 32
@@ -97,12 +97,12 @@ class _Watched:
 
 
 def measure_emissions(
-    twin: Twin, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor], inputs: tuple[Tensor, ...]
+    copy: EvalCopy, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor], inputs: tuple[Tensor, ...]
 ) -> Iterator[tuple[Emission, ...] | None]:
     """Yield None after each batch, then the residual output of each layer with whole output channels pruned.
 
     Args:
-        twin: The model to run.
+        copy: The model to run.
         masks: Boolean masks by full name without ``_orig``, True where kept, of all that is pruned.
         weights: The masked tensors that stand in for the model's own, by full name without ``_orig``.
         inputs: What the model is called with; the first `EXAMPLES` of it are run.
@@ -116,16 +116,16 @@ def measure_emissions(
         >>> _ = nn.init.constant_(model.bias, 0.5)
         >>> mask = torch.tensor([[True, True], [False, False]])
         >>> weights = {"weight": model.weight.detach() * mask}
-        >>> *_, found = measure_emissions(Twin(model), {"weight": mask}, weights, (torch.ones(1, 2),))
+        >>> *_, found = measure_emissions(EvalCopy(model), {"weight": mask}, weights, (torch.ones(1, 2),))
         >>> found[0].channels, found[0].at_layer, found[0].silenced_by
         ((1,), 0.5, ('bias',))
     """
-    modules = dict(twin.model.named_modules())
+    modules = dict(copy.model.named_modules())
     watched, others = _find(modules, masks)
     norms = _Norms(modules, watched)
     for start in range(0, min(len(inputs[0]), EXAMPLES) if watched else 0, BATCH):
-        with norms.watching():  # Anew for each batch: others may run the twin in between.
-            twin.run(rows_of(inputs, slice(start, start + BATCH)), weights)
+        with norms.watching():  # Anew for each batch: others may run the copy in between.
+            copy.run(rows_of(inputs, slice(start, start + BATCH)), weights)
         yield None
     yield (*(norms.emission(layer, masks) for layer in watched), *others)
 
