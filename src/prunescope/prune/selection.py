@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from prunescope.prune._kernels.memory import fresh
-from prunescope.prune._kernels.partition import Cut, Scores, cut_at, cut_sorted, sorted_scores, write_kept
+from prunescope.prune._kernels.partition import Cutoff, Scores, cut_at, cut_sorted, sorted_scores, write_kept
 from prunescope.prune._kernels.units import candidate_units, refuse_nan, spread, write_channels
 from prunescope.prune.masking import is_float8
 from prunescope.prune.scores import validate_dim, widened
@@ -260,7 +260,7 @@ class Ranking:
         if isinstance(k, bool) or not isinstance(k, numbers.Integral) or not 0 <= k <= self._units:
             raise ValueError(f"`k` must be a count between 0 and {self._units}, got {k!r}")
 
-    def _cut(self, k: int) -> Cut | None:
+    def _cut(self, k: int) -> Cutoff | None:
         self._check(k)
         if k == 0:
             return None
@@ -273,7 +273,7 @@ class Ranking:
             self._sorted = sorted_scores(self._values)
         return cut_sorted(self._sorted, position)
 
-    def _write_units(self, cut: Cut | None, k: int, out: Tensor) -> None:
+    def _write_units(self, cut: Cutoff | None, k: int, out: Tensor) -> None:
         if cut is not None and not (self._candidates is not None and cut.threshold == -math.inf):
             write_kept(self._values, cut, out)
             return

@@ -32,7 +32,7 @@ _SPARSITY = 0.7
 _DEVIATIONS = (2.3, 12.0)
 
 
-class Cut(NamedTuple):
+class Cutoff(NamedTuple):
     """Where a ranking is cut: everything below ``threshold`` is pruned, and some of what equals it."""
 
     threshold: float
@@ -147,7 +147,7 @@ class Masks(NamedTuple):
             start += len(out)
 
 
-def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cut:
+def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cutoff:
     """Return the cut below which exactly ``k`` scores lie.
 
     Args:
@@ -171,13 +171,13 @@ def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cut:
     return _cut_whole(scores.whole(), k)
 
 
-def _cut_whole(scratch: Array, k: int) -> Cut:
+def _cut_whole(scratch: Array, k: int) -> Cutoff:
     """Return the cut of scores that are too few, or too uneven, to sample."""
     scratch.partition(k - 1)
     threshold = scratch[k - 1]
     if k == len(scratch) or scratch[k:].min() > threshold:
-        return Cut(float(threshold), None)
-    return Cut(float(threshold), k - int(np.count_nonzero(scratch[:k] < threshold)))
+        return Cutoff(float(threshold), None)
+    return Cutoff(float(threshold), k - int(np.count_nonzero(scratch[:k] < threshold)))
 
 
 def sample_step(count: int) -> int:
@@ -205,7 +205,7 @@ def _bracket(sample: Array, share: float, deviations: float) -> tuple[float, flo
     return low, high
 
 
-def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks | None) -> Cut | None:
+def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks | None) -> Cutoff | None:
     """Return the cut if it lies in ``[low, high]``, or None.
 
     Everything above ``low`` is kept at first; then the scores to prune between the two are zeroed. The ends
@@ -235,17 +235,17 @@ def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks |
         goes = candidates < threshold
         goes[tied] = True
         masks.strike_out(where[goes])
-    return Cut(threshold, ties, torch.from_numpy(where[tied]), written=masks is not None)
+    return Cutoff(threshold, ties, torch.from_numpy(where[tied]), written=masks is not None)
 
 
-def _cut_equal(scores: Scores, k: int, value: float) -> Cut | None:
+def _cut_equal(scores: Scores, k: int, value: float) -> Cutoff | None:
     """Return the cut if it falls on scores equal to ``value``, or None."""
     below = equal = 0
     for block in scores.blocks():
         below += int(np.count_nonzero(block.scores < value))
         equal += int(np.count_nonzero(block.scores == value))
     ties = k - below
-    return Cut(value, None if ties == equal else ties) if 0 < ties <= equal else None
+    return Cutoff(value, None if ties == equal else ties) if 0 < ties <= equal else None
 
 
 def sorted_scores(values: Tensor) -> Tensor:
@@ -260,7 +260,7 @@ def sorted_scores(values: Tensor) -> Tensor:
     return torch.from_numpy(np.sort(values.numpy()))
 
 
-def cut_sorted(values: Tensor, k: int) -> Cut:
+def cut_sorted(values: Tensor, k: int) -> Cutoff:
     """Return the cut below which exactly ``k`` values lie, from sorted values.
 
     Args:
@@ -274,10 +274,10 @@ def cut_sorted(values: Tensor, k: int) -> Cut:
     last = values[k - 1]
     ties = k - int(torch.searchsorted(values, last))
     every = k == values.numel() or bool(values[k] > last)
-    return Cut(float(last), None if every else ties)
+    return Cutoff(float(last), None if every else ties)
 
 
-def write_kept(values: Tensor, cut: Cut, out: Tensor) -> None:
+def write_kept(values: Tensor, cut: Cutoff, out: Tensor) -> None:
     """Write 1 into ``out`` for every value that the cut keeps, 0 for every one it prunes.
 
     Args:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.prune._kernels.blocks import Array, memory_of, widened_into
-from prunescope.prune._kernels.partition import Block, Cut, Masks, Scores, cut_at
+from prunescope.prune._kernels.partition import Block, Cutoff, Masks, Scores, cut_at
 from prunescope.prune._kernels.units import refuse_counts
 from prunescope.prune.selection import Ranking
 
@@ -106,7 +106,7 @@ class UnheldRanking(Ranking):
         self._blocks = scores
         self._gone = 0 if default_mask is None else default_mask.numel() - int(default_mask.count_nonzero())
         self._units = len(scores) - self._gone
-        self._last: tuple[int, Cut] | None = None
+        self._last: tuple[int, Cutoff] | None = None
 
     @property
     def scores(self) -> Tensor:
@@ -139,7 +139,7 @@ class UnheldRanking(Ranking):
         counts = (int(np.count_nonzero(block.scores <= score)) for block in self._blocks.blocks())
         return max(0, sum(counts) - self._gone)
 
-    def _cut(self, k: int, masks: Masks | None = None) -> Cut | None:
+    def _cut(self, k: int, masks: Masks | None = None) -> Cutoff | None:
         """Return the cut at ``k``; if it has to be searched, ``masks`` may be written in the same pass."""
         self._check(k)
         if k == 0:
