@@ -15,7 +15,7 @@ from torch import nn
 
 from prunescope.core.errors import RequestError
 from prunescope.export import FILES, pruned_model, save, sparse_state
-from prunescope.measure import Cut
+from prunescope.measure import Savings
 from prunescope.measure.costs.measuring import (
     FileSizes,
     compressed_sizes,
@@ -232,7 +232,7 @@ def test_all_costs_of_a_state_bit_by_bit() -> None:
     assert costs.files == file_sizes(session, session.applied)
     assert costs.compressed == measured(session, session.applied)
     assert costs.flops == flops(session)
-    assert costs.cut == Cut(("block2.conv1",), 16 * 32 * 9, 2 * 16 * 16 * 32 * 9)
+    assert costs.cut == Savings(("block2.conv1",), 16 * 32 * 9, 2 * 16 * 16 * 32 * 9)
     (emission,) = costs.emissions
     assert (emission.at_layer, emission.norm, len(emission.channels)) == (0.0, "block2.norm1", 16)
     assert emission.after_norm > 0

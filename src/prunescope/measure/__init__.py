@@ -1,7 +1,7 @@
 """Metrics, costs, comparisons and importance scores of a model; computed, never drawn."""
 
 from prunescope.measure.comparison import SIDES, Comparison, Row, Side
-from prunescope.measure.costs.cutting import Cut, cut_out
+from prunescope.measure.costs.cutting import Savings, cut_out
 from prunescope.measure.costs.flops import Flops, count_flops
 from prunescope.measure.costs.report import (
     Costs,
@@ -25,7 +25,6 @@ __all__ = [
     "ClassEffect",
     "Comparison",
     "Costs",
-    "Cut",
     "Effect",
     "Emission",
     "EvalCopy",
@@ -38,6 +37,7 @@ __all__ = [
     "Metrics",
     "Randomness",
     "Row",
+    "Savings",
     "Side",
     "bytes_text",
     "compress",

@@ -12,7 +12,7 @@ from prunescope.measure.costs.residual import CONVOLUTIONS, TRANSPOSED
 
 
 @dataclass(frozen=True)
-class Cut:
+class Savings:
     """What smaller layers would save, counting only the layers that lose channels.
 
     Layers that read the channels shrink too, so the network saves more. Where outputs are added to others, as
@@ -29,7 +29,7 @@ class Cut:
     flops: int | None
 
 
-def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None = None) -> Cut:
+def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None = None) -> Savings:
     """Compute what cutting out the whole channels that ``masks`` prune would save.
 
     Args:
@@ -42,7 +42,7 @@ def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None =
         >>> mask = torch.ones(4, 3, dtype=torch.bool)
         >>> mask[0] = mask[:, 1] = False
         >>> cut_out(nn.Linear(3, 4), {"weight": mask})  # 3·4 + 4 numbers now, 2·3 + 3 then
-        Cut(layers=('',), parameters=7, flops=None)
+        Savings(layers=('',), parameters=7, flops=None)
     """
     layers, parameters, operations = [], 0, 0
     for name, mask in masks.items():
@@ -60,7 +60,7 @@ def cut_out(model: nn.Module, masks: Mapping[str, Tensor], flops: Flops | None =
         parameters += mask.numel() - smaller + (outputs if module.bias is not None else 0)
         if flops is not None:
             operations += round(flops.layers.get(layer, 0) * (1 - smaller / mask.numel()))
-    return Cut(tuple(layers), parameters, operations if flops is not None else None)
+    return Savings(tuple(layers), parameters, operations if flops is not None else None)
 
 
 def _can_be_cut(module: nn.Module) -> bool:

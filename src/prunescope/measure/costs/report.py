@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prunescope.core.markup import Block, Sentence, Table, html_of
 from prunescope.core.text import percent
-from prunescope.measure.costs.cutting import Cut
+from prunescope.measure.costs.cutting import Savings
 from prunescope.measure.costs.flops import Flops
 from prunescope.measure.costs.residual import Emission
 
@@ -60,7 +60,7 @@ class Costs:
     compressed: FileSizes | None = None
     flops: Flops | None = None
     emissions: tuple[Emission, ...] | None = None
-    cut: Cut | None = None
+    cut: Savings | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -150,7 +150,7 @@ def operations_account(costs: Costs) -> list[Block]:
     return [Sentence(counted + saved, names)]
 
 
-def _saved(flops: Flops, cut: Cut | None) -> tuple[str, tuple[str, ...]]:
+def _saved(flops: Flops, cut: Savings | None) -> tuple[str, tuple[str, ...]]:
     if cut is None:
         return "", ()
     if not cut.layers:
