@@ -26,7 +26,7 @@ from prunescope.measure.costs.measuring import (
 )
 from prunescope.session import Session
 from prunescope.sources import (
-    Entry,
+    FileEntry,
     Source,
     checkpoint_source,
     copy_of,
@@ -134,7 +134,7 @@ def test_a_file_of_every_type_in_the_librarys_own_order() -> None:
 
     tensors = {f'{dtype} ü"': torch.zeros(3, 2).to(dtype) for dtype in DTYPES.values()}
     tensors |= {"scalar": torch.tensor(3), "none": torch.zeros(0, 4)}
-    entries = [Entry(name, tuple(t.shape), t.dtype, lambda t=t: t) for name, t in tensors.items()]
+    entries = [FileEntry(name, tuple(t.shape), t.dtype, lambda t=t: t) for name, t in tensors.items()]
     assert b"".join(file_parts(entries)) == safetensors.torch.save(tensors, {"format": "pt"})
 
 

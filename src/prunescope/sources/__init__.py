@@ -4,7 +4,7 @@ from prunescope.sources.batches import MOST_EXAMPLES, Batches
 from prunescope.sources.checkpoint import (
     FORMATS,
     Checkpoint,
-    Entry,
+    FileEntry,
     check_held,
     file_parts,
     file_size,
@@ -38,7 +38,7 @@ __all__ = [
     "OPEN_VARIABLE",
     "Batches",
     "Checkpoint",
-    "Entry",
+    "FileEntry",
     "Inputs",
     "Source",
     "Training",

@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from prunescope.prune.masking import where_kept
-from prunescope.sources.checkpoint.stream import Entry
+from prunescope.sources.checkpoint.stream import FileEntry
 from prunescope.sources.state import is_plain, layout_of, memory_of
 
 
@@ -19,7 +19,7 @@ def pruned_names(model: nn.Module) -> frozenset[str]:
     return frozenset(name for name in plain if f"{name}_mask" in state)
 
 
-def module_entries(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Entry]:
+def module_entries(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, FileEntry]:
     """Return every tensor of the ``state_dict`` of ``model`` by its full name without ``_orig``.
 
     Args:
@@ -38,9 +38,9 @@ def module_entries(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, E
     return {name: _entry(name, value, of_memory.get(_memory(value))) for name, value in plain.items()}
 
 
-def _entry(name: str, value: Tensor, mask: Tensor | None) -> Entry:
+def _entry(name: str, value: Tensor, mask: Tensor | None) -> FileEntry:
     shape = () if value.is_nested else tuple(value.shape)  # torch does not tell that of nested ones.
-    return Entry(name, shape, value.dtype, partial(_with_zeros, value, mask), layout_of(value))
+    return FileEntry(name, shape, value.dtype, partial(_with_zeros, value, mask), layout_of(value))
 
 
 def _memory(value: Tensor) -> object:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.tensor import PrunableTensor
-from prunescope.sources.checkpoint.stream import Entry
+from prunescope.sources.checkpoint.stream import FileEntry
 from prunescope.sources.entries import module_entries, pruned_names
 from prunescope.sources.module import find_tensor, fingerprint, not_prunable, prunable_tensors, read_again
 from prunescope.sources.state import tensor_state
@@ -44,7 +44,7 @@ class Weights(Protocol):
     def pruned(self) -> Set[str]:
         """Return the names (without ``_orig``) of the tensors that the model carries its own masks for."""
 
-    def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
+    def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, FileEntry]:
         """Return all entries of a file of the model, by full name without ``_orig`` and without masks.
 
         Args:
@@ -109,7 +109,7 @@ class ModuleWeights:
         """Return the names (without ``_orig``) of the parameters that the model carries masks for now."""
         return pruned_names(self._model)
 
-    def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, Entry]:
+    def entries(self, masks: Mapping[str, Tensor] | None = None) -> Mapping[str, FileEntry]:
         """Return every tensor of the model's ``state_dict``; see `prunescope.sources.entries`."""
         return module_entries(self._model, masks or {})
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from prunescope.sources import Entry, Weights, file_parts
+from prunescope.sources import FileEntry, Weights, file_parts
 
 CHUNK = 1 << 18
 """Bytes compressed at a time: about ten milliseconds of work."""
@@ -19,7 +19,7 @@ LEVEL = 6
 """Compression level of zlib: its default, which gzip and zip use too."""
 
 
-def dense_file(weights: Weights) -> list[Entry]:
+def dense_file(weights: Weights) -> list[FileEntry]:
     """Return the entries of the model's file without any pruning.
 
     Raises:
@@ -28,7 +28,7 @@ def dense_file(weights: Weights) -> list[Entry]:
     return list(weights.entries().values())
 
 
-def masked_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]:
+def masked_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[FileEntry]:
     """Return the entries of a file with masks: ``_orig`` and ``_mask``.
 
     Args:
@@ -46,7 +46,7 @@ def masked_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]:
     return entries
 
 
-def permanent_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]:
+def permanent_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[FileEntry]:
     """Return the entries of a file after ``remove``: names without ``_orig``, zeros where pruned.
 
     Args:
@@ -56,7 +56,7 @@ def permanent_file(weights: Weights, masks: Mapping[str, Tensor]) -> list[Entry]
     return list(weights.entries(masks).values())
 
 
-def compress(entries: Iterable[Entry]) -> Iterator[int]:
+def compress(entries: Iterable[FileEntry]) -> Iterator[int]:
     """Yield the compressed bytes of a safetensors file so far; the last value is the compressed size.
 
     Args:
@@ -71,5 +71,5 @@ def compress(entries: Iterable[Entry]) -> Iterator[int]:
     yield size + len(packer.flush())
 
 
-def _as_mask(mask: Tensor | None, entry: Entry) -> Tensor:
+def _as_mask(mask: Tensor | None, entry: FileEntry) -> Tensor:
     return (torch.ones(entry.shape) if mask is None else mask).to(entry.dtype)

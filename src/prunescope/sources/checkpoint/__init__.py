@@ -8,13 +8,13 @@ from prunescope.sources.checkpoint.atomic import write_file, write_folder
 from prunescope.sources.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from prunescope.sources.checkpoint.formats import FORMATS, is_pickled, suffix_of
 from prunescope.sources.checkpoint.layout import offered
-from prunescope.sources.checkpoint.stream import Entry, check_held, file_parts, file_size
+from prunescope.sources.checkpoint.stream import FileEntry, check_held, file_parts, file_size
 from prunescope.sources.checkpoint.write import save_pruned, target_of, unwritten
 
 __all__ = [
     "FORMATS",
     "Checkpoint",
-    "Entry",
+    "FileEntry",
     "check_held",
     "file_parts",
     "file_size",

@@ -21,7 +21,7 @@ from prunescope.sources.checkpoint.layout import Layout, open_files, repository_
 from prunescope.sources.checkpoint.numbers import Reading, as_numbers, reading, spread
 from prunescope.sources.checkpoint.roles import Neighbours
 from prunescope.sources.checkpoint.stored import DTYPES, StoredTensor, TensorFile, Zeroes, refused
-from prunescope.sources.checkpoint.stream import Entry
+from prunescope.sources.checkpoint.stream import FileEntry
 from prunescope.sources.checkpoint.write import save_pruned
 
 LONGEST_NAME = 256
@@ -212,7 +212,7 @@ class Checkpoint:
         """Return the full names, without ``_orig``, of the tensors that the files hold a mask for."""
         return self._pruned
 
-    def entries(self, masks: Mapping[str, Tensor] | None = None) -> dict[str, Entry]:
+    def entries(self, masks: Mapping[str, Tensor] | None = None) -> dict[str, FileEntry]:
         """Return every tensor of the files as it is stored, by full name without ``_orig`` and without masks.
 
         Args:
@@ -235,7 +235,7 @@ class Checkpoint:
                 raise refused(self.path, f"holds {name} as an expanded tensor, which is not measured")
             plain = _plain(name, self._masks)
             read = partial(_stored_numbers, file, name, zeroes.get(name))
-            entries[plain] = Entry(plain, stored.shape, stored.dtype, read)
+            entries[plain] = FileEntry(plain, stored.shape, stored.dtype, read)
         return entries
 
     @property

@@ -28,7 +28,7 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class FileEntry:
     """One tensor of a file.
 
     Attributes:
@@ -51,18 +51,18 @@ class Entry:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def file_size(entries: Iterable[Entry]) -> int:
+def file_size(entries: Iterable[FileEntry]) -> int:
     """Return the size in bytes of a safetensors file of ``entries``, without making the tensors.
 
     Example:
-        >>> file_size([Entry("w", (2, 3), torch.float32, lambda: torch.zeros(2, 3))])
+        >>> file_size([FileEntry("w", (2, 3), torch.float32, lambda: torch.zeros(2, 3))])
         120
     """
     ordered = _ordered(entries)
     return len(_header(ordered)) + sum(entry.bytes for entry in ordered)
 
 
-def file_parts(entries: Iterable[Entry]) -> Iterator[memoryview]:
+def file_parts(entries: Iterable[FileEntry]) -> Iterator[memoryview]:
     """Yield the bytes of a safetensors file of ``entries``: its header, then one tensor after the other.
 
     The file is to the byte what ``safetensors.torch.save(tensors, {"format": "pt"})`` makes.
@@ -74,7 +74,7 @@ def file_parts(entries: Iterable[Entry]) -> Iterator[memoryview]:
         yield flat.view(torch.uint8).numpy().data
 
 
-def _ordered(entries: Iterable[Entry]) -> list[Entry]:
+def _ordered(entries: Iterable[FileEntry]) -> list[FileEntry]:
     entries = list(entries)
     for entry in entries:
         check_held(entry.name, entry.dtype, entry.layout)
@@ -97,7 +97,7 @@ def check_held(name: str, dtype: torch.dtype, layout: str) -> None:
         raise RequestError("model", f"`model` holds {name} as {kind}, which safetensors cannot hold.")
 
 
-def _header(ordered: list[Entry]) -> bytes:
+def _header(ordered: list[FileEntry]) -> bytes:
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for entry in ordered:
