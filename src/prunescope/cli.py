@@ -17,7 +17,7 @@ from prunescope.core.environment import (
     TRAINING_VARIABLE,
 )
 from prunescope.serving.address import CannotListen, Listener
-from prunescope.serving.jupyterhub import Place
+from prunescope.serving.jupyterhub import HubAddress
 from prunescope.serving.notebook import dashboard_notebook
 from prunescope.serving.options import Options
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(words)
     if asked.jupyterhub:
         try:
-            place = Place.of_environment()
+            place = HubAddress.of_environment()
         except KeyError:
             parser.error("--jupyterhub is for JupyterHub's Spawner.cmd, and no hub started this process")
         asked.ip, asked.port, asked.base_url = place.ip, place.port, place.base_url

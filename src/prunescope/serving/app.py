@@ -141,7 +141,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
         theirs = [rule for rule in theirs if rule not in login]
         ours = [
             (at("health"), handlers.Health),
-            (at(f"voila/session/{A_KERNEL}"), handlers.Session),
+            (at(f"voila/session/{A_KERNEL}"), handlers.SessionState),
             (at(f"voila/api/shutdown/{A_KERNEL}"), handlers.Leave),
             (at(f"api/kernels/{A_KERNEL}"), handlers.Kernel),
             (at(f"api/kernels/{A_KERNEL}/channels"), handlers.Channels),
@@ -149,7 +149,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
             *((at(path), *rest) for path, *rest in login),
         ]
         guarded = [(path, handlers.guarded(handler), *rest) for path, handler, *rest in theirs]
-        return [*ours, *guarded, (at("(.*)"), handlers.Page, page)]
+        return [*ours, *guarded, (at("(.*)"), handlers.ExplorerPage, page)]
 
     def listen(self) -> None:
         """Serve on the listener's sockets until a signal arrives, then end every kernel."""

@@ -46,7 +46,7 @@ class _Ours:
         return sessions
 
 
-class Page(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
+class ExplorerPage(_Ours, TornadoVoilaHandler):  # type: ignore[misc]
     """The explorer page: one kernel per request, up to the limit of sessions."""
 
     @web.authenticated
@@ -266,7 +266,7 @@ class _Fetched(JupyterHandler):
             super().check_xsrf_cookie()
 
 
-class Session(_Ours, _Fetched):
+class SessionState(_Ours, _Fetched):
     """The state of a session: whether it is running, and if not, why it ended."""
 
     def get(self, kernel_id: str) -> None:

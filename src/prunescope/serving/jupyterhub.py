@@ -9,7 +9,7 @@ from traitlets.config import Config
 
 
 @dataclass(frozen=True)
-class Place:
+class HubAddress:
     """The address at which the hub expects the server."""
 
     ip: str
