@@ -107,7 +107,7 @@ def _attention_axis_names(name: str) -> tuple[str, ...]:
     return ("query, key, value features",) if name == "in_proj_bias" else ()
 
 
-class Numbers(Protocol):
+class StoredValues(Protocol):
     """The values of a tensor that is not in memory: their shape, and a way to read them."""
 
     @property
@@ -134,7 +134,7 @@ class PrunableTensor:
 
     name: str
     layer_type: str
-    data: Tensor | Numbers = field(repr=False)
+    data: Tensor | StoredValues = field(repr=False)
     axes: tuple[str, ...]
     default_mask: Tensor | None = field(default=None, repr=False)
     detail: str = ""

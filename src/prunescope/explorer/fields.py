@@ -10,7 +10,7 @@ Read = TypeVar("Read")
 Written = TypeVar("Written")
 
 
-class Asked(Protocol):
+class HasSpec(Protocol):
     """An object with such attributes: it has a spec, and takes requests for another."""
 
     @property
@@ -38,10 +38,10 @@ class SpecField(Generic[Read, Written]):
     def __get__(self, explorer: None, owner: type) -> SpecField[Read, Written]: ...
 
     @overload
-    def __get__(self, explorer: Asked, owner: type) -> Read: ...
+    def __get__(self, explorer: HasSpec, owner: type) -> Read: ...
 
-    def __get__(self, explorer: Asked | None, owner: type) -> SpecField[Read, Written] | Read:
+    def __get__(self, explorer: HasSpec | None, owner: type) -> SpecField[Read, Written] | Read:
         return self if explorer is None else getattr(explorer.spec, self._name)
 
-    def __set__(self, explorer: Asked, value: Written) -> None:
+    def __set__(self, explorer: HasSpec, value: Written) -> None:
         explorer.ask(**{self._name: value})

@@ -17,7 +17,7 @@ HOW = ("method", "n", "dim", "seed", "criterion")
 """Fields that say how a layer is pruned; specs, goals and tables all have them."""
 
 
-class Asked(Protocol):
+class HasMethod(Protocol):
     """Anything that says how layers are pruned."""
 
     @property
@@ -25,7 +25,7 @@ class Asked(Protocol):
         """Return a key of `prunescope.spec.METHODS`."""
 
 
-def how(asked: Asked) -> dict[str, Any]:
+def how(asked: HasMethod) -> dict[str, Any]:
     """Return the fields of a spec that say how layers are pruned, by name.
 
     Example:

@@ -25,7 +25,7 @@ from prunescope.prune.parameters import (
     put_before,
     successors,
 )
-from prunescope.prune.protocols import Attachment, Hook, Method
+from prunescope.prune.protocols import Attachment, Hook, PruningMethod
 from prunescope.prune.scores import scores_for
 
 
@@ -51,7 +51,7 @@ def put_on(method: Hook, module: Module, name: str, mask: Tensor, *, soft: bool 
     """Give ``module.name`` a mask that ``method`` has computed, and return the hook.
 
     Args:
-        method: Method to remember as the latest of this tensor.
+        method: PruningMethod to remember as the latest of this tensor.
         module: Module that has the parameter.
         name: Name of the parameter.
         mask: Complete mask, earlier pruning included, of the parameter's shape.
@@ -91,7 +91,7 @@ def fold(module: Module, name: str, pruned: Tensor, after: Iterable[str]) -> Non
     put_before(module, name, after)
 
 
-def hook_of(module: Module, name: str) -> Method | None:
+def hook_of(module: Module, name: str) -> PruningMethod | None:
     """Return the pruning hook, torch's or ours, on ``module.name``, or None.
 
     Raises:
@@ -149,7 +149,7 @@ def _orders(module: Module) -> dict[str, tuple[str, ...]]:
     return {name: _attachment(h).after for h in hooks if (name := tensor_name(h)) is not None}
 
 
-def _attachment(hook: Method | None) -> Attachment:
+def _attachment(hook: PruningMethod | None) -> Attachment:
     """Return how a hook is attached to its module; torch's hooks do not record it."""
     found: Attachment = getattr(hook, "attachment", Attachment())
     return found

@@ -21,8 +21,8 @@ from prunescope.prune.combine import next_mask
 from prunescope.prune.compat import counts_as, is_method, known_to_torch, tensor_name
 from prunescope.prune.masking import is_soft, masked, where_kept
 from prunescope.prune.parameters import MASK, ORIG
-from prunescope.prune.protocols import Attachment, Method
-from prunescope.prune.reuse import Kept, keep
+from prunescope.prune.protocols import Attachment, PruningMethod
+from prunescope.prune.reuse import CachedProduct, keep
 from prunescope.prune.scores import scores_for
 from prunescope.prune.selection import Ranking
 
@@ -54,7 +54,7 @@ class BasePruningMethod(ABC):
     attachment: Attachment = Attachment()
 
     _tensor_name: str | None = None
-    _kept: Kept | None = None
+    _kept: CachedProduct | None = None
     _owner: weakref.ref[Module] | None = None
 
     def __call__(self, module: Module, inputs: object) -> None:
@@ -206,7 +206,7 @@ class BasePruningMethod(ABC):
         if type(self).apply_mask is BasePruningMethod.apply_mask:
             self._kept = keep(module, name)
 
-    def joined_to(self, earlier: Method) -> PruningContainer:
+    def joined_to(self, earlier: PruningMethod) -> PruningContainer:
         """Return a container of ``earlier``, torch's or ours, and this method; ``earlier`` is not changed."""
         methods = (
             list(earlier) if isinstance(earlier, PruningContainer) else [cast(BasePruningMethod, earlier)]

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from prunescope.prune._kernels.units import candidate_units
-from prunescope.prune.protocols import Method, Selecting
+from prunescope.prune.protocols import PruningMethod, Selecting
 from prunescope.prune.scores import validate_dim
 
 Index = tuple[slice | Tensor, ...]
 
 
-def next_mask(method: Method, t: Tensor, default_mask: Tensor | None, *, soft: bool = False) -> Tensor:
+def next_mask(method: PruningMethod, t: Tensor, default_mask: Tensor | None, *, soft: bool = False) -> Tensor:
     """Return the mask after ``method`` pruned what ``default_mask`` leaves of ``t``.
 
     Args:
@@ -37,13 +37,13 @@ def next_mask(method: Method, t: Tensor, default_mask: Tensor | None, *, soft: b
     return _through_slice(method, t, default_mask)
 
 
-def selects_by_rank(method: Method) -> TypeGuard[Selecting]:
+def selects_by_rank(method: PruningMethod) -> TypeGuard[Selecting]:
     """Return whether ``method`` prunes the lowest of its ranking, with ``compute_mask`` not overridden."""
     cls = type(method)
     return cls.compute_mask is getattr(cls, "lowest_of_ranking", None)
 
 
-def _through_slice(method: Method, t: Tensor, default_mask: Tensor) -> Tensor:
+def _through_slice(method: PruningMethod, t: Tensor, default_mask: Tensor) -> Tensor:
     mask = default_mask.to(dtype=t.dtype, copy=True)
     units = left_over(method, t, default_mask)
     partial = method.compute_mask(t[units], default_mask=default_mask[units])
@@ -51,7 +51,7 @@ def _through_slice(method: Method, t: Tensor, default_mask: Tensor) -> Tensor:
     return mask
 
 
-def left_over(method: Method, t: Tensor, default_mask: Tensor) -> Index:
+def left_over(method: PruningMethod, t: Tensor, default_mask: Tensor) -> Index:
     """Return the index of the part of ``t`` that ``method`` may act on.
 
     Raises:

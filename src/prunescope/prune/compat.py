@@ -11,7 +11,7 @@ from typing import TypeGuard, TypeVar, cast
 
 from torch.nn.utils import prune as torch_prune
 
-from prunescope.prune.protocols import Method
+from prunescope.prune.protocols import PruningMethod
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -31,7 +31,7 @@ def counts_as(subclass: type, cls: type) -> bool:
     return _COUNTERPARTS.get(cls) in subclass.__mro__
 
 
-def is_method(hook: object) -> TypeGuard[Method]:
+def is_method(hook: object) -> TypeGuard[PruningMethod]:
     """Return whether ``hook`` is a pruning method, torch's or ours."""
     return isinstance(hook, torch_prune.BasePruningMethod)
 

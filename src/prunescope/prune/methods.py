@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import Module
 
 from prunescope.prune._kernels.memory import fresh
-from prunescope.prune._kernels.partition import Scores, write_lowest
+from prunescope.prune._kernels.partition import BlockScores, write_lowest
 from prunescope.prune._kernels.streaming import NarrowScores, UnheldRanking
 from prunescope.prune._kernels.units import candidate_units, spread
 from prunescope.prune.base import BasePruningMethod
@@ -130,7 +130,7 @@ class L1Unstructured(RankedMethod):
             return False
         parts = [t.detach().view(-1) for t in tensors]
         before = [mask.detach().to(parts[0].dtype).reshape(-1) for mask in earlier]
-        write_lowest(Scores(parts, absolute=True), k, [out.view(-1) for out in outs], before)
+        write_lowest(BlockScores(parts, absolute=True), k, [out.view(-1) for out in outs], before)
         return True
 
     @classmethod

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 
 
-class Method(Protocol):
+class PruningMethod(Protocol):
     """A pruning method, torch's or ours; as a hook it keeps a module's tensor pruned."""
 
     PRUNING_TYPE: ClassVar[str]
@@ -41,12 +41,12 @@ class Attachment:
     soft: bool = False
 
 
-class Hook(Method, Protocol):
+class Hook(PruningMethod, Protocol):
     """A pruning method of ours."""
 
     attachment: Attachment
 
-    def joined_to(self, earlier: Method) -> Hook:
+    def joined_to(self, earlier: PruningMethod) -> Hook:
         """Return one hook for the earlier methods and this one."""
         ...
 
@@ -57,7 +57,7 @@ class Hook(Method, Protocol):
         """Drop what is needed to compute a mask but not to keep it."""
 
 
-class Selecting(Method, Protocol):
+class Selecting(PruningMethod, Protocol):
     """A method that prunes the lowest of a ranking and can write the mask directly."""
 
     def selected(self, t: Tensor, default_mask: Tensor | None) -> Tensor:

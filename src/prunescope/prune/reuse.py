@@ -15,7 +15,7 @@ from prunescope.prune.masking import is_tracing, readable
 from prunescope.prune.parameters import MASK, ORIG
 
 
-class Seen:
+class TensorIdentity:
     """A tensor's identity at some moment, to check later whether it has changed.
 
     Args:
@@ -49,7 +49,7 @@ class Seen:
 _passes_with_gradients = [0]
 
 
-class Kept:
+class CachedProduct:
     """A masked tensor that may be reused, and what it was made from.
 
     Args:
@@ -63,7 +63,11 @@ class Kept:
 
     def __init__(self, name: str, product: Tensor, orig: Tensor, mask: Tensor) -> None:
         self._names = name, name + ORIG, name + MASK
-        self._product, self._orig, self._mask = Seen(product), Seen(orig), Seen(mask)
+        self._product, self._orig, self._mask = (
+            TensorIdentity(product),
+            TensorIdentity(orig),
+            TensorIdentity(mask),
+        )
         self._inference, self._passes = product.is_inference(), _passes_with_gradients[0]
 
     def serves(self, module: Module) -> bool:
@@ -89,7 +93,7 @@ class Kept:
         )
 
 
-def keep(module: Module, name: str) -> Kept | None:
+def keep(module: Module, name: str) -> CachedProduct | None:
     """Return a record of ``module.name`` if the next forward pass may reuse it, or None.
 
     Args:
@@ -103,7 +107,7 @@ def keep(module: Module, name: str) -> Kept | None:
     product = module.__dict__.get(name)
     if module.training or product is None or orig is None or mask is None or not _lasting(orig, mask):
         return None
-    return Kept(name, product, orig, mask)
+    return CachedProduct(name, product, orig, mask)
 
 
 def _lasting(orig: Tensor, mask: Tensor) -> bool:

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from prunescope.prune._kernels.memory import fresh
-from prunescope.prune._kernels.partition import Cutoff, Scores, cut_at, cut_sorted, sorted_scores, write_kept
+from prunescope.prune._kernels.partition import (
+    BlockScores,
+    Cutoff,
+    cut_at,
+    cut_sorted,
+    sorted_scores,
+    write_kept,
+)
 from prunescope.prune._kernels.units import candidate_units, refuse_nan, spread, write_channels
 from prunescope.prune.masking import is_float8
 from prunescope.prune.scores import validate_dim, widened
@@ -268,7 +275,7 @@ class Ranking:
         self._selections += 1
         once = self._selections == 1 and self._values.numel() > _SORT_AT_ONCE
         if self._sorted is None and once and self._values.device.type == "cpu":
-            return cut_at(Scores([self._values], checked=True), position)
+            return cut_at(BlockScores([self._values], checked=True), position)
         if self._sorted is None:
             self._sorted = sorted_scores(self._values)
         return cut_sorted(self._sorted, position)

@@ -26,7 +26,7 @@ REST_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredPreview:
     """The results of an evaluation so far.
 
     Attributes:
@@ -40,7 +40,9 @@ class Measured:
     effect: Effect | None = None
 
     @classmethod
-    def known(cls, session: Session, preview: Preview, problem: RequestError | None = None) -> Measured:
+    def known(
+        cls, session: Session, preview: Preview, problem: RequestError | None = None
+    ) -> MeasuredPreview:
         """Return the cached results for ``preview``, with the message of ``problem`` if there is one."""
         told = "" if problem is None else str(problem)
         return cls(preview, known_metric(session, preview, told), effect(session, preview))
@@ -54,7 +56,7 @@ class LiveMeasure(BackgroundTask):
         runner: Runs the user's metric.
     """
 
-    def __init__(self, publish: Callable[[Measured], object], runner: MetricRunner) -> None:
+    def __init__(self, publish: Callable[[MeasuredPreview], object], runner: MetricRunner) -> None:
         super().__init__()
         self._publish = publish
         self._runner = runner
@@ -65,7 +67,7 @@ class LiveMeasure(BackgroundTask):
 
     async def _in_steps(self, session: Session, preview: Preview) -> None:
         def publish(problem: RequestError | None = None) -> None:
-            self._publish(Measured.known(session, preview, problem))
+            self._publish(MeasuredPreview.known(session, preview, problem))
 
         await asyncio.sleep(REST_SECONDS)
         try:
@@ -97,4 +99,4 @@ class LiveMeasure(BackgroundTask):
                     self._runner.ask_now(partial(question, session, part))
         except RequestError as error:
             problem = error
-        self._publish(Measured.known(session, preview, problem))
+        self._publish(MeasuredPreview.known(session, preview, problem))

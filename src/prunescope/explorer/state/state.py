@@ -26,7 +26,7 @@ from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.criteria import CriteriaShown, LiveCriteria
 from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
-from prunescope.explorer.live.metric import LiveMeasure, Measured
+from prunescope.explorer.live.metric import LiveMeasure, MeasuredPreview
 from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.runner import MetricRunner
@@ -476,7 +476,7 @@ class ExplorerState(traitlets.HasTraits):
             if preview is self.snapshot.preview:
                 self._publish(costs=costs)
 
-    def _publish_measured(self, measured: Measured) -> None:
+    def _publish_measured(self, measured: MeasuredPreview) -> None:
         with self.lock:
             if measured.preview is not self.snapshot.preview:
                 return

@@ -60,7 +60,7 @@ class Block(NamedTuple):
         return outs[self.part][self.start : self.start + len(self.scores)]
 
 
-class Scores:
+class BlockScores:
     """Concatenated scores, read in blocks: given ones, or the magnitudes of weights.
 
     Magnitudes are computed a block at a time, in cache, and never held: half of what a large tensor costs is
@@ -147,7 +147,7 @@ class Masks(NamedTuple):
             start += len(out)
 
 
-def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cutoff:
+def cut_at(scores: BlockScores, k: int, masks: Masks | None = None) -> Cutoff:
     """Return the cut below which exactly ``k`` scores lie.
 
     Args:
@@ -159,7 +159,7 @@ def cut_at(scores: Scores, k: int, masks: Masks | None = None) -> Cutoff:
         ValueError: a score is NaN.
 
     Example:
-        >>> cut_at(Scores([torch.tensor([3.0, 1.0, 2.0, 2.0])]), 2)[:2]
+        >>> cut_at(BlockScores([torch.tensor([3.0, 1.0, 2.0, 2.0])]), 2)[:2]
         (2.0, 1)
     """
     if len(scores) >= _SAMPLED_FROM:
@@ -205,7 +205,7 @@ def _bracket(sample: Array, share: float, deviations: float) -> tuple[float, flo
     return low, high
 
 
-def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks | None) -> Cutoff | None:
+def _cut_between(scores: BlockScores, k: int, low: float, high: float, masks: Masks | None) -> Cutoff | None:
     """Return the cut if it lies in ``[low, high]``, or None.
 
     Everything above ``low`` is kept at first; then the scores to prune between the two are zeroed. The ends
@@ -238,7 +238,7 @@ def _cut_between(scores: Scores, k: int, low: float, high: float, masks: Masks |
     return Cutoff(threshold, ties, torch.from_numpy(where[tied]), written=masks is not None)
 
 
-def _cut_equal(scores: Scores, k: int, value: float) -> Cutoff | None:
+def _cut_equal(scores: BlockScores, k: int, value: float) -> Cutoff | None:
     """Return the cut if it falls on scores equal to ``value``, or None."""
     below = equal = 0
     for block in scores.blocks():
@@ -296,13 +296,13 @@ def write_kept(values: Tensor, cut: Cutoff, out: Tensor) -> None:
         return
     tied = cut.tied
     if tied is None and on_cpu:
-        tied = _first_equal(Scores([values], checked=True), cut.threshold, cut.ties)
+        tied = _first_equal(BlockScores([values], checked=True), cut.threshold, cut.ties)
     elif tied is None:
         tied = (values == cut.threshold).nonzero().flatten()[: cut.ties]
     out.index_fill_(0, tied, 0)
 
 
-def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()) -> None:
+def write_lowest(scores: BlockScores, k: int, outs: Sequence[Tensor], earlier: Sequence[Tensor] = ()) -> None:
     """Write the masks that prune the ``k`` lowest scores, ties by lowest index.
 
     Args:
@@ -316,7 +316,7 @@ def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor], earlier: Sequen
 
     Example:
         >>> mask = torch.empty(4)
-        >>> write_lowest(Scores([torch.tensor([3.0, -1.0, 2.0, -2.0])], absolute=True), 2, [mask])
+        >>> write_lowest(BlockScores([torch.tensor([3.0, -1.0, 2.0, -2.0])], absolute=True), 2, [mask])
         >>> mask
         tensor([1., 0., 0., 1.])
     """
@@ -332,7 +332,7 @@ def write_lowest(scores: Scores, k: int, outs: Sequence[Tensor], earlier: Sequen
         masks.strike_out(tied.numpy())
 
 
-def _first_equal(scores: Scores, threshold: float, count: int) -> Tensor:
+def _first_equal(scores: BlockScores, threshold: float, count: int) -> Tensor:
     """Return the first ``count`` indices at which a score equals ``threshold``.
 
     numpy searches block by block and stops once it has enough: ties are few, and waking a thread pool for

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunescope.prune._kernels.blocks import Array, memory_of, widened_into
-from prunescope.prune._kernels.partition import Block, Cutoff, Masks, Scores, cut_at
+from prunescope.prune._kernels.partition import Block, BlockScores, Cutoff, Masks, cut_at
 from prunescope.prune._kernels.units import refuse_counts
 from prunescope.prune.selection import Ranking
 
 _BLOCK = 1 << 17
 
 
-class NarrowScores(Scores):
+class NarrowScores(BlockScores):
     """The scores of one weight, which may be of half precision and pruned in part: widened block by block.
 
     Args:
@@ -100,7 +100,7 @@ class UnheldRanking(Ranking):
         tensor([ True, False,  True])
     """
 
-    def __init__(self, scores: Scores, shape: Sequence[int], default_mask: Tensor | None = None) -> None:
+    def __init__(self, scores: BlockScores, shape: Sequence[int], default_mask: Tensor | None = None) -> None:
         """Count the candidates."""
         self._hold(torch.empty(0), shape, None, default_mask, None)
         self._blocks = scores
