@@ -16,7 +16,7 @@ from prunescope.core.errors import RequestError
 from prunescope.core.text import percent
 from prunescope.explorer.live.recovery import USUAL
 from prunescope.explorer.state import actions
-from prunescope.export.compact import Smaller, compact_model
+from prunescope.export.compact import CompactModel, compact_model
 from prunescope.measure.costs.measuring import compressed_sizes, flops, silencing
 from prunescope.measure.states import accuracy
 from prunescope.recover import FineTuning, Reestimation
@@ -102,7 +102,7 @@ def states(key: str, channels: bool) -> Iterator[tuple[str, ...]]:
 
 def removed(session: Session) -> Iterator[tuple[str, ...]]:
     """Yield the line of the network that is really smaller, and what it says of itself."""
-    found: Smaller = compact_model(session, seconds=5)
+    found: CompactModel = compact_model(session, seconds=5)
     latency = found.latency
     assert latency is not None
     yield (

@@ -58,7 +58,7 @@ def test_trained_stopped_kept_undone_and_cut_out(open_page: OpenPage, voila_url:
     page.get_by_role("button", name="Cut it out").press("Enter")
     weights = page.get_by_role("button", name="Download weights")
     hosts.wait_until(page, lambda: weights.count() == 1 and weights.is_enabled())
-    table = page.locator(".ps-smaller table").inner_text()
+    table = page.locator(".ps-compact table").inner_text()
     numbers = re.findall(r"Parameters\s+([\d,]+)\s+([\d,]+)", table)
     dense, smaller = (int(text.replace(",", "")) for text in numbers[0])
     model, (inputs, targets) = load_demo("mlp")

@@ -29,7 +29,7 @@ from prunescope.explorer.state.catalogue import Catalogue
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
 from prunescope.export import code, plan, pruned_model, save
-from prunescope.export.compact import Smaller, compact_model
+from prunescope.export.compact import CompactModel, compact_model
 from prunescope.figures import View, sentence
 from prunescope.measure import Accuracy, Comparison, Costs, Effect, Metric, Metrics
 from prunescope.measure.compare import Choice, Comparing, chosen, compare
@@ -691,7 +691,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         with self.state.lock:
             return pruned_model(self.state.session, permanent=permanent)
 
-    def compact_model(self, **how: Any) -> Smaller:
+    def compact_model(self, **how: Any) -> CompactModel:
         """Cut out the whole channels that the steps have pruned, and prove that the outputs stay the same.
 
         Needs ``data=``, ``example=`` or ``evaluate=`` to run the model on, and the extra ``[remove]``.

@@ -12,9 +12,9 @@ from prunescope.core.errors import RequestError
 from prunescope.core.glossary import GLOSSARY, option
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say
+from prunescope.explorer.panels.compact import CompactPanel
 from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.panel import Panel
-from prunescope.explorer.panels.smaller import SmallerPanel
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
@@ -36,7 +36,7 @@ class ExportPanel(Panel):
         upload: Where a plan is chosen.
         text: The text of the file, if it is one a person may read.
         message: The sentence above it.
-        smaller: What is left once pruned channels are cut out.
+        compact: What is left once pruned channels are cut out.
         page: The bridge by which the page saves files.
     """
 
@@ -58,15 +58,15 @@ class ExportPanel(Panel):
         self.text = widgets.HTML().add_class("ps-code")
         self.message = message()
         row = widgets.Box([self.what, self.save, self.upload]).add_class("ps-take-row")
-        self.smaller = SmallerPanel(state, self.page)
-        self.widget = widgets.VBox([row, self.message, self.text, self.smaller.widget])
+        self.compact = CompactPanel(state, self.page)
+        self.widget = widgets.VBox([row, self.message, self.text, self.compact.widget])
         self.hear(self.what, lambda what: state.request(exporting=what))
         self.press(self.save, self._save)
         self.hear(self.upload, self._read)
 
     def render(self, snapshot: Snapshot) -> None:
         """Offer the files of the steps of ``snapshot``; nothing is made before there is a step."""
-        self.smaller.render(snapshot)
+        self.compact.render(snapshot)
         options = [(FILES[key].title, key) for key in snapshot.files]
         with self.writing():
             if list(self.what.options) != options:

@@ -318,7 +318,7 @@ def _pooling(method: str) -> str:
     return next((key for key, row in METHODS.items() if row.alone == method), method)
 
 
-_KEPT = ("exported", "smaller", "staircase", "hide", "lock", "scoring", "waits_for", "agreeing")
+_KEPT = ("exported", "compact", "staircase", "hide", "lock", "scoring", "waits_for", "agreeing")
 """Snapshot fields that requests leave unchanged."""
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, shortest_fraction
 from prunescope.core.tensor import PrunableTensor
+from prunescope.explorer.live.compact import CompactShown
 from prunescope.explorer.live.criteria import CriteriaShown
 from prunescope.explorer.live.export import Exported
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import RecoveryShown
-from prunescope.explorer.live.smaller import SmallerShown
 from prunescope.explorer.live.staircase import StaircaseShown
 from prunescope.figures import View
 from prunescope.measure import Comparison, Costs, Effect, Measure, Metric
@@ -65,7 +65,7 @@ class Snapshot:
         recovery: The state of a recovery, and the chosen recipe.
         recovers: Why each kind of recovery is not possible, or "".
         outcomes: Accuracy, or the user's metric, of the pruned model before and after each recovery.
-        smaller: The state of the network with pruned channels cut out.
+        compact: The state of the network with pruned channels cut out.
         staircase: The latency of a layer with fewer channels, as far as it is timed.
         hide: Names of hidden controls and panels.
         lock: Names of controls that are visible but disabled.
@@ -108,7 +108,7 @@ class Snapshot:
     recovery: RecoveryShown = field(default_factory=RecoveryShown)
     recovers: Mapping[str, str] = field(default_factory=dict)
     outcomes: Mapping[str, Measure] = field(default_factory=dict)
-    smaller: SmallerShown = field(default_factory=SmallerShown)
+    compact: CompactShown = field(default_factory=CompactShown)
     staircase: StaircaseShown = field(default_factory=StaircaseShown)
     hide: frozenset[str] = frozenset()
     lock: frozenset[str] = frozenset()

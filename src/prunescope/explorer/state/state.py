@@ -21,6 +21,7 @@ from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
+from prunescope.explorer.live.compact import CompactShown, LiveCompact
 from prunescope.explorer.live.compare import LiveSides
 from prunescope.explorer.live.costs import LiveCosts
 from prunescope.explorer.live.criteria import CriteriaShown, LiveCriteria
@@ -31,7 +32,6 @@ from prunescope.explorer.live.network import LiveNetwork, NetworkShown
 from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
 from prunescope.explorer.live.runner import MetricRunner
 from prunescope.explorer.live.scores import LiveScores
-from prunescope.explorer.live.smaller import LiveSmaller, SmallerShown
 from prunescope.explorer.live.staircase import LiveStaircase
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
@@ -107,7 +107,7 @@ class ExplorerState(traitlets.HasTraits):
         self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.runner)
         self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
         self._live_staircase = LiveStaircase(lambda known: self._publish(staircase=known))
-        self._live_smaller = LiveSmaller(lambda known: self._publish(smaller=known))
+        self._live_compact = LiveCompact(lambda known: self._publish(compact=known))
         self._compared: Comparison | None = None
         self._sides = LiveSides(self._publish_sides, self.runner)
         self._put(self._with_front(first))
@@ -224,15 +224,15 @@ class ExplorerState(traitlets.HasTraits):
 
         return self._enter(parameter, ask)
 
-    def make_smaller(self, coupled: str = "same", *, make: bool) -> None:
+    def make_compact(self, coupled: str = "same", *, make: bool) -> None:
         """Find in the background what can be cut out of the model, and cut it out if ``make``.
 
         Args:
-            coupled: How to treat channels that are added to those of other layers; see `find_smaller`.
+            coupled: How to treat channels that are added to those of other layers; see `possible_cuts`.
             make: Whether to build and measure the smaller network too.
         """
         with self.lock:
-            self._live_smaller.start(self.session, coupled, make=make)
+            self._live_compact.start(self.session, coupled, make=make)
 
     def time_widths(self) -> None:
         """Time the model with fewer channels in the displayed layer, in the background."""
@@ -391,9 +391,9 @@ class ExplorerState(traitlets.HasTraits):
         if answer.comparison is not before.comparison:
             self._compared = answer.comparison
             self._sides.prepare(self.session, answer.comparison)
-        if answer.history.done != before.history.done and answer.smaller.busy:
-            self._live_smaller.close()
-            self._publish(smaller=SmallerShown(coupled=answer.smaller.coupled))
+        if answer.history.done != before.history.done and answer.compact.busy:
+            self._live_compact.close()
+            self._publish(compact=CompactShown(coupled=answer.compact.coupled))
         if answer.preview is not before.preview:
             self.measure()
         else:
@@ -505,7 +505,7 @@ class ExplorerState(traitlets.HasTraits):
             self._live_criteria,
             self._live_network,
             self._live_recovery,
-            self._live_smaller,
+            self._live_compact,
             self._live_staircase,
             self._sides,
         ):

@@ -2,8 +2,8 @@
 
 from prunescope.export.compact.cuts import COUPLED, Cut
 from prunescope.export.compact.graph import INSTALL, is_installed
+from prunescope.export.compact.model import CompactModel, Pair, compact_model, compacting, possible_cuts
 from prunescope.export.compact.rebuild import rebuild
-from prunescope.export.compact.smaller import Pair, Smaller, compact_model, compacting, find_smaller
 from prunescope.export.compact.staircase import ROUNDINGS, Staircase, Tread, staircase
 from prunescope.sources.units import gate_rows
 
@@ -11,16 +11,16 @@ __all__ = [
     "COUPLED",
     "INSTALL",
     "ROUNDINGS",
+    "CompactModel",
     "Cut",
     "Pair",
-    "Smaller",
     "Staircase",
     "Tread",
     "compact_model",
     "compacting",
-    "find_smaller",
     "gate_rows",
     "is_installed",
+    "possible_cuts",
     "rebuild",
     "staircase",
 ]

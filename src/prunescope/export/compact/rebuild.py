@@ -39,7 +39,7 @@ def changed_attributes(before: nn.Module, after: nn.Module) -> dict[str, dict[st
     return changed
 
 
-def smaller_bytes(before: nn.Module, after: nn.Module) -> bytes:
+def compact_bytes(before: nn.Module, after: nn.Module) -> bytes:
     """Return the weights of ``after`` as a safetensors file that `rebuild` reads.
 
     Args:
@@ -96,6 +96,6 @@ def state_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     }
 
 
-def save_smaller(before: nn.Module, after: nn.Module, path: Path) -> tuple[bytes, str]:
+def save_compact(before: nn.Module, after: nn.Module, path: Path) -> tuple[bytes, str]:
     """Return what the file of weights at ``path`` and the script beside it hold."""
-    return smaller_bytes(before, after), rebuild_code(type(after).__name__, path.name)
+    return compact_bytes(before, after), rebuild_code(type(after).__name__, path.name)

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.export.compact import (
-    Smaller,
+    CompactModel,
     compact_model,
     compacting,
-    find_smaller,
     gate_rows,
     graph,
+    possible_cuts,
     rebuild,
 )
 from prunescope.session import Session
@@ -97,16 +97,16 @@ def test_half_the_channels_of_the_cnn_save_what_arithmetic_says() -> None:
 def test_layers_that_are_added_lose_the_same_channels() -> None:
     session = Session(demo_source("cnn"))
     prune(session, "block2.conv2", amount=0, prune_channels=(1, 2, 3))
-    cuts, refused = find_smaller(session)
+    cuts, refused = possible_cuts(session)
     assert cuts == []
     assert refused == {"block2.conv2": "its channels are added to those of block2.skip, where they are kept"}
     with pytest.raises(RequestError, match=r"has nothing to cut out: block2\.conv2: its channels are added"):
         compact_model(session)
     prune(session, "block2.skip", amount=0, prune_channels=(2, 3, 4))
-    assert [cut.sentence for cut in find_smaller(session)[0]] == [
+    assert [cut.sentence for cut in possible_cuts(session)[0]] == [
         "block2.conv2 and block2.skip lose the same 2 channels"
     ]
-    assert [cut.channels for cut in find_smaller(session, "any")[0]] == [(1, 2, 3, 4)]
+    assert [cut.channels for cut in possible_cuts(session, "any")[0]] == [(1, 2, 3, 4)]
     smaller = compact_model(session, "any", seconds=0)
     assert smaller.shapes["head.weight"] == (10, 60)
     assert smaller.difference <= TOLERANCE
@@ -126,7 +126,7 @@ def test_hidden_units_of_an_lstm() -> None:
     rows = gate_rows(session.source.module.lstm, units)
     assert rows == [0, 5, 63, 64, 69, 127, 128, 133, 191, 192, 197, 255]
     prune(session, "lstm.weight_ih_l0", amount=0, prune_channels=tuple(rows))
-    assert find_smaller(session) == ([], {}), "rows of one matrix alone are no units"
+    assert possible_cuts(session) == ([], {}), "rows of one matrix alone are no units"
     prune(session, "lstm.weight_hh_l0", amount=0, prune_channels=tuple(rows))
     smaller = compact_model(session, seconds=0)
     assert smaller.cuts[0].sentence == "lstm loses 3 hidden units"
@@ -273,7 +273,7 @@ def test_it_is_saved_and_rebuilt_from_the_original_class(tmp_path: Path) -> None
 def test_it_says_what_it_knows_as_it_comes() -> None:
     session = Session(demo_source("mlp"))
     prune(session, "fc1")
-    seen = [each for each in compacting(session, seconds=0, examples=8) if isinstance(each, Smaller)]
+    seen = [each for each in compacting(session, seconds=0, examples=8) if isinstance(each, CompactModel)]
     assert seen[0].latency is None
     assert seen[-1].latency.examples == 8
     assert seen[-1].latency.before.low <= seen[-1].latency.before.median <= seen[-1].latency.before.high

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live.metric import REST_SECONDS
 from prunescope.explorer.live.task import BackgroundTask
-from prunescope.export.compact import INSTALL, Smaller, compacting, find_smaller, is_installed
+from prunescope.export.compact import INSTALL, CompactModel, compacting, is_installed, possible_cuts
 from prunescope.session import Session
 from prunescope.session.history import Step
 
@@ -18,12 +18,12 @@ LATENCY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class SmallerShown:
+class CompactShown:
     """The state of the smaller network.
 
     Attributes:
         steps: The steps that it is made from.
-        coupled: How to treat channels that are added to those of other layers; see `find_smaller`.
+        coupled: How to treat channels that are added to those of other layers; see `possible_cuts`.
         cuts: What can be cut out, one sentence each; None before the search.
         refused: Why other pruned channels cannot be cut out, one sentence per layer.
         busy: What is running, in words; "" if nothing is.
@@ -36,7 +36,7 @@ class SmallerShown:
     cuts: tuple[str, ...] | None = None
     refused: tuple[str, ...] = ()
     busy: str = ""
-    found: Smaller | None = None
+    found: CompactModel | None = None
     problem: str = ""
 
     def is_of(self, steps: tuple[Step, ...]) -> bool:
@@ -44,17 +44,17 @@ class SmallerShown:
         return self.steps == steps
 
 
-class LiveSmaller(BackgroundTask):
+class LiveCompact(BackgroundTask):
     """Find what can be cut out after the latest steps, and cut it out on request.
 
     Args:
         publish: Called with the state so far, whenever more is known.
     """
 
-    def __init__(self, publish: Callable[[SmallerShown], object]) -> None:
+    def __init__(self, publish: Callable[[CompactShown], object]) -> None:
         super().__init__()
         self._publish = publish
-        self._shown = SmallerShown()
+        self._shown = CompactShown()
 
     def start(self, session: Session, coupled: str, *, make: bool) -> None:
         """Find what can be cut out after the steps of ``session``; any earlier work is cancelled.
@@ -65,7 +65,7 @@ class LiveSmaller(BackgroundTask):
             make: Whether to build the smaller network too.
         """
         self.close()
-        self._shown = SmallerShown(session.history.done, coupled)
+        self._shown = CompactShown(session.history.done, coupled)
         self._put(busy="Cutting it out …" if make else "Looking for what can be cut out …")
         self._start(session, coupled, make)
 
@@ -86,11 +86,11 @@ class LiveSmaller(BackgroundTask):
             raise RequestError(
                 "compact_model", f"Cutting out needs torch-pruning, which is not installed: {INSTALL}"
             )
-        cuts, refused = find_smaller(session, coupled)
+        cuts, refused = possible_cuts(session, coupled)
         stays = tuple(f"{layer} stays whole: {why}." for layer, why in refused.items())
         self._put(cuts=tuple(f"{cut.sentence}." for cut in cuts), refused=stays)
 
-    def _tell(self, found: Smaller | None) -> None:
+    def _tell(self, found: CompactModel | None) -> None:
         if found is not None:
             self._put(found=found, busy="Measuring latency …" if found.latency else self._shown.busy)
 

@@ -13,20 +13,20 @@ import pytest
 import torch
 
 from prunescope import Explorer, explore
+from prunescope.explorer.panels.compact import CompactPanel
 from prunescope.explorer.panels.export import ExportPanel
-from prunescope.explorer.panels.smaller import SmallerPanel
 from prunescope.sources.demos import load_demo
 from tests.explorer.test_recovering import network, opened
 from tests.support import person
 
 
-def panel(explorer: Explorer) -> SmallerPanel:
+def panel(explorer: Explorer) -> CompactPanel:
     found = explorer.screen.panels["export"]
     assert isinstance(found, ExportPanel)
-    return found.smaller
+    return found.compact
 
 
-def scene(explorer_of: Callable[[], Explorer], play: Callable[[Explorer, SmallerPanel], Any]) -> None:
+def scene(explorer_of: Callable[[], Explorer], play: Callable[[Explorer, CompactPanel], Any]) -> None:
     async def played() -> None:
         explorer = explorer_of()
         try:
@@ -39,33 +39,33 @@ def scene(explorer_of: Callable[[], Explorer], play: Callable[[Explorer, Smaller
 
 
 def looked(shown: Any) -> bool:
-    return not shown.smaller.busy and bool(shown.smaller.cuts is not None or shown.smaller.problem)
+    return not shown.compact.busy and bool(shown.compact.cuts is not None or shown.compact.problem)
 
 
 def test_what_goes_is_shown_before_then_what_it_saves_then_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def play(explorer: Explorer, smaller: SmallerPanel) -> None:
-        assert smaller.buttons["look"].disabled, "there is no step yet"
+    async def play(explorer: Explorer, panel: CompactPanel) -> None:
+        assert panel.buttons["look"].disabled, "there is no step yet"
         explorer.apply()
-        person.press(smaller.buttons["look"])
+        person.press(panel.buttons["look"])
         await person.settled(explorer, looked)
-        assert "0 loses 4 channels." in smaller.cuts.value
-        assert explorer.snapshot.smaller.found is None
-        person.press(smaller.buttons["make"])
-        shown = await person.settled(explorer, lambda shown: shown.smaller.found and not shown.smaller.busy)
-        found = shown.smaller.found
+        assert "0 loses 4 channels." in panel.cuts.value
+        assert explorer.snapshot.compact.found is None
+        person.press(panel.buttons["make"])
+        shown = await person.settled(explorer, lambda shown: shown.compact.found and not shown.compact.busy)
+        found = shown.compact.found
         for said in (
             f"{found.parameters.before:,}", f"{found.parameters.after:,}", f"{found.difference:.1e}", "ms (",
             f"{100 * found.metric.after.fraction:.1f} %",
         ):  # fmt: skip
-            assert said in smaller.table.value
+            assert said in panel.table.value
         sent: dict[str, bytes] = {}
         monkeypatch.setattr(
             explorer.screen.page, "send", lambda content, buffers: sent.update({content["name"]: buffers[0]})
         )
         for name in ("weights", "script"):
-            person.press(smaller.buttons[name])
+            person.press(panel.buttons[name])
         for name, content in sent.items():
             (tmp_path / name).write_bytes(content)
         rebuild = runpy.run_path(str(tmp_path / "rebuild.py"))["rebuild"]
@@ -73,25 +73,25 @@ def test_what_goes_is_shown_before_then_what_it_saves_then_the_files(
         inputs = torch.randn(5, 8)
         assert torch.equal(again(inputs), found.model(inputs))
         explorer.undo()
-        assert "loses" not in smaller.cuts.value
-        assert smaller.table.value == ""
+        assert "loses" not in panel.cuts.value
+        assert panel.table.value == ""
 
     scene(lambda: opened(method="ln_structured", amount=4), play)
 
 
 def test_coupled_layers_are_told_and_may_lose_what_any_of_them_prunes() -> None:
-    async def play(explorer: Explorer, smaller: SmallerPanel) -> None:
+    async def play(explorer: Explorer, panel: CompactPanel) -> None:
         explorer.apply()
-        person.press(smaller.buttons["look"])
+        person.press(panel.buttons["look"])
         await person.settled(explorer, looked)
         stays = (
             "block2.conv2 stays whole: its channels are added to those of block2.skip, where they are kept."
         )
-        assert stays in smaller.cuts.value
-        assert smaller.buttons["make"].layout.display == "none"
-        person.choose(smaller.coupled, "what any of them prunes")
-        await person.settled(explorer, lambda shown: looked(shown) and shown.smaller.coupled == "any")
-        assert "block2.conv2 and block2.skip lose the same 20 channels." in smaller.cuts.value
+        assert stays in panel.cuts.value
+        assert panel.buttons["make"].layout.display == "none"
+        person.choose(panel.coupled, "what any of them prunes")
+        await person.settled(explorer, lambda shown: looked(shown) and shown.compact.coupled == "any")
+        assert "block2.conv2 and block2.skip lose the same 20 channels." in panel.cuts.value
 
     def demo() -> Explorer:
         model, data = load_demo("cnn")

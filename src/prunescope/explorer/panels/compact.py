@@ -16,7 +16,7 @@ from prunescope.explorer.panels.page import Page
 from prunescope.explorer.panels.panel import Panel
 from prunescope.explorer.state.snapshot import Snapshot
 from prunescope.explorer.state.state import ExplorerState
-from prunescope.export.compact import Pair, Smaller
+from prunescope.export.compact import CompactModel, Pair
 from prunescope.measure import Accuracy, bytes_text
 from prunescope.measure.latency import Latency
 
@@ -34,7 +34,7 @@ BUTTONS = {
 """Label of each button, by action; the glossary has its tooltip."""
 
 
-class SmallerPanel(Panel):
+class CompactPanel(Panel):
     """The network without the channels that are pruned.
 
     Attributes:
@@ -45,7 +45,7 @@ class SmallerPanel(Panel):
         message: Why it cannot be made.
     """
 
-    name = "smaller"
+    name = "compact"
     title = "Smaller model"
 
     def __init__(self, state: ExplorerState, page: Page) -> None:
@@ -58,7 +58,7 @@ class SmallerPanel(Panel):
             layout=widgets.Layout(width="auto"),
         )
         self.buttons = {
-            name: widgets.Button(description=text, tooltip=GLOSSARY[f"smaller {name}"])
+            name: widgets.Button(description=text, tooltip=GLOSSARY[f"compact {name}"])
             for name, text in BUTTONS.items()
         }
         self.hear(self.coupled, lambda coupled: self._start(coupled, make=False))
@@ -75,19 +75,19 @@ class SmallerPanel(Panel):
         for row in (first, last):
             row.add_class("ps-take-row")
         parts = [head, first, self.message, self.cuts, self.table, last]
-        self.widget = widgets.VBox(parts).add_class("ps-smaller")
+        self.widget = widgets.VBox(parts).add_class("ps-compact")
 
     def _start(self, coupled: str, *, make: bool) -> None:
-        self.state.make_smaller(coupled, make=make)
+        self.state.make_compact(coupled, make=make)
 
     def _save(self, name: str) -> None:
-        found = self.state.snapshot.smaller.found
+        found = self.state.snapshot.compact.found
         if found is not None:
             self._page.save(name, found.bytes if name == FILE else found.code(FILE).encode())
 
     def render(self, snapshot: Snapshot) -> None:
         """Show what is known of the smaller network of the steps of ``snapshot``."""
-        shown, steps = snapshot.smaller, snapshot.history.done
+        shown, steps = snapshot.compact, snapshot.history.done
         show(self.widget, snapshot.runs)
         fresh = shown.is_of(steps) and bool(steps)
         looked = fresh and (shown.cuts is not None or bool(shown.problem))
@@ -119,7 +119,7 @@ def _cuts(cuts: tuple[str, ...], refused: tuple[str, ...], busy: str) -> str:
     return (f"<ul>{listed}</ul>" if listed else "") + (f"<p>{escape(busy)}</p>" if busy else "")
 
 
-def _table(found: Smaller) -> str:
+def _table(found: CompactModel) -> str:
     """Return what is saved, before and after, and the proof."""
     rows = "".join(
         f"<tr><th scope=row>{escape(name)}</th>"
@@ -133,7 +133,7 @@ def _table(found: Smaller) -> str:
     )
 
 
-def _rows(found: Smaller) -> Iterator[tuple[str, str, str, str]]:
+def _rows(found: CompactModel) -> Iterator[tuple[str, str, str, str]]:
     yield "Parameters", f"{found.parameters.before:,}", f"{found.parameters.after:,}", _less(found.parameters)
     yield "FLOPs", f"{found.flops.before:,}", f"{found.flops.after:,}", _less(found.flops)
     yield "File", bytes_text(found.file.before), bytes_text(found.file.after), _less(found.file)
@@ -163,7 +163,7 @@ def _latency(latency: Latency) -> tuple[str, str, str, str]:
     return name, span(latency.before), span(latency.after), "too noisy to say" if latency.is_noisy else faster
 
 
-def _proof(found: Smaller) -> str:
+def _proof(found: CompactModel) -> str:
     return (
         f"On {found.compared:,} examples it answers as the masked network does with these channels silenced: "
         f"the largest difference is {found.difference:.1e}. Latency: medians and quartiles, timed in turns."

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from prunescope.core.errors import RequestError
 from prunescope.export.compact.cuts import COUPLED, Cut, find_cuts, silence
 from prunescope.export.compact.graph import Graph
-from prunescope.export.compact.rebuild import rebuild_code, smaller_bytes, state_shapes
+from prunescope.export.compact.rebuild import compact_bytes, rebuild_code, state_shapes
 from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
 from prunescope.export.model import pruned_model
 from prunescope.measure import Accuracy, EvalCopy, count_flops, evaluated
@@ -42,7 +42,7 @@ class Pair(NamedTuple, Generic[T]):
 
 
 @dataclass(frozen=True, eq=False)
-class Smaller:
+class CompactModel:
     """A smaller network, and what it saves.
 
     Attributes:
@@ -94,7 +94,7 @@ class Smaller:
     def bytes(self) -> bytes:
         """Return its weights as a safetensors file that `rebuild` reads."""
         assert self._original is not None
-        return smaller_bytes(self._original, self.model)
+        return compact_bytes(self._original, self.model)
 
     def code(self, file: str = "smaller.safetensors") -> str:
         """Return a script that rebuilds it from the original class and the weights in ``file``."""
@@ -127,7 +127,7 @@ def _fewer(pair: Pair[int]) -> str:
     return f"{pair.before:,} → {pair.after:,} ({100 * (1 - pair.after / max(pair.before, 1)):.1f} % less)"
 
 
-def find_smaller(session: Session, coupled: str = "same") -> tuple[list[Cut], dict[str, str]]:
+def possible_cuts(session: Session, coupled: str = "same") -> tuple[list[Cut], dict[str, str]]:
     """Return what would be cut out of the session's model, and why other pruned channels would not.
 
     Nothing is cut: it is to be shown before.
@@ -166,26 +166,26 @@ def _plain(session: Session, coupled: str) -> tuple[nn.Module, tuple[Tensor, ...
 
 def compacting(
     session: Session, coupled: str = "same", *, seconds: float = 2.0, examples: int = EXAMPLES
-) -> Iterator[Smaller | None]:
+) -> Iterator[CompactModel | None]:
     """Yield None or what is known so far after each bit of work; the last one is the whole.
 
     Args:
         session: The session; its model is read, never written.
-        coupled: As for `find_smaller`.
+        coupled: As for `possible_cuts`.
         seconds: How long latency is measured.
         examples: Examples in the batch that is timed.
 
     Raises:
-        RequestError: As `find_smaller`, or nothing can be cut: the sentence says why.
+        RequestError: As `possible_cuts`, or nothing can be cut: the sentence says why.
     """
     masked, inputs = _plain(session, coupled)
     compared = rows_of(inputs, slice(COMPARED))
-    cuts, refused = find_smaller(session, coupled)
+    cuts, refused = possible_cuts(session, coupled)
     yield None
     model, reference, cuts = _cut_out(masked, cuts, refused, compared)
     yield None
     dense = eval_copy(session).model
-    found = Smaller(
+    found = CompactModel(
         model,
         tuple(cuts),
         refused,
@@ -207,7 +207,7 @@ def compacting(
 
 def compact_model(
     session: Session, coupled: str = "same", *, seconds: float = 2.0, examples: int = EXAMPLES
-) -> Smaller:
+) -> CompactModel:
     """Return the session's model without the channels that its steps prune; see `compacting`.
 
     Example:
