@@ -6,7 +6,8 @@ import torch.nn.utils.prune as oracle
 from torch import nn
 
 from prunescope.core.preview import Preview, preview_tensor
-from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.sources import prunable_tensors
 

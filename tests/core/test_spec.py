@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunescope.core.errors import RequestError
-from prunescope.core.spec import METHODS, PruneSpec, parse_norm, resolve
+from prunescope.core.knobs import parse_norm
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 
 CONV = PrunableTensor(

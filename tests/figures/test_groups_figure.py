@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from prunescope.core.preview import Preview, preview_tensor
-from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import PruningFigure
 from prunescope.figures.boxes import GroupBoxes

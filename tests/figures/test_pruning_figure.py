@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from prunescope.core.preview import Preview, preview_tensor
-from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.core.text import norm_name
 from prunescope.figures import PruningFigure, View

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, preview_tensor
-from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.figures import DARK, VIEW_CHOICES, PruningFigure, View, sentence
 from prunescope.figures.style import LIGHT

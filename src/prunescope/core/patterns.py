@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunescope.core.preview import Preview
-from prunescope.core.spec import row_axes
+from prunescope.core.resolve import row_axes
 from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import pattern_breaks
 from prunescope.prune.grouped import groups_of

@@ -15,8 +15,9 @@ from prunescope.core.counting import count_true, kept_of_channels
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.methods import METHODS, AnyRanking, Context, Method
 from prunescope.core.reach import Reach
+from prunescope.core.resolve import Resolved
 from prunescope.core.scores import ChannelNorms, Scores, Take, wide
-from prunescope.core.spec import PruneSpec, Resolved
+from prunescope.core.spec import PruneSpec
 from prunescope.core.tensor import PrunableTensor, mask_so_far
 from prunescope.core.text import norm_name
 from prunescope.prune import Norm, channel_norms, units_to_prune
@@ -211,7 +212,7 @@ def make_preview(
     """Return the preview of ``resolved``, by selecting from an existing ranking.
 
     Args:
-        resolved: What `prunescope.core.spec.resolve` returned for ``tensor``.
+        resolved: What `prunescope.core.resolve.resolve` returned for ``tensor``.
         tensor: The tensor.
         ranking: Its units, in the order the method prunes them.
         norms: Its channel norms along the channel axis.
@@ -269,7 +270,7 @@ def preview_tensor(resolved: Resolved, tensor: PrunableTensor) -> Preview:
     """Return the preview of ``resolved``, scoring and ranking ``tensor`` afresh.
 
     Example:
-        >>> from prunescope.core.spec import resolve
+        >>> from prunescope.core.resolve import resolve
         >>> weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
         >>> tensor = PrunableTensor("w", "Linear", weight, ("outputs", "inputs"))
         >>> preview_tensor(resolve(PruneSpec("w", amount=0.5), tensor), tensor).mask

@@ -34,7 +34,8 @@ def box_size(preview: Preview, layout: MatrixLayout) -> tuple[int, int] | None:
     Example:
         >>> import torch
         >>> from prunescope.core.preview import preview_tensor
-        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.resolve import resolve
+        >>> from prunescope.core.spec import PruneSpec
         >>> from prunescope.core.tensor import PrunableTensor
         >>> tensor = PrunableTensor("w", "Linear", torch.rand(4, 8), ("outputs", "inputs"))
         >>> spec = PruneSpec("w", "grouped_unstructured", amount=0.5, dim=1, group=4)

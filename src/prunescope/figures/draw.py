@@ -42,7 +42,8 @@ def draw_heatmap(
     Example:
         >>> import torch
         >>> from prunescope.core.preview import preview_tensor
-        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.resolve import resolve
+        >>> from prunescope.core.spec import PruneSpec
         >>> from prunescope.core.tensor import PrunableTensor
         >>> tensor = PrunableTensor("w", "Linear", torch.eye(3), ("outputs", "inputs"))
         >>> ax = draw_heatmap(preview_tensor(resolve(PruneSpec("w"), tensor), tensor), show="weights")

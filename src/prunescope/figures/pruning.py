@@ -72,7 +72,8 @@ class PruningFigure:
     Example:
         >>> import torch
         >>> from prunescope.core.preview import preview_tensor
-        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.resolve import resolve
+        >>> from prunescope.core.spec import PruneSpec
         >>> from prunescope.core.tensor import PrunableTensor
         >>> tensor = PrunableTensor("fc.weight", "Linear", torch.eye(3), ("outputs", "inputs"))
         >>> spec = PruneSpec("fc.weight", "ln_structured", amount=0.5)

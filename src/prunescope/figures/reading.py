@@ -16,7 +16,8 @@ def sentence(preview: Preview) -> str:
     Example:
         >>> import torch
         >>> from prunescope.core.preview import preview_tensor
-        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.resolve import resolve
+        >>> from prunescope.core.spec import PruneSpec
         >>> from prunescope.core.tensor import PrunableTensor
         >>> weight = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
         >>> tensor = PrunableTensor("w", "Linear", weight, ("outputs", "inputs"))
@@ -55,7 +56,8 @@ def groups_text(preview: Preview) -> str:
     Example:
         >>> import torch
         >>> from prunescope.core.preview import preview_tensor
-        >>> from prunescope.core.spec import PruneSpec, resolve
+        >>> from prunescope.core.resolve import resolve
+        >>> from prunescope.core.spec import PruneSpec
         >>> from prunescope.core.tensor import PrunableTensor
         >>> tensor = PrunableTensor("w", "Linear", torch.eye(8), ("outputs", "inputs"))
         >>> spec = PruneSpec("w", "grouped_unstructured", amount=0.5, dim=1, group=4)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prunescope import prune
 from prunescope.core.preview import Preview, preview_tensor
-from prunescope.core.spec import resolve
+from prunescope.core.resolve import resolve
 from prunescope.lessons.writing import signed
 from prunescope.prune import units_to_prune
 

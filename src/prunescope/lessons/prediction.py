@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, preview_tensor
-from prunescope.core.spec import PruneSpec, resolve
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import PruneSpec
 from prunescope.lessons.answers import as_channels, as_mask
 from prunescope.lessons.feedback import Feedback
 from prunescope.lessons.mistakes import plausible_mistakes

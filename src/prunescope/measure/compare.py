@@ -10,9 +10,10 @@ from torch import nn
 
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
-from prunescope.core.knobs import Dim, parse_dim
+from prunescope.core.knobs import Dim, parse_dim, parse_norm
 from prunescope.core.preview import Preview, shortest_fraction
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, parse_norm
+from prunescope.core.resolve import Resolved
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.core.tensor import mask_so_far
 from prunescope.measure import SIDES, Comparison, Side, cut_out
 from prunescope.measure.costs.measuring import compressed_sizes, flops

@@ -17,7 +17,8 @@ from prunescope.core.counting import count_true
 from prunescope.core.criteria import parse_criterion
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import rank
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, resolve
+from prunescope.core.resolve import resolve
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor, mask_so_far
 from prunescope.measure.importance import ensure_scores
 from prunescope.prune import Ranking

@@ -8,8 +8,9 @@ import numpy as np
 
 from prunescope.core.preview import Preview
 from prunescope.core.reach import Reach
+from prunescope.core.resolve import Resolved
 from prunescope.core.scores import ChannelNorms, Scores
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.measure.importance import scored_preview
 from prunescope.network.layers import masks_of
 from prunescope.network.rules import for_one_weight

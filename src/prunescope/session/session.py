@@ -18,7 +18,8 @@ from prunescope.core.counting import count_true
 from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview, make_preview
-from prunescope.core.spec import FIELDS, METHODS, PruneSpec, Resolved, resolve
+from prunescope.core.resolve import Resolved, resolve
+from prunescope.core.spec import FIELDS, METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.prune import Ranking, channel_norms
 from prunescope.prune.masking import where_kept
@@ -168,7 +169,7 @@ class Session:
         previous_units: int | None = None,
         pool_units: int | None = None,
     ) -> Resolved:
-        """Resolve ``wanted`` against the model; see `prunescope.core.spec.resolve`."""
+        """Resolve ``wanted`` against the model; see `prunescope.core.resolve.resolve`."""
         tensor = self.tensor(wanted.layer)
         wanted = replace(wanted, layer=tensor.name)
         method = METHODS.get(wanted.method) if isinstance(wanted.method, str) else None

@@ -18,7 +18,8 @@ from prunescope.core.glossary import GLOSSARY, option
 from prunescope.core.knobs import KNOBS, Dim
 from prunescope.core.patterns import Pattern
 from prunescope.core.preview import Preview
-from prunescope.core.spec import BY_HAND, METHODS, row_axes
+from prunescope.core.resolve import row_axes
+from prunescope.core.spec import BY_HAND, METHODS
 from prunescope.core.tensor import PrunableTensor
 from prunescope.explorer import html
 from prunescope.explorer.html import message, say, show

@@ -9,7 +9,8 @@ from typing import Any
 from prunescope.core.criteria import CRITERIA
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.core.spec import METHODS, PruneSpec, Resolved
+from prunescope.core.resolve import Resolved
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.live.recovery import USUAL, RecoveryShown
 from prunescope.explorer.live.staircase import StaircaseShown

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from prunescope.core.criteria import CRITERIA, WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
-from prunescope.core.spec import METHODS, PruneSpec, Resolved
+from prunescope.core.resolve import Resolved
+from prunescope.core.spec import METHODS, PruneSpec
 from prunescope.core.tensor import PrunableTensor
 from prunescope.measure.importance.given import given_scores, sound
 from prunescope.measure.importance.gradients import Fisher, Taylor
