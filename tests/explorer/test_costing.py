@@ -109,7 +109,7 @@ def test_only_the_last_of_a_drag_is_measured(monkeypatch: pytest.MonkeyPatch) ->
         await settled(explorer)
         assert measured == [4]
         explorer.amount = 5
-        task = explorer.state._live_costs._task
+        task = explorer.state.tasks._costs._task
         explorer.close()
         await asyncio.gather(task, return_exceptions=True)
         assert measured == [4]

@@ -70,7 +70,7 @@ def test_closing_gives_up_what_is_measured() -> None:
     async def scene() -> None:
         explorer = explored()
         await asyncio.sleep(0)
-        task = explorer.state._live._task
+        task = explorer.state.tasks._metric._task
         explorer.close()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -178,7 +178,7 @@ def test_without_training_examples_it_says_what_to_give() -> None:
         explorer.request(front="recover")
         assert "Give `train=` to `explore`" in panel(explorer).progress.value
         assert panel(explorer).buttons["train"].disabled
-        explorer.state.recover("fine_tune")
+        explorer.state.tasks.recover("fine_tune")
         assert "Give `train=`" in panel(explorer).message.value
         assert explorer.history.done == ()
     finally:
@@ -187,11 +187,11 @@ def test_without_training_examples_it_says_what_to_give() -> None:
 
 def test_a_server_may_forbid_it_or_bound_its_time() -> None:
     async def play(explorer: Explorer, recover: RecoverPanel) -> None:
-        explorer.state.training_limit = 0
-        explorer.state.recover("fine_tune")
+        explorer.state.tasks.training_limit = 0
+        explorer.state.tasks.recover("fine_tune")
         assert "Training is off on this server" in recover.message.value
         assert recover.buttons["train"].disabled
-        explorer.state.training_limit = 0.2
+        explorer.state.tasks.training_limit = 0.2
         person.choose(recover.unit, "epochs")
         person.type_into(recover.length, "100000")
         person.press(recover.buttons["train"])
@@ -231,7 +231,7 @@ def test_the_served_dashboard_trains_only_where_it_is_told_to(monkeypatch: pytes
         if told is not None:
             monkeypatch.setenv(TRAINING_VARIABLE, told)
         explorer = dashboard()
-        limits.append(explorer.state.training_limit)
+        limits.append(explorer.state.tasks.training_limit)
         explorer.close()
     assert limits == [0, 0, 60]
 

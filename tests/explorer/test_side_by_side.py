@@ -238,7 +238,7 @@ def test_measures_that_come_too_late_are_not_shown(explorer: Explorer) -> None:
     old = seen(explorer)
     explorer.amount = 0.9
     now = seen(explorer)
-    explorer.state._publish_sides(old, old.knowing("a", file=1))
+    explorer.state.tasks._publish_sides(old, old.knowing("a", file=1))
     assert seen(explorer) is now
 
 

@@ -172,7 +172,7 @@ def _served() -> Explorer:
         first = {name: Entry(name, partial(checkpoint_source, path))}
     models = {**first, **(_offered(Path(folder), besides=path) if folder else {})}
     explorer = Explorer(Catalogue(models), method="ln_structured", amount=0.3)
-    explorer.state.training_limit = float(os.environ.get(TRAINING_VARIABLE, "0"))
+    explorer.state.tasks.training_limit = float(os.environ.get(TRAINING_VARIABLE, "0"))
     uploads, limit = os.environ.get(UPLOADS_VARIABLE), int(os.environ.get(MAX_UPLOAD_VARIABLE, "0"))
     if uploads and limit:
         explorer.screen.let_upload(Path(uploads), limit)

@@ -88,7 +88,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         self.add_class("prunescope")
         try:
             with state.lock:
-                state.measure()
+                state.tasks.measure()
         except BaseException:  # Where no event loop runs the data are read here.
             self.close()
             raise
@@ -329,7 +329,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             name = metric_name(session.source)
             if not name:
                 return None
-            before, after = (worth_now(session, what, self.state.runner) for what in (None, self.preview))
+            before, after = (
+                worth_now(session, what, self.state.tasks.runner) for what in (None, self.preview)
+            )
             return Metric(name, before, after)
 
     @property
@@ -674,7 +676,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
             sides = [chosen(session, side, shown, 3) for side in (comparing.a, comparing.other(shown))]
             session.forget_rankings(3)
             seen = compare(session, *sides, at=shown)
-            return measured_now(session, seen, self.state.runner)
+            return measured_now(session, seen, self.state.tasks.runner)
 
     # Export.
 

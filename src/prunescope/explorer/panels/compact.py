@@ -78,7 +78,7 @@ class CompactPanel(Panel):
         self.widget = widgets.VBox(parts).add_class("ps-compact")
 
     def _start(self, coupled: str, *, make: bool) -> None:
-        self.state.make_compact(coupled, make=make)
+        self.state.tasks.make_compact(coupled, make=make)
 
     def _save(self, name: str) -> None:
         found = self.state.snapshot.compact.found

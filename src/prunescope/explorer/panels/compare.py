@@ -63,7 +63,7 @@ class ComparePanel(Panel):
         self.criteria = widgets.ToggleButton(
             description="Agreement of the criteria", tooltip=GLOSSARY["criteria"], layout={"width": "auto"}
         )
-        self.hear(self.criteria, state.ask_criteria)
+        self.hear(self.criteria, state.tasks.compare_criteria)
         self.agreement = widgets.HTML().add_class("ps-compare-table")
         self.plans = PlansPanel(state)
         row = widgets.Box([self.a, self.b, self.hold]).add_class("ps-take-row")

@@ -54,7 +54,7 @@ class CostsPanel(Panel):
             description="Also mask bias and batch-norm",
             tooltip=GLOSSARY["mask residual output"],
         )
-        self.press(self.compress, partial(state.measure, large=True))
+        self.press(self.compress, partial(state.tasks.measure, large=True))
         self.press(self.silence, partial(state.act, actions.silence, "silence"))
         self.staircase = StaircasePanel(state)
         parts = [

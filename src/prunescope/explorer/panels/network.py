@@ -71,8 +71,8 @@ class NetworkPanel(Panel):
         self.front, self.grid = Front(), Grid()
         self.pause = widgets.ToggleButton(description="Pause", tooltip=GLOSSARY["pause"])
         self.measure = widgets.Button(description="Measure", tooltip=GLOSSARY["measure network"])
-        self.hear(self.pause, self.state.pause_network)
-        self.press(self.measure, self.state.measure_network)
+        self.hear(self.pause, self.state.tasks.pause_network)
+        self.press(self.measure, self.state.tasks.measure_network)
         self.hear(self.grid, self._open, "chosen")
         self.hear(self.grid, self._pin, "pinned")
         rows = [

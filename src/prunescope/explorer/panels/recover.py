@@ -108,11 +108,11 @@ class RecoverPanel(Panel):
 
     def _make_buttons(self) -> None:
         acts: dict[str, Callable[[], object]] = {
-            "reestimate": lambda: self.state.recover(REESTIMATE, quiet=self.silence.value),
-            "train": lambda: self.state.recover(FINE_TUNE, quiet=self.silence.value),
-            "stop": self.state.stop_recovery,
-            "keep": lambda: self.state.end_recovery(keep=True),
-            "discard": lambda: self.state.end_recovery(keep=False),
+            "reestimate": lambda: self.state.tasks.recover(REESTIMATE, quiet=self.silence.value),
+            "train": lambda: self.state.tasks.recover(FINE_TUNE, quiet=self.silence.value),
+            "stop": self.state.tasks.stop_recovery,
+            "keep": lambda: self.state.tasks.end_recovery(keep=True),
+            "discard": lambda: self.state.tasks.end_recovery(keep=False),
             "undo": lambda: self.state.act(actions.undo, "steps"),
         }
         self.buttons = {
@@ -161,7 +161,7 @@ class RecoverPanel(Panel):
         self._render_recipe(shown.recipe)
         self._enable(snapshot)
         self.outcomes.value = outcomes_html(snapshot)
-        self.progress.value = progress_html(snapshot, self.state.training_limit)
+        self.progress.value = progress_html(snapshot, self.state.tasks.training_limit)
         problem = next((each for name in FIELDS if (each := snapshot.message(name))), "") or shown.problem
         say(self.message, problem)
         self.curve.value = curve_html(snapshot, max(260, self._width - _PADDING))
@@ -177,7 +177,7 @@ class RecoverPanel(Panel):
     def _enable(self, snapshot: Snapshot) -> None:
         shown, reasons, done = snapshot.recovery, snapshot.recovers, snapshot.history.done
         busy, prunes = bool(shown.doing), bool(done) or snapshot.preview.pruned_units > 0
-        trains = not reasons.get(FINE_TUNE) and self.state.training_limit != 0
+        trains = not reasons.get(FINE_TUNE) and self.state.tasks.training_limit != 0
         closed = html.LOCKED if self._locked else "a recovery is running." if busy else ""
         nothing = closed or ("" if prunes else "nothing is pruned yet.")
         why = {

@@ -9,7 +9,7 @@ from prunescope.core.text import percent
 from prunescope.explorer.live.recovery import FINE_TUNE
 from prunescope.explorer.panels.curve import curve_svg
 from prunescope.explorer.state.snapshot import Snapshot
-from prunescope.explorer.state.state import TRAINING_OFF
+from prunescope.explorer.state.tasks import TRAINING_OFF
 from prunescope.measure import Accuracy, Measure
 from prunescope.recover import FINE_TUNED, PRUNED, REESTIMATED, Recipe
 from prunescope.session.recovered import Recovered

@@ -52,7 +52,7 @@ class StaircasePanel(Panel):
         self.widget = widgets.VBox([row, self.message, self.picture]).add_class("ps-staircase")
 
     def _time(self) -> None:
-        self.state.time_widths()
+        self.state.tasks.time_widths()
 
     def _keep(self, kept: int | None) -> None:
         if kept is not None:

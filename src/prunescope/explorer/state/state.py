@@ -21,35 +21,20 @@ from prunescope.core.criteria import WEIGHT
 from prunescope.core.errors import RequestError
 from prunescope.core.preview import Preview
 from prunescope.core.spec import FIELDS, PruneSpec
-from prunescope.explorer.live.compact import CompactShown, LiveCompact
-from prunescope.explorer.live.compare import LiveSides
-from prunescope.explorer.live.costs import LiveCosts
-from prunescope.explorer.live.criteria import CriteriaShown, LiveCriteria
-from prunescope.explorer.live.export import LiveExport
 from prunescope.explorer.live.memory import LARGE, give_back
-from prunescope.explorer.live.metric import LiveMeasure, MeasuredPreview
-from prunescope.explorer.live.network import LiveNetwork, NetworkShown
-from prunescope.explorer.live.recovery import FINE_TUNE, LiveRecovery, Work
-from prunescope.explorer.live.runner import MetricRunner
-from prunescope.explorer.live.scores import LiveScores
-from prunescope.explorer.live.staircase import LiveStaircase
+from prunescope.explorer.live.network import NetworkShown
 from prunescope.explorer.state import actions
 from prunescope.explorer.state.catalogue import Catalogue, Entry
 from prunescope.explorer.state.link import Link, controls, from_query, to_query
 from prunescope.explorer.state.reloading import reloaded
 from prunescope.explorer.state.snapshot import Snapshot
+from prunescope.explorer.state.tasks import Tasks
 from prunescope.export.plan import apply_specs
-from prunescope.measure import Comparison, Costs
 from prunescope.measure.compare import Comparing
-from prunescope.measure.states import known_of_steps
-from prunescope.recover import kept, outcomes
 from prunescope.session import Session
 from prunescope.sources.units import find_units
 
 _log = logging.getLogger("prunescope")
-
-TRAINING_OFF = "Training is off on this server. To allow it, start it with: prunescope --allow-training"
-"""The message shown where training is disabled."""
 
 REQUESTS = (*FIELDS, "scope", "model", "view", "comparing", "front", "exporting", "goal", "recipe")
 """Keywords of `ExplorerState.request`."""
@@ -73,8 +58,7 @@ class ExplorerState(traitlets.HasTraits):
         snapshot: The current snapshot; observe it to follow every change.
         catalogue: The models on offer.
         lock: Must be held to change or read the state.
-        runner: Runs the user's metric.
-        training_limit: Longest training time, in seconds; 0 disables training, None sets no limit.
+        tasks: The background work.
     """
 
     snapshot = traitlets.Instance(Snapshot)
@@ -95,22 +79,8 @@ class ExplorerState(traitlets.HasTraits):
         self.catalogue = catalogue
         self._panels = tuple(panels)
         self.lock = RLock()
-        self.runner = MetricRunner()
-        self.training_limit: float | None = None
-        self._live = LiveMeasure(self._publish_measured, self.runner)
-        self._live_costs = LiveCosts(self._publish_costs)
-        self._live_export = LiveExport(lambda made: self._publish(exported=made))
-        self._waits_for = ""
-        self._live_scores = LiveScores(self._publish_scoring, self.refuse)
-        self._live_criteria = LiveCriteria(self._publish_agreeing)
-        self._agreeing_of: Preview | None = None
-        self._live_network = LiveNetwork(lambda known: self._publish(network=known), self.runner)
-        self._live_recovery = LiveRecovery(lambda known: self._publish(recovery=known), self._keep_recovered)
-        self._live_staircase = LiveStaircase(lambda known: self._publish(staircase=known))
-        self._live_compact = LiveCompact(lambda known: self._publish(compact=known))
-        self._compared: Comparison | None = None
-        self._sides = LiveSides(self._publish_sides, self.runner)
         self._put(self._with_front(first))
+        self.tasks = Tasks(self)
 
     def _put(self, snapshot: Snapshot) -> None:
         """Assign ``snapshot``; nothing else does."""
@@ -176,34 +146,18 @@ class ExplorerState(traitlets.HasTraits):
             TypeError: An unknown keyword.
         """
         _refuse_unknown(changes, REQUESTS)
-        return self._enter(
-            next(iter(changes), "layer"), lambda: self.catalogue.answer(self.snapshot, changes)
-        )
+        blame = next(iter(changes), "layer")
+        return self._enter(blame, lambda: self.catalogue.answer(self.snapshot, changes))
 
     def choose_criterion(self, criterion: str) -> None:
         """Request a criterion, computing its scores in the background with progress on the page."""
-        self._once_scored(criterion, lambda: self.request(criterion=criterion), shown=criterion)
+        self.tasks.once_scored(criterion, lambda: self.request(criterion=criterion), shown=criterion)
 
     def choose_sides(self, comparing: Comparing) -> None:
         """Request a comparison, computing missing scores in the background with progress on the page."""
         unscored = (side.criterion for side in (comparing.a, comparing.b) if side and side.criterion)
         waits_for = next((each for each in unscored if self.session.criteria.known(each) is None), WEIGHT)
-        self._once_scored(waits_for, lambda: self.request(comparing=comparing))
-
-    def _once_scored(self, criterion: str, ask: Callable[[], object], shown: str = "") -> None:
-        """Call ``ask`` once the scores of ``criterion`` are computed, or immediately if there cannot be any.
-
-        Meanwhile the criterion's control shows ``shown``, unless it is "".
-        """
-        with self.lock:
-            self._waits_for = shown
-            there = criterion == WEIGHT or self.session.criteria.known(criterion) is not None
-            if there or self.snapshot.criteria.get(criterion, ""):
-                self._live_scores.close()
-                self._publish(scoring="", waits_for="")
-                ask()
-            else:
-                self._live_scores.start(self.session, criterion, ask)
+        self.tasks.once_scored(waits_for, lambda: self.request(comparing=comparing))
 
     def act(self, action: actions.Act, parameter: str, **changes: Any) -> RequestError | None:
         """Let ``action`` change the session, then request the fields it returns and ``changes``.
@@ -224,21 +178,6 @@ class ExplorerState(traitlets.HasTraits):
 
         return self._enter(parameter, ask)
 
-    def make_compact(self, coupled: str = "same", *, make: bool) -> None:
-        """Find in the background what can be cut out of the model, and cut it out if ``make``.
-
-        Args:
-            coupled: How to treat channels that are added to those of other layers; see `possible_cuts`.
-            make: Whether to build and measure the smaller network too.
-        """
-        with self.lock:
-            self._live_compact.start(self.session, coupled, make=make)
-
-    def time_widths(self) -> None:
-        """Time the model with fewer channels in the displayed layer, in the background."""
-        with self.lock:
-            self._live_staircase.start(self.session, self.preview.tensor.name.rpartition(".")[0])
-
     def keep_channels(self, kept: int) -> None:
         """Request the amount that leaves ``kept`` output channels of the displayed layer, ranked by norm.
 
@@ -255,44 +194,6 @@ class ExplorerState(traitlets.HasTraits):
         method = {} if self.preview.method.structured else {"method": "ln_structured"}
         amount = max(session.tensor(layer).units(0) - kept, 0)
         self.request(layer=layer, dim=0, amount=amount, **method)
-
-    # Recovery, in the background.
-
-    def recover(self, doing: str, *, quiet: bool = True) -> None:
-        """Start a recovery in the background; the preview is applied as a step first, if it prunes.
-
-        Args:
-            doing: `FINE_TUNE` or `REESTIMATE`.
-            quiet: Whether to mask residual outputs of pruned channels first: training would rely on them.
-        """
-        with self.lock:
-            reason = self.snapshot.recovers.get(doing, "") or self._not_served(doing)
-            if reason:
-                self.refuse(RequestError("recover", reason))
-                return
-            notes: list[str] = []
-            if self.act(partial(actions.make_ready, notes=notes, quiet=quiet), "recover") is not None:
-                return
-            try:
-                self._live_recovery.start(
-                    self.session, doing, self.snapshot.recovery.recipe, self.training_limit, "".join(notes)
-                )
-            except RequestError as problem:
-                self.refuse(problem)
-
-    def _not_served(self, doing: str) -> str:
-        return TRAINING_OFF if doing == FINE_TUNE and self.training_limit == 0 else ""
-
-    def stop_recovery(self) -> None:
-        """Stop after the current batch; the result then waits to be kept or discarded."""
-        self._live_recovery.stop()
-
-    def end_recovery(self, *, keep: bool) -> None:
-        """Apply the result of a stopped training as a step, or discard it."""
-        self._live_recovery.end(keep)
-
-    def _keep_recovered(self, work: Work) -> None:
-        self.act(partial(actions.recover, work=partial(kept, work=work)), "recover")
 
     def rename_plan(self, old: str, new: str) -> RequestError | None:
         """Rename the plan ``old`` to ``new``, in the comparison as well."""
@@ -382,134 +283,24 @@ class ExplorerState(traitlets.HasTraits):
         """The whole state as the query of a dashboard link, such as ``"model=cnn&amount=0.3"``."""
         return to_query(self.snapshot)
 
-    # Background work, after the picture is drawn; every result is published through `_put`.
-
     def _show(self, answer: Snapshot) -> None:
         """Show ``answer``, and start measuring what is not known yet."""
         before = self.snapshot
         self._put(answer)
-        if answer.comparison is not before.comparison:
-            self._compared = answer.comparison
-            self._sides.prepare(self.session, answer.comparison)
-        if answer.history.done != before.history.done and answer.compact.busy:
-            self._live_compact.close()
-            self._publish(compact=CompactShown(coupled=answer.compact.coupled))
-        if answer.preview is not before.preview:
-            self.measure()
-        else:
-            self._sides.go()
-        self._export()
-        self._live_recovery.follow(self.session, answer.recovery.recipe)
-        self._agree()
-        if answer.front == "network":
-            self._live_network.follow(self.session, answer.preview.spec, answer.network.goal)
-        else:
-            self._live_network.close()
+        self.tasks.follow(before)
         other_tensor = answer.preview.tensor is not before.preview.tensor
         del before  # Frees the old masks.
         if other_tensor or answer.preview.mask.numel() >= LARGE:
             give_back()
 
-    def measure(self, *, large: bool = False) -> None:
-        """Measure the current preview in the background.
-
-        Args:
-            large: Whether to measure only the costs, and to compress files of any size.
-        """
-        snapshot = self.snapshot
-        if not large:
-            if snapshot.metric is not None:
-                self._live.start(self.session, snapshot.preview)
-            else:
-                self._live.close()
-                self._sides.go()
-        self._live_costs.start(self.session, snapshot.preview, large=large)
-
-    def measure_network(self) -> None:
-        """Measure the whole network with the user's own function, as was offered."""
-        with self.lock:
-            self._live_network.ask(self.session, self.spec, self.snapshot.network.goal)
-
-    def pause_network(self, paused: bool) -> None:
-        """Pause or resume measuring the whole network."""
-        with self.lock:
-            self._live_network.pause(paused, self.session, self.spec, self.snapshot.network.goal)
-
-    def _export(self) -> None:
-        """Generate the text for the export panel, if the panel is visible and the text is missing."""
-        snapshot = self.snapshot
-        made, steps = snapshot.exported, snapshot.history.done
-        if snapshot.front == "export" and not (made and made.is_of(snapshot.exporting, steps)):
-            self._live_export.start(self.session, snapshot.exporting)
-
-    def ask_criteria(self, asked: bool) -> None:
-        """Show or stop showing how far the criteria agree."""
-        with self.lock:
-            self._publish(agreeing=CriteriaShown(asked))
-            self._agreeing_of = None
-            self._agree()
-
-    def _agree(self) -> None:
-        """Compare the criteria on the current preview, if that table is open and visible."""
-        snapshot = self.snapshot
-        if not (snapshot.agreeing.asked and snapshot.front == "compare"):
-            self._live_criteria.close()
-            self._agreeing_of = None
-        elif self._agreeing_of is not snapshot.preview:
-            self._agreeing_of = snapshot.preview
-            self._live_criteria.start(self.session, snapshot.preview)
-
-    def _publish_agreeing(self, preview: Preview, shown: CriteriaShown) -> None:
-        with self.lock:
-            if preview is self.snapshot.preview and self.snapshot.agreeing.asked:
-                self._publish(agreeing=shown)
-
-    def _publish(self, **found: Any) -> None:
+    def publish(self, **found: Any) -> None:
+        """Show results of background work: fields of the snapshot, by name."""
         with self.lock:
             self._put(replace(self.snapshot, **found))
 
-    def _publish_scoring(self, words: str) -> None:
-        self._publish(scoring=words, waits_for=self._waits_for if words else "")
-
-    def _publish_costs(self, preview: Preview, costs: Costs) -> None:
-        with self.lock:
-            if preview is self.snapshot.preview:
-                self._publish(costs=costs)
-
-    def _publish_measured(self, measured: MeasuredPreview) -> None:
-        with self.lock:
-            if measured.preview is not self.snapshot.preview:
-                return
-            metric = measured.metric
-            self._publish(
-                metric=metric,
-                effect=measured.effect,
-                step_measures=known_of_steps(self.session),
-                outcomes=outcomes(self.session),
-            )
-            if metric is not None and (metric.after is not None or metric.problem):
-                self._sides.go()
-
-    def _publish_sides(self, compared: Comparison, measured: Comparison) -> None:
-        with self.lock:
-            if compared is self._compared:
-                self._publish(comparison=measured)
-
     def close(self) -> None:
         """Cancel all background work."""
-        for live in (
-            self._live,
-            self._live_costs,
-            self._live_export,
-            self._live_scores,
-            self._live_criteria,
-            self._live_network,
-            self._live_recovery,
-            self._live_compact,
-            self._live_staircase,
-            self._sides,
-        ):
-            live.close()
+        self.tasks.close()
 
 
 def _refuse_unknown(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
