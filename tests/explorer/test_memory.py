@@ -41,7 +41,7 @@ def test_it_holds_at_most_four_layers_and_no_more_with_time() -> None:
     first, shown = held()
     assert first - before <= 4 * LAYER
     assert shown - previews <= 2
-    use(explorer, 30)
+    use(explorer, 12)
     assert held() == (first, shown)
     explorer.close()
     del explorer

@@ -25,6 +25,10 @@ WRONG: list[Any] = [
 ]
 
 
+MEANT = ("value", "index", "children", "options", "_options_labels", "disabled", "min", "max", "step", "title")
+"""Traits that say something, each of which hears every wrong value; what is looks only, every fourth."""
+
+
 def tree(explorer: Explorer) -> list[Any]:
     """Return every widget that the page of ``explorer`` has, itself included."""
     found, waiting = [], [explorer]
@@ -69,7 +73,7 @@ def test_every_trait_of_every_widget(
         names = [name for name in widget.keys if not name.startswith("_")]
         for name in names:
             kept = widget.get_state(name)
-            for value in WRONG:
+            for value in WRONG if name in MEANT else WRONG[::4]:
                 say(widget, {name: value})
                 said += 1
             if name not in ("value", "index"):  # Its looks are the page's own affair.

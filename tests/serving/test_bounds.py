@@ -100,7 +100,7 @@ def test_a_page_cannot_fill_the_log_nor_forge_a_line_of_it(server: Server) -> No
         shown = visitor.find("HTMLModel")
         visitor.say("comm_open", {"comm_id": "a", "target_name": FORGED, "data": {}})
         visitor.say("comm_open", {"comm_id": "b", "target_name": "x", "target_module": FORGED, "data": {}})
-        for number in range(300):
+        for number in range(LINES + 50):
             visitor.update(shown, value={FORGED: f"{number}" + 100_000 * "x"})
         await visitor.states()
         await visitor.go()
