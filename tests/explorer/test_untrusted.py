@@ -25,7 +25,7 @@ WRONG: list[Any] = [
 ]
 
 
-MEANT = ("value", "index", "children", "options", "_options_labels", "disabled", "min", "max", "step", "title")
+MEANT = ("value", "index", "children", "options", "_options_labels", "disabled", "min", "max", "step")
 """Traits that say something, each of which hears every wrong value; what is looks only, every fourth."""
 
 

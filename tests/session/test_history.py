@@ -166,7 +166,9 @@ class Exploration(RuleBasedStateMachine):
             assert bool(mask.all()) if carried is None else torch.equal(carried, mask)
 
 
-TestExploration = pytest.mark.filterwarnings("ignore:global pruning left almost nothing")(Exploration.TestCase)
+TestExploration = pytest.mark.filterwarnings("ignore:global pruning left almost nothing")(
+    Exploration.TestCase
+)
 TestExploration.settings = settings(max_examples=150, stateful_step_count=14, deadline=None)
 
 

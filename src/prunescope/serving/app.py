@@ -60,6 +60,9 @@ PING_MS = 10_000
 STOP_S = 10.0
 """Longest time for a shutdown, in seconds; kernels have been killed by then, even if busy."""
 
+LATE_S = 60
+"""Longest time, in seconds, that a page waits for output once its kernel has said that a cell has run."""
+
 MOST_OF_A_SOCKET = 103
 """Longest path of a Unix socket, in bytes, on macOS; Linux allows four more."""
 
@@ -299,6 +302,8 @@ def _settings(options: Options, folder: str) -> Config:
     settings.VoilaExecutor.cell_error_instruction = (
         "The server's log says why; reloading the page tries again."
     )
+    # Without what its kernel was late to send, a page has no explorer; a kernel that died is noticed anyway.
+    settings.VoilaExecutor.iopub_timeout = LATE_S
     # Signed for this run only, without the key that Jupyter would keep in the home directory.
     settings.NotebookNotary.secret = os.urandom(32)
     settings.NotebookNotary.db_file = ":memory:"
