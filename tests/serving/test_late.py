@@ -8,8 +8,9 @@ import pytest
 from tests.support.hosts import notebook, served, stand_in_command
 
 LATE = """
-import time
+import sys, time
 from IPython import get_ipython
+sys.stdout.flush_timeout = sys.stderr.flush_timeout = 0.1  # Its reply is not late.
 get_ipython().kernel.iopub_thread.schedule(lambda: time.sleep(6))
 "it has come " + "after all"
 """
