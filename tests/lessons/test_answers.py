@@ -228,7 +228,7 @@ def test_another_unit_is_named_and_costs_nothing() -> None:
     [
         (lambda x: 1 / 0, "yours raises ZeroDivisionError"),
         (lambda x: None, "yours gives None"),
-        (lambda x: x.sum(), "yours gives shape () in place of (2,)"),
+        (lambda x: x.sum(), "yours gives shape () instead of (2,)"),
         (lambda x: x.abs_(), "should be [−1, −0.5]; yours gives [1, 0.5]"),
         (7, "That is no function but 7"),
     ],

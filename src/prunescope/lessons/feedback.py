@@ -112,7 +112,7 @@ class NumberQuestion:
         if 0 < abs(self.answer) <= 1 and self._near(number / 100, self.answer):
             return f"In percent? Then write {number:g} %."
         if abs(self.answer) >= 1000 and self._near(1000 * number, self.answer):
-            return f"A point stands before decimals here. For thousands write {self.answer:,.0f}."
+            return f"Use a point for decimals. For thousands write {self.answer:,.0f}."
         return ""
 
 

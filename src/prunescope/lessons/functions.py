@@ -113,7 +113,7 @@ def _described(expected: Any, got: Any) -> str:
             if isinstance(ours, Tensor) and not agree(ours, theirs):
                 return f"as number {place} {_described(ours, theirs)}"
     if isinstance(expected, Tensor) and isinstance(got, Tensor) and expected.shape != got.shape:
-        return f"shape {tuple(got.shape)} in place of {tuple(expected.shape)}"
+        return f"shape {tuple(got.shape)} instead of {tuple(expected.shape)}"
     return written(got)
 
 
@@ -182,4 +182,4 @@ class FunctionField:
     def reveal(self) -> str:
         """Show one solution, and return a sentence that says so."""
         self.widget.value = f'<pre class="ps-code">{escape(self._solution.strip())}</pre>'
-        return "One way to write it stands above; yours may look otherwise."
+        return "One way to write it is shown above; yours may look different."

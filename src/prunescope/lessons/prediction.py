@@ -19,7 +19,7 @@ from prunescope.lessons.mistakes import plausible_mistakes
 from prunescope.lessons.writing import shortened, signed
 from prunescope.sources import find_tensor, prunable_tensors
 
-OF_EQUALS = "of equals the one with the lower index goes first"
+OF_EQUALS = "among ties the lower index goes first"
 """How the engine decides a tie."""
 
 
@@ -206,7 +206,7 @@ class ChannelQuestion:
         norm = signed(round(float(norms[wrong[0]]), 3))
         score = f" Of channel {wrong[0]} {score_words(self.preview.spec.n)} {norm}"
         if smaller < len(self.channels):
-            return f"{score}, as of one that goes; {OF_EQUALS}."
+            return f"{score}, the same as one that goes; {OF_EQUALS}."
         return f"{score}; {smaller} {'has' if smaller == 1 else 'have'} less."
 
 
