@@ -6,7 +6,6 @@ Its graph and its removal are used, its importances are not: what goes was chose
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,7 +84,7 @@ class Graph:
         self._names = {id(module): name for name, module in model.named_modules()}
         self._names |= {id(each): name for name, each in model.named_parameters()}
         try:
-            with _traceable(model), warnings.catch_warnings(action="ignore"), untouched_randomness():
+            with _traceable(model), untouched_randomness():
                 self._graph.build_dependency(model, example_inputs=inputs, forward_fn=_forward, verbose=False)
         except RequestError:
             raise

@@ -108,6 +108,7 @@ def staircase(
     if inputs is None:
         raise RequestError("staircase", "`data` or `example` must be given: latency shows in a run.")
     count, batch = _channels(model, layer), batch_of(inputs, examples)
+    yield None  # From here on the session is not needed.
     timers: list[tuple[int, BlockTimer]] = []
     for width in widths(count):
         timers.append((width, BlockTimer(_with_width(model, layer, width, count, inputs), batch)))
