@@ -25,10 +25,10 @@ from prunescope.export.compact import (
     compacted,
     compacting,
     is_installed,
+    latency_of,
     metrics_of,
 )
 from prunescope.measure import EvalCopy, Metrics, evaluated
-from prunescope.measure.latency import compare_latency
 from prunescope.measure.states import Question, known, question
 from prunescope.session import Session
 from prunescope.session.history import Step
@@ -108,7 +108,7 @@ class LiveCompact(BackgroundTask):
         self._put(found=compact)
         compact = replace(compact, metric=await self._metric(session, compact))
         self._put(found=compact, busy="Measuring latency …")
-        turns = compare_latency(dense.model, compact.model, cutting.inputs, seconds=LATENCY_SECONDS)
+        turns = latency_of(dense, compact, cutting, seconds=LATENCY_SECONDS)
         async for latency in in_thread(turns):
             self._put(found=replace(compact, latency=latency))
 

@@ -9,6 +9,7 @@ from prunescope.export.compact.model import (
     compact_model,
     compacted,
     compacting,
+    latency_of,
     metrics_of,
 )
 from prunescope.export.compact.rebuild import rebuild
@@ -31,6 +32,7 @@ __all__ = [
     "compacting",
     "gate_rows",
     "is_installed",
+    "latency_of",
     "metrics_of",
     "possible_cuts",
     "rebuild",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.export.compact.cuts import COUPLED, Cut, find_cuts, silence
-from prunescope.export.compact.graph import Graph
+from prunescope.export.compact.graph import Graph, run_problems
 from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
 from prunescope.export.model import pruned_model
 from prunescope.measure.randomness import untouched_randomness
@@ -88,8 +88,9 @@ class Cutting:
         Raises:
             RequestError: torch-pruning is not installed, or the model cannot be followed.
         """
-        recurrent, why_not = find_recurrent(self.masked, rows_of(self.inputs, slice(2)))
-        cuts, refused = find_cuts(_graph(self.masked, self.inputs), self._coupled)
+        with run_problems("compact_model"):
+            recurrent, why_not = find_recurrent(self.masked, rows_of(self.inputs, slice(2)))
+            cuts, refused = find_cuts(_graph(self.masked, self.inputs), self._coupled)
         return Found([*recurrent, *cuts], {**why_not, **refused})
 
     def cut_out(self, found: Found) -> CutOut:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from prunescope.core.errors import RequestError
+from prunescope.core.errors import RequestError, is_out_of_memory
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.sources import arguments, scores_of
 
@@ -40,6 +40,20 @@ class Item:
     name: str
     role: str
     channels: Mapping[int, tuple[int, ...]] = field(repr=False)
+
+
+@contextmanager
+def run_problems(name: str) -> Iterator[None]:
+    """Raise a `RequestError` that names ``name`` for whatever a run of the model raises within the block."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
+        full = is_out_of_memory(error)
+        said = "ran out of memory: give fewer `examples`" if full else f"could not run the model: {reason}"
+        raise RequestError(name, f"`{name}` {said}.") from error
 
 
 def is_installed() -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 from prunescope.core.errors import RequestError
 from prunescope.export.compact.cuts import Cut
 from prunescope.export.compact.cutting import COMPARED, Cutting, Found
+from prunescope.export.compact.graph import run_problems
 from prunescope.export.compact.rebuild import compact_bytes, rebuild_code, state_shapes
 from prunescope.measure import Accuracy, EvalCopy, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
@@ -137,11 +138,23 @@ def compacting(
     for metric in metrics_of(session, found.model):
         found = replace(found, metric=metric)
         yield found if metric else None
-    for latency in compare_latency(
-        dense.model, found.model, cutting.inputs, seconds=seconds, examples=examples
-    ):
+    for latency in latency_of(dense, found, cutting, seconds=seconds, examples=examples):
         found = replace(found, latency=latency)
         yield found
+
+
+def latency_of(
+    dense: EvalCopy, found: CompactModel, cutting: Cutting, *, seconds: float, examples: int = EXAMPLES
+) -> Iterator[Latency]:
+    """Yield the latency of both networks after each turn; may be run in any thread.
+
+    Raises:
+        RequestError: They cannot be run on so many examples.
+    """
+    with run_problems("compact_model"):
+        yield from compare_latency(
+            dense.model, found.model, cutting.inputs, seconds=seconds, examples=examples
+        )
 
 
 def compacted(cutting: Cutting, found: Found, dense: EvalCopy) -> CompactModel:
@@ -155,8 +168,10 @@ def compacted(cutting: Cutting, found: Found, dense: EvalCopy) -> CompactModel:
     Raises:
         RequestError: Nothing can be cut: the sentence says why.
     """
-    model, cuts, refused, difference = cutting.cut_out(found)
     inputs, masked = cutting.inputs, cutting.masked
+    with run_problems("compact_model"):
+        model, cuts, refused, difference = cutting.cut_out(found)
+        flops = Pair(count_flops(dense, inputs).total, count_flops(EvalCopy(model), inputs).total)
     return CompactModel(
         model,
         tuple(cuts),
@@ -164,7 +179,7 @@ def compacted(cutting: Cutting, found: Found, dense: EvalCopy) -> CompactModel:
         difference,
         min(COMPARED, len(inputs[0])),
         Pair(_parameters(dense.model), _parameters(model)),
-        Pair(count_flops(dense, inputs).total, count_flops(EvalCopy(model), inputs).total),
+        flops,
         Pair(_size(masked), _size(model)),
         _original=masked,
     )
