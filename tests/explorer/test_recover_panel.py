@@ -21,6 +21,12 @@ from tests.explorer.test_recovering import HELD_OUT, TRAIN, network, opened
 from tests.support import person
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go on at once after a control has moved."""
+    monkeypatch.setattr(recovery, "REST_SECONDS", 0.0)
+
+
 def panel(explorer: Explorer) -> RecoverPanel:
     found = explorer.screen.panels["recover"]
     assert isinstance(found, RecoverPanel)
@@ -226,14 +232,14 @@ def test_a_model_without_batch_norm_cannot_have_it_re_estimated() -> None:
 
 def test_the_served_dashboard_trains_only_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
-    for told in (None, "0", "60"):
+    for told in (None, "60"):
         monkeypatch.delenv(TRAINING_VARIABLE, raising=False)
         if told is not None:
             monkeypatch.setenv(TRAINING_VARIABLE, told)
         explorer = dashboard()
         limits.append(explorer.state.tasks.training_limit)
         explorer.close()
-    assert limits == [0, 0, 60]
+    assert limits == [0, 60]
 
 
 class Held(nn.Module):
@@ -253,10 +259,7 @@ class Held(nn.Module):
 ENTERED, LET_GO = threading.Event(), threading.Event()
 
 
-def test_while_a_slow_batch_is_trained_the_slider_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "SLOW_SECONDS", -1.0)
-    monkeypatch.setattr(recovery, "REST_SECONDS", 0.0)
-
+def test_while_a_slow_batch_is_trained_the_slider_moves() -> None:
     async def play(explorer: Explorer, recover: RecoverPanel) -> None:
         person.choose(recover.unit, "epochs")
         person.type_into(recover.length, "1")
