@@ -96,6 +96,7 @@ def test_stopped_it_waits_to_be_kept_and_the_slider_is_alive_meanwhile() -> None
         person.press(recover.buttons["stop"])
         shown = await person.settled(explorer, lambda shown: shown.recovery.waits)
         assert shown.history.done[-1].title == "l1_unstructured(amount=0.6)"
+        assert "keep or discard the result first" in recover.length.tooltip
         person.press(recover.buttons["keep"])
         shown = await person.settled(explorer, lambda shown: len(shown.history.done) == 2)
         assert shown.history.done[-1].title.startswith("fine_tune(")

@@ -126,7 +126,7 @@ class LiveRecovery(BackgroundTask):
         """Keep the waiting result, or discard it."""
         work, self._work = self._work, None
         if work is not None and self._shown.waits:
-            self._put(waits=False, note="" if keep else "Given up: the weights are as they were before.")
+            self._put(waits=False, note="" if keep else "Discarded: the weights are as they were before.")
             if keep:
                 self._keep(work)
 

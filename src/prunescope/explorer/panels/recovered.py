@@ -60,7 +60,7 @@ def progress_html(snapshot: Snapshot, limit: float | None) -> str:
             said[-1] += "" if progress.loss is None else f" · loss {progress.loss:.3g}"
         said[-1] = f"{said[-1]}{'; stopping …' if shown.stopping else ''}."
     elif shown.waits and progress:
-        said.append(f"Stopped after {progress.step:,} steps: keep what is trained, or give it up.")
+        said.append(f"Stopped after {progress.step:,} steps: keep what is trained, or discard it.")
     elif not shown.doing:
         said += _idle(snapshot, limit)
     said.append(shown.note)
