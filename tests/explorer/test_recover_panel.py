@@ -254,13 +254,39 @@ class Held(nn.Module):
         if threading.current_thread() is not threading.main_thread():
             ENTERED.set()
             assert LET_GO.wait(person.PATIENCE_S)
-        return self.linear(x)
+        x = self.linear(x)
+        RUN.append(threading.current_thread())
+        return x
 
 
 ENTERED, LET_GO = threading.Event(), threading.Event()
+RUN: list[threading.Thread] = []
+
+
+def test_stop_does_not_wait_for_a_slow_batch() -> None:
+    ENTERED.clear()
+    LET_GO.clear()
+
+    async def play(explorer: Explorer, recover: RecoverPanel) -> None:
+        await person.settled(explorer, idle)
+        person.press(recover.buttons["train"])
+        assert await asyncio.to_thread(ENTERED.wait, person.PATIENCE_S)
+        RUN.clear()
+        person.press(recover.buttons["stop"])
+        assert "stopping …" in recover.progress.value
+        LET_GO.set()
+        await person.settled(explorer, idle)
+        assert "Stopped: nothing was done." in recover.progress.value
+        assert {threading.main_thread()} >= set(RUN), "no later layer has run"
+        assert [step.title for step in explorer.history.done] == ["l1_unstructured(amount=0.6)"]
+
+    scene(play, model=Held(), layer="linear")
 
 
 def test_while_a_slow_batch_is_trained_the_slider_moves() -> None:
+    ENTERED.clear()
+    LET_GO.clear()
+
     async def play(explorer: Explorer, recover: RecoverPanel) -> None:
         person.choose(recover.unit, "epochs")
         person.type_into(recover.length, "1")
