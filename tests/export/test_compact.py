@@ -24,6 +24,7 @@ from prunescope.export.compact import (
     rebuild,
     staircase,
 )
+from prunescope.measure.latency import Latency, Quartiles
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
 from prunescope.sources.demos.models import NETWORKS
@@ -315,3 +316,13 @@ def test_out_of_memory_is_a_sentence() -> None:
     for asked, name in ((compacting(session), "compact_model"), (staircase(session, "0"), "staircase")):
         with pytest.raises(RequestError, match=f"`{name}` ran out of memory: give fewer `examples`"):
             list(asked)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "noisy"),
+    [((1.9, 2.0, 2.1), False), ((0.9, 1.2, 1.3), True), ((1.5, 2.0, 2.6), True), ((0.4, 0.5, 0.6), False)],
+)
+def test_latency_that_is_too_noisy_says_so(ratio: tuple[float, float, float], noisy: bool) -> None:
+    found = Latency(Quartiles(2, 2, 2), Quartiles(1, 1, 1), Quartiles(*ratio), 64)
+    assert found.is_noisy is noisy
+    assert ("too noisy to say" in found.in_words) is noisy
