@@ -18,6 +18,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from matplotlib.backend_bases import FigureCanvasBase
+from torch.utils._python_dispatch import TorchDispatchMode
 from voila.app import Voila
 from voila.voila_kernel_manager import voila_kernel_manager_factory
 
@@ -78,6 +79,10 @@ def test_jupyter_server_kernels(name: str, breaks: str) -> None:
 def test_jupyter_client() -> None:
     assert hasattr(AsyncMappingKernelManager, "_pending_kernels"), "the end of kernels that just start"
     assert "kernel_dirs" in KernelSpecManager.class_trait_names(), "another python3 of the user's is started"
+
+
+def test_torch() -> None:
+    assert hasattr(TorchDispatchMode, "__torch_dispatch__"), "to stop waits for a batch to end"
 
 
 def test_ipykernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_trained_stopped_kept_undone_and_cut_out(open_page: OpenPage, voila_url:
     says(page, "s left · step")
     assert serious(page) == []
     press(page, "Stop")
-    says(page, "keep what is trained, or give it up")
+    says(page, "keep what is trained, or discard it")
     press(page, "Keep as a step")
     says(page, "0 pruned weights revived", "Plans, links and code cannot hold new weights")
     hosts.wait_until(page, lambda: outcome(page, "fine-tuned") != "–")

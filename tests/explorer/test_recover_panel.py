@@ -21,6 +21,12 @@ from tests.explorer.test_recovering import HELD_OUT, TRAIN, network, opened
 from tests.support import person
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go on at once after a control has moved."""
+    monkeypatch.setattr(recovery, "REST_SECONDS", 0.0)
+
+
 def panel(explorer: Explorer) -> RecoverPanel:
     found = explorer.screen.panels["recover"]
     assert isinstance(found, RecoverPanel)
@@ -90,6 +96,7 @@ def test_stopped_it_waits_to_be_kept_and_the_slider_is_alive_meanwhile() -> None
         person.press(recover.buttons["stop"])
         shown = await person.settled(explorer, lambda shown: shown.recovery.waits)
         assert shown.history.done[-1].title == "l1_unstructured(amount=0.6)"
+        assert "keep or discard the result first" in recover.length.tooltip
         person.press(recover.buttons["keep"])
         shown = await person.settled(explorer, lambda shown: len(shown.history.done) == 2)
         assert shown.history.done[-1].title.startswith("fine_tune(")
@@ -226,14 +233,14 @@ def test_a_model_without_batch_norm_cannot_have_it_re_estimated() -> None:
 
 def test_the_served_dashboard_trains_only_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
-    for told in (None, "0", "60"):
+    for told in (None, "60"):
         monkeypatch.delenv(TRAINING_VARIABLE, raising=False)
         if told is not None:
             monkeypatch.setenv(TRAINING_VARIABLE, told)
         explorer = dashboard()
         limits.append(explorer.state.tasks.training_limit)
         explorer.close()
-    assert limits == [0, 0, 60]
+    assert limits == [0, 60]
 
 
 class Held(nn.Module):
@@ -247,15 +254,38 @@ class Held(nn.Module):
         if threading.current_thread() is not threading.main_thread():
             ENTERED.set()
             assert LET_GO.wait(person.PATIENCE_S)
-        return self.linear(x)
+        x = self.linear(x)
+        RUN.append(threading.current_thread())
+        return x
 
 
 ENTERED, LET_GO = threading.Event(), threading.Event()
+RUN: list[threading.Thread] = []
 
 
-def test_while_a_slow_batch_is_trained_the_slider_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "SLOW_SECONDS", -1.0)
-    monkeypatch.setattr(recovery, "REST_SECONDS", 0.0)
+def test_stop_does_not_wait_for_a_slow_batch() -> None:
+    ENTERED.clear()
+    LET_GO.clear()
+
+    async def play(explorer: Explorer, recover: RecoverPanel) -> None:
+        await person.settled(explorer, idle)
+        person.press(recover.buttons["train"])
+        assert await asyncio.to_thread(ENTERED.wait, person.PATIENCE_S)
+        RUN.clear()
+        person.press(recover.buttons["stop"])
+        assert "stopping …" in recover.progress.value
+        LET_GO.set()
+        await person.settled(explorer, idle)
+        assert "Stopped: nothing was done." in recover.progress.value
+        assert {threading.main_thread()} >= set(RUN), "no later layer has run"
+        assert [step.title for step in explorer.history.done] == ["l1_unstructured(amount=0.6)"]
+
+    scene(play, model=Held(), layer="linear")
+
+
+def test_while_a_slow_batch_is_trained_the_slider_moves() -> None:
+    ENTERED.clear()
+    LET_GO.clear()
 
     async def play(explorer: Explorer, recover: RecoverPanel) -> None:
         person.choose(recover.unit, "epochs")

@@ -10,6 +10,7 @@ from torch import nn
 
 from prunescope import Explorer, explore
 from prunescope.core.errors import RequestError
+from prunescope.explorer.live import staircase as live
 from prunescope.explorer.panels.costs import CostsPanel
 from prunescope.export.compact import ROUNDINGS, staircase
 from prunescope.export.compact.staircase import widths
@@ -69,7 +70,9 @@ def costs(explorer: Explorer) -> CostsPanel:
     return found
 
 
-def test_the_amount_snaps_to_the_tread_that_is_picked() -> None:
+def test_the_amount_snaps_to_the_tread_that_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TIMING_SECONDS", 0.0)
+
     async def scene() -> None:
         explorer = explore(net(), example=EXAMPLE, layer="0", amount=0.5)
         try:

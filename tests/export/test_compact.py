@@ -22,7 +22,9 @@ from prunescope.export.compact import (
     graph,
     possible_cuts,
     rebuild,
+    staircase,
 )
+from prunescope.measure.latency import Latency, Quartiles
 from prunescope.session import Session
 from prunescope.sources import demo_source, module_source
 from prunescope.sources.demos.models import NETWORKS
@@ -297,3 +299,30 @@ def test_a_graph_that_cannot_be_followed_is_a_sentence_and_nothing_is_lost() -> 
         compact_model(session, seconds=0)
     assert session.history is history
     assert all(torch.equal(value, before[name]) for name, value in session.source.module.state_dict().items())
+
+
+class Hungry(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().forward(x)
+
+
+def test_out_of_memory_is_a_sentence() -> None:
+    model = Hungry(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    session = Session(module_source(model, example=torch.randn(2, 4)))
+    prune(session, "0", amount=2)
+    assert compact_model(session, seconds=0, examples=2).difference <= TOLERANCE
+    for asked, name in ((compacting(session), "compact_model"), (staircase(session, "0"), "staircase")):
+        with pytest.raises(RequestError, match=f"`{name}` ran out of memory: give fewer `examples`"):
+            list(asked)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "noisy"),
+    [((1.9, 2.0, 2.1), False), ((0.9, 1.2, 1.3), True), ((1.5, 2.0, 2.6), True), ((0.4, 0.5, 0.6), False)],
+)
+def test_latency_that_is_too_noisy_says_so(ratio: tuple[float, float, float], noisy: bool) -> None:
+    found = Latency(Quartiles(2, 2, 2), Quartiles(1, 1, 1), Quartiles(*ratio), 64)
+    assert found.is_noisy is noisy
+    assert ("too noisy to say" in found.in_words) is noisy

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,67 @@ def test_stopped_half_way_it_can_be_kept() -> None:
     steps.close()
     work.keep()
     assert revived(session, session.history.values()) == 0
+
+
+class Stopping(nn.Module):
+    """Has ``stop`` called in its third run that trains: in the forward pass, or in the backward."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when, self.runs, self.later = when, 0, 0
+        self.first, self.norm, self.last = nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x))
+        self.runs += self.training
+        now = self.training and self.runs == 3
+        if now and self.when == "forward":
+            STOP[0]()
+        elif now:
+            x.register_hook(lambda _: STOP[0]())
+        x = self.last(x)
+        self.later += now
+        return x
+
+
+STOP: list[Callable[[], None]] = []
+
+
+@pytest.mark.parametrize("when", ["forward", "backward"])
+@pytest.mark.parametrize("targets", ["labels", "dense"])
+def test_to_stop_waits_for_one_operation_only_and_undoes_half_a_batch(when: str, targets: str) -> None:
+    torch.manual_seed(0)
+    session = Session(module_source(Stopping(when), (X[:64], Y[:64]), train=(X[64:], Y[64:])))
+    prune(session, 0.6)
+    history = session.history
+    recipe = Recipe(epochs=2, targets=targets)
+    work, whole = FineTuning(session, recipe), FineTuning(session, recipe)
+    STOP[:] = [work.stop]
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(drained, work).result()
+    model = work._trainee.model
+    assert isinstance(model, Stopping)
+    assert (work.step, model.runs, model.later) == (2, 3, int(when == "backward"))
+    assert model.first.weight.grad is None
+    steps = whole.run()
+    while whole.step < 2:
+        next(steps)
+    state = whole._trainee.current()
+    assert all(torch.equal(value, state[name]) for name, value in work._trainee.current().items())
+    assert session.history is history
+    work.keep()
+    assert revived(session, session.history.values()) == 0
+
+
+def test_batch_norm_that_is_stopped_is_not_half_estimated() -> None:
+    session = Session(module_source(Stopping("forward"), (X[:64], Y[:64]), train=(X[64:], Y[64:])))
+    prune(session, 0.6)
+    work = Reestimation(session)
+    work._trainee.model.norm.register_forward_hook(lambda *_: work.stop())
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(lambda: list(work.run())).result() == []
+    with pytest.raises(RequestError, match="no weight has changed"):
+        work.keep()
 
 
 def test_batch_norm_is_re_estimated_as_by_hand() -> None:

@@ -24,3 +24,14 @@ class RequestError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook prints in place of a traceback: the sentence alone."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out, of the machine or of an accelerator.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("shapes differ"))
+        (True, False)
+    """
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said

@@ -12,6 +12,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunescope.core.errors import RequestError
+from prunescope.recover.brake import Brake, Interrupted
 from prunescope.recover.progress import Progress, check_unchanged, unrun
 from prunescope.recover.trainee import Trainee
 from prunescope.session import Session
@@ -58,12 +59,19 @@ class Reestimation:
         self._norms = [m for m in modules if isinstance(m, _BatchNorm) and m.running_mean is not None]
         if not self._norms:
             raise RequestError("train", "`train`: this model has no batch-norm that keeps statistics.")
-        self._most, self._batch, self._seen = examples, batch, 0
+        self._most, self._batch, self._seen, self._brake = examples, batch, 0, Brake()
 
     @property
     def is_current(self) -> bool:
         """Return whether the session's steps are unchanged since the start, so that `keep` works."""
         return self._session.history is self._history
+
+    def stop(self) -> None:
+        """End `run` at the model's next operation if it runs in another thread; half a batch is not kept.
+
+        May be called from any thread.
+        """
+        self._brake.pull()
 
     def run(self) -> Iterator[Progress]:
         """Run batch by batch, yielding the progress after each.
@@ -77,19 +85,24 @@ class Reestimation:
             norm.reset_running_stats()
             norm.momentum = None  # A plain mean over all batches.
         try:
-            for inputs, targets in self._train.epoch(self._batch, seed=0):
-                if self._seen >= self._most or (self._seen and len(targets) < self._batch):
-                    break
-                self._run(inputs)
-                self._seen += len(targets)
-                yield Progress(self._seen, min(1.0, self._seen / total))
+            yield from self._batches(total)
+        except Interrupted:
+            self._seen = 0
         finally:
             for norm, momentum in zip(self._norms, momenta, strict=True):
                 norm.momentum = momentum
 
+    def _batches(self, total: int) -> Iterator[Progress]:
+        for inputs, targets in self._train.epoch(self._batch, seed=0):
+            if self._seen >= self._most or (self._seen and len(targets) < self._batch):
+                break
+            self._run(inputs)
+            self._seen += len(targets)
+            yield Progress(self._seen, min(1.0, self._seen / total))
+
     def _run(self, inputs: tuple[torch.Tensor, ...]) -> None:
         try:
-            with self._trainee.training(), torch.no_grad():
+            with self._trainee.training(), self._brake.within(), torch.no_grad():
                 self._trainee.model.eval()  # Dropout and the like stay off.
                 for norm in self._norms:
                     norm.train()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from prunescope.core.errors import RequestError
 from prunescope.measure import Accuracy, EvalCopy
+from prunescope.recover.brake import Brake, Interrupted
 from prunescope.recover.progress import Progress, check_trainable, check_unchanged, unrun
 from prunescope.recover.recipe import RAMP, Recipe, gradual_share
 from prunescope.recover.trainee import Trainee
@@ -96,6 +97,7 @@ class FineTuning:
         self._history = session.history
         self._trainee = Trainee(session, masked=not self._gradual, seed=self.recipe.seed)
         self._copy = EvalCopy(source.module)  # A separate one: training may run in another thread.
+        self._brake = Brake()
         self._start = 0.0
         self.curve: list[Point] = []
         self.step = 0
@@ -106,6 +108,13 @@ class FineTuning:
         """Return whether the session's steps are unchanged since the start, so that `keep` works."""
         return self._session.history is self._history
 
+    def stop(self) -> None:
+        """End `run` at the model's next operation if it runs in another thread, else after this batch.
+
+        `keep` then applies what the whole batches before it have trained. May be called from any thread.
+        """
+        self._brake.pull()
+
     @property
     def revived(self) -> int:
         """Return how many pruned weights are not zero; always 0."""
@@ -114,12 +123,16 @@ class FineTuning:
     def run(self) -> Iterator[Progress]:
         """Train, yielding the progress after each batch of training or measuring.
 
-        It may be stopped after any of them: `keep` applies what has been trained by then.
+        It may be left after any of them, or ended by `stop`: `keep` applies what has been trained by then.
 
         Raises:
             RequestError: The loss is not finite, the optimizer or the loss raises, memory runs out, or
                 the model cannot be run on the examples.
         """
+        with suppress(Interrupted):
+            yield from self._to_the_end()
+
+    def _to_the_end(self) -> Iterator[Progress]:
         for _ in _imported("torch._dynamo"):
             yield self._progress(0.0)
         optimizer = self.recipe.make_optimizer(self._trainee.trainable)
@@ -127,6 +140,8 @@ class FineTuning:
         yield from self._measure(0.0)
         self._start = time.perf_counter()
         for inputs, targets, done in self._batches():
+            if self._brake.pulled:
+                return
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.recipe.rate(done)
             if self._gradual:
@@ -167,7 +182,7 @@ class FineTuning:
     ) -> None:
         optimizer.zero_grad()
         try:
-            with self._trainee.training():
+            with self._trainee.training(), self._trainee.whole(), self._brake.within():
                 loss = self._loss_of(inputs, targets)
                 value = float(loss.detach())
                 if math.isfinite(value):
@@ -205,7 +220,7 @@ class FineTuning:
         pair = source.pair
         assert pair is not None
         found: Accuracy | None = None
-        for accuracy in self._copy.evaluate(*pair, self._trainee.current()):
+        for accuracy in self._brake.over(self._copy.evaluate(*pair, self._trainee.current())):
             found = accuracy
             yield self._progress(done)
         if found is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from prunescope.core.errors import RequestError
+from prunescope.core.errors import RequestError, is_out_of_memory
 from prunescope.measure import Accuracy
 from prunescope.session import Session
 from prunescope.session.history import History
@@ -47,7 +47,7 @@ def unrun(name: str, error: Exception, batch: int) -> RequestError:
     if isinstance(error, RequestError):
         return error
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, MemoryError) or "out of memory" in reason or "can't allocate memory" in reason:
+    if is_out_of_memory(error):
         return RequestError(name, f"`{name}` ran out of memory on {batch:,} examples: give smaller batches.")
     return RequestError(name, f"`{name}` could not run the model on a batch of `train`: {reason}")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prunescope.core.errors import RequestError
 from prunescope.measure import Randomness, pruned_copy
 from prunescope.prune.masking import where_kept
+from prunescope.recover.brake import Interrupted
 from prunescope.session import Session
 from prunescope.sources import arguments, copy_of, scores_of
 
@@ -125,6 +126,18 @@ class Trainee:
                 yield
         finally:
             self.model.eval()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Put the buffers back if the block is interrupted: batch-norm's have seen half a batch by then."""
+        before = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        try:
+            yield
+        except Interrupted:
+            with torch.no_grad():
+                for buffer, value in before:
+                    buffer.copy_(value)
+            raise
 
     def current(self) -> dict[str, Tensor]:
         """Return all parameters and buffers except masks, by full name without ``_orig``, sharing memory."""

@@ -1,15 +1,35 @@
-"""Cut out pruned channels in the background: first the list of cuts, then the network, then its latency."""
+"""Cut out pruned channels in the background: first the list of cuts, then the network, then its latency.
+
+The session is read on the event loop. What takes long runs in a thread, on copies that nothing else uses.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from prunescope.core.errors import RequestError
 from prunescope.explorer.live.metric import REST_SECONDS
-from prunescope.explorer.live.task import BackgroundTask
-from prunescope.export.compact import INSTALL, CompactModel, compacting, is_installed, possible_cuts
+from prunescope.explorer.live.runner import MetricRunner
+from prunescope.explorer.live.task import BackgroundTask, in_thread
+from prunescope.export.compact import (
+    INSTALL,
+    CompactModel,
+    Cutting,
+    Found,
+    Pair,
+    compacted,
+    compacting,
+    is_installed,
+    latency_of,
+    metrics_of,
+)
+from prunescope.measure import EvalCopy, Metrics, evaluated
+from prunescope.measure.states import Question, known, question
 from prunescope.session import Session
 from prunescope.session.history import Step
 
@@ -49,11 +69,12 @@ class LiveCompact(BackgroundTask):
 
     Args:
         publish: Called with the state so far, whenever more is known.
+        runner: Calls the user's metric, one call at a time.
     """
 
-    def __init__(self, publish: Callable[[CompactShown], object]) -> None:
+    def __init__(self, publish: Callable[[CompactShown], object], runner: MetricRunner) -> None:
         super().__init__()
-        self._publish = publish
+        self._publish, self._runner = publish, runner
         self._shown = CompactShown()
 
     def start(self, session: Session, coupled: str, *, make: bool) -> None:
@@ -72,27 +93,48 @@ class LiveCompact(BackgroundTask):
     async def _in_steps(self, session: Session, coupled: str, make: bool) -> None:
         await asyncio.sleep(REST_SECONDS)
         try:
-            self._look(session, coupled)
+            cutting = _cutting(session, coupled)
+            found = await asyncio.to_thread(cutting.find)
+            self._tell(found)
             if make:
-                for found in compacting(session, coupled, seconds=LATENCY_SECONDS):
-                    self._tell(found)
-                    await asyncio.sleep(0)
+                await self._make(session, cutting, found)
         except RequestError as problem:
             self._put(problem=str(problem))
         self._put(busy="")
 
-    def _look(self, session: Session, coupled: str) -> None:
-        if not is_installed():
-            raise RequestError(
-                "compact_model", f"Cutting out needs torch-pruning, which is not installed: {INSTALL}"
-            )
-        cuts, refused = possible_cuts(session, coupled)
-        stays = tuple(f"{layer} stays whole: {why}." for layer, why in refused.items())
-        self._put(cuts=tuple(f"{cut.sentence}." for cut in cuts), refused=stays)
+    async def _make(self, session: Session, cutting: Cutting, found: Found) -> None:
+        dense = EvalCopy(session.source.module)
+        compact = await asyncio.to_thread(compacted, cutting, found, dense)
+        self._put(found=compact)
+        compact = replace(compact, metric=await self._metric(session, compact))
+        self._put(found=compact, busy="Measuring latency …")
+        turns = latency_of(dense, compact, cutting, seconds=LATENCY_SECONDS)
+        async for latency in in_thread(turns):
+            self._put(found=replace(compact, latency=latency))
 
-    def _tell(self, found: CompactModel | None) -> None:
-        if found is not None:
-            self._put(found=found, busy="Measuring latency …" if found.latency else self._shown.busy)
+    async def _metric(self, session: Session, compact: CompactModel) -> Pair[Any] | None:
+        """Measure both networks in small pieces; the user's function in its thread, call by call."""
+        function = session.source.evaluate
+        if function is None:
+            pairs: list[Pair[Any] | None] = [None]
+            for pair in metrics_of(session, compact.model):
+                pairs.append(pair)
+                await asyncio.sleep(0)
+            return pairs[-1]
+        if known(session) is None:
+            await self._runner.ask(question(session), self._late)
+        answers: list[Metrics] = []
+        asked = Question(partial(evaluated, function, copy.deepcopy(compact.model)), answers.append)
+        await self._runner.ask(asked, self._late)
+        self._put(problem="")
+        return Pair(known(session), answers[0])
+
+    def _late(self, problem: RequestError) -> None:
+        self._put(problem=str(problem))
+
+    def _tell(self, found: Found) -> None:
+        stays = tuple(f"{layer} stays whole: {why}." for layer, why in found.refused.items())
+        self._put(cuts=tuple(f"{cut.sentence}." for cut in found.cuts), refused=stays)
 
     def _put(self, **found: object) -> None:
         self._shown = replace(self._shown, **found)  # type: ignore[arg-type]
@@ -100,9 +142,17 @@ class LiveCompact(BackgroundTask):
 
     def _now(self, session: Session, coupled: str, make: bool) -> None:
         try:
-            self._look(session, coupled)
+            self._tell(_cutting(session, coupled).find())
             for found in compacting(session, coupled, seconds=LATENCY_SECONDS) if make else ():
-                self._tell(found)
+                self._put(found=found or self._shown.found)
         except RequestError as problem:
             self._put(problem=str(problem))
         self._put(busy="")
+
+
+def _cutting(session: Session, coupled: str) -> Cutting:
+    if not is_installed():
+        raise RequestError(
+            "compact_model", f"Cutting out needs torch-pruning, which is not installed: {INSTALL}"
+        )
+    return Cutting(session, coupled)

@@ -1,13 +1,13 @@
 """Recovery in the background: train one batch at a time, while the slider stays responsive and has priority.
 
-Batches run on the event loop that runs the user's cells. Slow ones run in a thread instead, on a copy of the
-model that nothing else uses.
+Quick batches run on the event loop that runs the user's cells. Slow ones, and all until one has proved quick,
+run in a thread instead, on a copy of the model that nothing else uses; to stop does not wait for their end.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -26,7 +26,7 @@ PUBLISH_SECONDS = 0.25
 """Seconds between updates of the curve."""
 
 SLOW_SECONDS = 0.15
-"""A batch that takes longer makes the next one run in a thread."""
+"""A step that takes longer makes the next one run in a thread."""
 
 USUAL = Recipe(seconds=50, targets="dense")
 """The default recipe of the page."""
@@ -100,6 +100,7 @@ class LiveRecovery(BackgroundTask):
         """
         if limit is not None and recipe.seconds is not None:
             recipe = replace(recipe, seconds=min(recipe.seconds, limit))
+        self._halt()
         self._work = FineTuning(session, recipe) if doing == FINE_TUNE else Reestimation(session)
         self._session = session
         start = known_accuracy(session, session.applied)
@@ -107,15 +108,25 @@ class LiveRecovery(BackgroundTask):
         self._start(session, self._work, limit)
 
     def stop(self) -> None:
-        """Stop after the current batch; the result then waits to be kept or discarded."""
+        """Stop, within the current batch if it is a slow one; the result waits to be kept or discarded."""
         if self._shown.doing:
             self._put(stopping=True)
+            self._halt()
+
+    def close(self) -> None:
+        """Cancel the current work, and end what a thread does for it. May be called from any thread."""
+        self._halt()
+        super().close()
+
+    def _halt(self) -> None:
+        if self._work is not None and self._shown.doing:
+            self._work.stop()
 
     def end(self, keep: bool) -> None:
         """Keep the waiting result, or discard it."""
         work, self._work = self._work, None
         if work is not None and self._shown.waits:
-            self._put(waits=False, note="" if keep else "Given up: the weights are as they were before.")
+            self._put(waits=False, note="" if keep else "Discarded: the weights are as they were before.")
             if keep:
                 self._keep(work)
 
@@ -153,22 +164,25 @@ class LiveRecovery(BackgroundTask):
             put_back()
 
     async def _run(self, work: Work, limit: float | None) -> None:
-        steps, slow, told, began = work.run(), False, 0.0, perf_counter()
-        while True:
-            start = perf_counter()
-            progress = await asyncio.to_thread(next, steps, None) if slow else next(steps, None)
-            slow = perf_counter() - start > SLOW_SECONDS
-            if progress is None:
-                self._end(work)
-                return
-            late = limit is not None and start - began > limit
-            if self._shown.stopping or late:
-                self._wait(work, f"Stopped after {limit:g} s, the most this server allows." if late else "")
-                return
-            if perf_counter() - told > PUBLISH_SECONDS:
-                told = perf_counter()
-                self._tell(work, progress)
-            await self._rest()
+        loop = asyncio.get_running_loop()
+        timer = None if limit is None else loop.call_later(limit, self._time_is_up, limit)
+        told = 0.0
+        try:
+            async for progress in _pieces(work.run()):
+                if self._shown.stopping:
+                    break
+                if perf_counter() - told > PUBLISH_SECONDS:
+                    told = perf_counter()
+                    self._tell(work, progress)
+                await self._rest()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        (self._wait if self._shown.stopping else self._end)(work)
+
+    def _time_is_up(self, limit: float) -> None:
+        self._put(note=f"Stopped after {limit:g} s, the most this server allows.")
+        self.stop()
 
     def _tell(self, work: Work, progress: Progress) -> None:
         if isinstance(work, FineTuning):
@@ -185,13 +199,13 @@ class LiveRecovery(BackgroundTask):
         self._keep(work)
         self._put(doing="", stopping=False, curve=curve, progress=done)
 
-    def _wait(self, work: Work, note: str) -> None:
+    def _wait(self, work: Work) -> None:
         """Wait for the user to keep or discard what has been trained so far."""
         kept = isinstance(work, FineTuning) and work.step > 0
         if not kept:
             self._work = None
-        said = note or self._shown.note
-        self._put(doing="", stopping=False, waits=kept, note=said if kept else "Stopped: nothing was done.")
+        note = self._shown.note if kept else "Stopped: nothing was done."
+        self._put(doing="", stopping=False, waits=kept, note=note)
 
     async def _rest(self) -> None:
         """Give way to other tasks, and wait while a control moves, unless asked to stop."""
@@ -216,3 +230,17 @@ class LiveRecovery(BackgroundTask):
     def _drain(self, steps: Iterator[Progress], work: Work) -> None:
         for progress in steps:
             self._tell(work, progress)
+
+
+async def _pieces(steps: Iterator[Progress]) -> AsyncIterator[Progress]:
+    """Yield from ``steps``: on this loop once a step has proved quick, in a thread before and when slow."""
+    slow, step = True, 0
+    while True:
+        start = perf_counter()
+        progress = await asyncio.to_thread(next, steps, None) if slow else next(steps, None)
+        if progress is None:
+            return
+        quick = perf_counter() - start <= SLOW_SECONDS
+        if not quick or progress.step > step:
+            slow, step = not quick, progress.step
+        yield progress

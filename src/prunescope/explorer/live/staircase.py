@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 from prunescope.core.errors import RequestError
-from prunescope.explorer.live.task import BackgroundTask
+from prunescope.explorer.live.task import BackgroundTask, in_thread
 from prunescope.export.compact import Staircase, staircase
 from prunescope.session import Session
 
 PUBLISH_SECONDS = 0.25
 """Seconds between updates while timing."""
+
+TIMING_SECONDS = 3.0
+"""How long to time all widths together, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class LiveStaircase(BackgroundTask):
         self._start(session, layer)
 
     async def _in_steps(self, session: Session, layer: str) -> None:
-        told = 0.0
+        told, work = 0.0, staircase(session, layer, seconds=TIMING_SECONDS)
         try:
-            for found in staircase(session, layer):
+            found = next(work)  # The session is read on this loop; what takes long runs in a thread.
+            async for found in in_thread(work):
                 if found is not None and perf_counter() - told > PUBLISH_SECONDS:
                     told = perf_counter()
                     self._put(found=found)
-                await asyncio.sleep(0)
             self._put(found=found, busy=False)
         except RequestError as problem:
             self._put(busy=False, problem=str(problem))

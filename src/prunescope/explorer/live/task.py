@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 class BackgroundTask:
@@ -49,3 +51,10 @@ class BackgroundTask:
     def _now(self, *work: Any) -> None:
         """Do ``work`` immediately, to the end."""
         raise NotImplementedError
+
+
+async def in_thread(work: Iterator[T]) -> AsyncIterator[T]:
+    """Yield from ``work``, each piece of which is done in a thread, while the loop does other things."""
+    end = object()
+    while (piece := await asyncio.to_thread(next, work, end)) is not end:
+        yield cast(T, piece)

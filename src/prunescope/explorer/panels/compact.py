@@ -70,11 +70,11 @@ class CompactPanel(Panel):
         self.cuts, self.table = widgets.HTML().add_class("ps-cuts"), widgets.HTML().add_class("ps-account")
         self.message = message()
         head = widgets.HTML(_HEAD).add_class("ps-cuts")
-        first = widgets.Box([self.buttons["look"], self.coupled, self.buttons["make"]])
-        last = widgets.Box([self.buttons["weights"], self.buttons["script"]])
-        for row in (first, last):
+        self._asks = widgets.Box([self.buttons["look"], self.coupled, self.buttons["make"]])
+        self._takes = widgets.Box([self.buttons["weights"], self.buttons["script"]])
+        for row in (self._asks, self._takes):
             row.add_class("ps-take-row")
-        parts = [head, first, self.message, self.cuts, self.table, last]
+        parts = [head, self._asks, self.message, self.cuts, self.table, self._takes]
         self.widget = widgets.VBox(parts).add_class("ps-compact")
 
     def _start(self, coupled: str, *, make: bool) -> None:
@@ -95,6 +95,8 @@ class CompactPanel(Panel):
             self.coupled.value = shown.coupled
         busy = fresh and bool(shown.busy)
         found = shown.found if fresh else None
+        show(self._asks, found is None)
+        show(self._takes, found is not None)
         show(self.buttons["look"], not looked)
         show(self.buttons["make"], looked and bool(shown.cuts) and found is None)
         adds = bool(shown.refused) or shown.coupled == "any" or any("same" in cut for cut in shown.cuts or ())

@@ -179,6 +179,8 @@ class RecoverPanel(Panel):
         busy, prunes = bool(shown.doing), bool(done) or snapshot.preview.pruned_units > 0
         trains = not reasons.get(FINE_TUNE) and self.state.tasks.training_limit != 0
         closed = html.LOCKED if self._locked else "a recovery is running." if busy else ""
+        if shown.waits:
+            closed = closed or "keep or discard the result first."
         nothing = closed or ("" if prunes else "nothing is pruned yet.")
         why = {
             "reestimate": nothing or ("it is not possible here." if reasons.get(REESTIMATE) else ""),

@@ -54,13 +54,13 @@ def progress_html(snapshot: Snapshot, limit: float | None) -> str:
     said = []
     if shown.doing:
         verb = "Fine-tuning" if shown.doing == FINE_TUNE else "Re-estimating batch-norm"
-        said.append(f"{verb}: {100 * progress.done:.0f} %" if progress else f"{verb} …")
+        said.append(f"{verb}: {100 * progress.done:.0f} %" if progress and progress.step else f"{verb} …")
         if progress and progress.seconds_left is not None and shown.doing == FINE_TUNE:
             said[-1] += f" · {progress.seconds_left:.0f} s left · step {progress.step:,}"
             said[-1] += "" if progress.loss is None else f" · loss {progress.loss:.3g}"
         said[-1] = f"{said[-1]}{'; stopping …' if shown.stopping else ''}."
     elif shown.waits and progress:
-        said.append(f"Stopped after {progress.step:,} steps: keep what is trained, or give it up.")
+        said.append(f"Stopped after {progress.step:,} steps: keep what is trained, or discard it.")
     elif not shown.doing:
         said += _idle(snapshot, limit)
     said.append(shown.note)

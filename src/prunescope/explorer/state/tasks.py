@@ -64,7 +64,7 @@ class Tasks:
         self._network = LiveNetwork(lambda known: publish(network=known), self.runner)
         self._recovery = LiveRecovery(lambda known: publish(recovery=known), self._keep_recovered)
         self._staircase = LiveStaircase(lambda known: publish(staircase=known))
-        self._compact = LiveCompact(lambda known: publish(compact=known))
+        self._compact = LiveCompact(lambda known: publish(compact=known), self.runner)
         self._sides = LiveSides(self._publish_sides, self.runner)
 
     @property

@@ -6,7 +6,6 @@ Its graph and its removal are used, its importances are not: what goes was chose
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from prunescope.core.errors import RequestError
+from prunescope.core.errors import RequestError, is_out_of_memory
 from prunescope.measure.randomness import untouched_randomness
 from prunescope.sources import arguments, scores_of
 
@@ -41,6 +40,20 @@ class Item:
     name: str
     role: str
     channels: Mapping[int, tuple[int, ...]] = field(repr=False)
+
+
+@contextmanager
+def run_problems(name: str) -> Iterator[None]:
+    """Raise a `RequestError` that names ``name`` for whatever a run of the model raises within the block."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
+        full = is_out_of_memory(error)
+        said = "ran out of memory: give fewer `examples`" if full else f"could not run the model: {reason}"
+        raise RequestError(name, f"`{name}` {said}.") from error
 
 
 def is_installed() -> bool:
@@ -85,7 +98,7 @@ class Graph:
         self._names = {id(module): name for name, module in model.named_modules()}
         self._names |= {id(each): name for name, each in model.named_parameters()}
         try:
-            with _traceable(model), warnings.catch_warnings(action="ignore"), untouched_randomness():
+            with _traceable(model), untouched_randomness():
                 self._graph.build_dependency(model, example_inputs=inputs, forward_fn=_forward, verbose=False)
         except RequestError:
             raise

@@ -9,29 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prunescope.core.errors import RequestError
-from prunescope.export.compact.cuts import COUPLED, Cut, find_cuts, silence
-from prunescope.export.compact.graph import Graph
+from prunescope.export.compact.cuts import Cut
+from prunescope.export.compact.cutting import COMPARED, Cutting, Found
+from prunescope.export.compact.graph import run_problems
 from prunescope.export.compact.rebuild import compact_bytes, rebuild_code, state_shapes
-from prunescope.export.compact.recurrent import cut_units, find_recurrent, silence_units
-from prunescope.export.model import pruned_model
 from prunescope.measure import Accuracy, EvalCopy, count_flops, evaluated
 from prunescope.measure.latency import EXAMPLES, Latency, compare_latency
-from prunescope.measure.randomness import untouched_randomness
-from prunescope.measure.states import accuracy, eval_copy, evaluate, known, question
+from prunescope.measure.states import accuracy, evaluate, known, question
 from prunescope.session import Session
-from prunescope.sources import arguments, rows_of, scores_of, target_of, unwritten, write_file
+from prunescope.sources import target_of, unwritten, write_file
 
 T = TypeVar("T")
-
-COMPARED = 256
-"""Examples on which the smaller network must answer as the silenced one does."""
-
-TOLERANCE = 1e-4
-"""Largest difference that rounding may make, as a part of the largest answer."""
 
 
 class Pair(NamedTuple, Generic[T]):
@@ -127,43 +118,6 @@ def _fewer(pair: Pair[int]) -> str:
     return f"{pair.before:,} → {pair.after:,} ({100 * (1 - pair.after / max(pair.before, 1)):.1f} % less)"
 
 
-def possible_cuts(session: Session, coupled: str = "same") -> tuple[list[Cut], dict[str, str]]:
-    """Return what would be cut out of the session's model, and why other pruned channels would not.
-
-    Nothing is cut: it is to be shown before.
-
-    Args:
-        session: The session, with steps that prune whole channels.
-        coupled: Where the channels of several layers are added: ``"same"`` cuts those that all of them prune,
-            ``"any"`` those that any of them prunes, which prunes them in the others as well.
-
-    Raises:
-        RequestError: torch-pruning is not installed, there is nothing to run the model on, or it cannot be
-            followed.
-    """
-    model, inputs = _plain(session, coupled)
-    recurrent, why_not = find_recurrent(model, rows_of(inputs, slice(2)))
-    cuts, refused = find_cuts(_graph(model, inputs), coupled)
-    return [*recurrent, *cuts], {**why_not, **refused}
-
-
-def _graph(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
-    return Graph(model, rows_of(inputs, slice(2)))
-
-
-def _plain(session: Session, coupled: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    if coupled not in COUPLED:
-        raise RequestError("coupled", f"`coupled` must be 'same' or 'any', got {coupled!r}.")
-    _ = session.source.module  # Raises where there is none.
-    inputs = session.source.inputs
-    if inputs is None:
-        raise RequestError(
-            "compact_model",
-            "`compact_model` needs `data` or `example`: channels are followed through a run of the model.",
-        )
-    return pruned_model(session, permanent=True).eval(), inputs
-
-
 def compacting(
     session: Session, coupled: str = "same", *, seconds: float = 2.0, examples: int = EXAMPLES
 ) -> Iterator[CompactModel | None]:
@@ -171,38 +125,68 @@ def compacting(
 
     Args:
         session: The session; its model is read, never written.
-        coupled: As for `possible_cuts`.
+        coupled: As for `Cutting`.
         seconds: How long latency is measured.
         examples: Examples in the batch that is timed.
 
     Raises:
-        RequestError: As `possible_cuts`, or nothing can be cut: the sentence says why.
+        RequestError: As `Cutting`, or nothing can be cut: the sentence says why.
     """
-    masked, inputs = _plain(session, coupled)
-    compared = rows_of(inputs, slice(COMPARED))
-    cuts, refused = possible_cuts(session, coupled)
-    yield None
-    model, reference, cuts = _cut_out(masked, cuts, refused, compared)
-    yield None
-    dense = eval_copy(session).model
-    found = CompactModel(
+    cutting = Cutting(session, coupled)
+    found = compacted(cutting, cutting.find(), dense := EvalCopy(session.source.module))
+    yield found
+    for metric in metrics_of(session, found.model):
+        found = replace(found, metric=metric)
+        yield found if metric else None
+    for latency in latency_of(dense, found, cutting, seconds=seconds, examples=examples):
+        found = replace(found, latency=latency)
+        yield found
+
+
+def latency_of(
+    dense: EvalCopy, found: CompactModel, cutting: Cutting, *, seconds: float, examples: int = EXAMPLES
+) -> Iterator[Latency]:
+    """Yield the latency of both networks after each turn; may be run in any thread.
+
+    Raises:
+        RequestError: They cannot be run on so many examples.
+    """
+    with run_problems("compact_model"):
+        yield from compare_latency(
+            dense.model, found.model, cutting.inputs, seconds=seconds, examples=examples
+        )
+
+
+def compacted(cutting: Cutting, found: Found, dense: EvalCopy) -> CompactModel:
+    """Return the smaller network with all but its metric and its latency; may be run in any thread.
+
+    Args:
+        cutting: What it is cut out of.
+        found: What `Cutting.find` has found.
+        dense: The network as it was given, used by nothing else meanwhile.
+
+    Raises:
+        RequestError: Nothing can be cut: the sentence says why.
+    """
+    inputs, masked = cutting.inputs, cutting.masked
+    with run_problems("compact_model"):
+        model, cuts, refused, difference = cutting.cut_out(found)
+        flops = Pair(count_flops(dense, inputs).total, count_flops(EvalCopy(model), inputs).total)
+    return CompactModel(
         model,
         tuple(cuts),
         refused,
-        _difference(model, reference, compared),
-        len(compared[0]),
-        Pair(session.parameters, sum(parameter.numel() for parameter in model.parameters())),
-        Pair(count_flops(eval_copy(session), inputs).total, count_flops(EvalCopy(model), inputs).total),
+        difference,
+        min(COMPARED, len(inputs[0])),
+        Pair(_parameters(dense.model), _parameters(model)),
+        flops,
         Pair(_size(masked), _size(model)),
         _original=masked,
     )
-    yield found
-    for metric in _metrics(session, model):
-        found = replace(found, metric=metric)
-        yield found if metric else None
-    for latency in compare_latency(dense, model, inputs, seconds=seconds, examples=examples):
-        found = replace(found, latency=latency)
-        yield found
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def compact_model(
@@ -211,6 +195,7 @@ def compact_model(
     """Return the session's model without the channels that its steps prune; see `compacting`.
 
     Example:
+        >>> import torch
         >>> from prunescope.sources import module_source
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> session = Session(module_source(net, example=torch.ones(2, 4)))
@@ -229,7 +214,7 @@ def _size(model: nn.Module) -> int:
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
-def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
+def metrics_of(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
     """Yield None after each bit of work, then the metric of both, where there is one."""
     source = session.source
     if source.evaluate is not None:
@@ -249,87 +234,3 @@ def _metrics(session: Session, model: nn.Module) -> Iterator[Pair[Any] | None]:
         counted.append(found)
         yield None
     yield Pair(accuracy(session), counted[-1])
-
-
-def _cut_out(
-    masked: nn.Module, cuts: list[Cut], refused: dict[str, str], inputs: tuple[Tensor, ...]
-) -> tuple[nn.Module, nn.Module, list[Cut]]:
-    """Return the smaller network, the silenced one, and the cuts that it can be made by."""
-    if cuts:
-        try:
-            return *_tried(masked, cuts, inputs), cuts
-        except _Unequal:
-            problems = {cut: _why_not(masked, cut, inputs) for cut in cuts}
-            refused |= {cut.layer: why for cut, why in problems.items() if why}
-            cuts = [cut for cut, why in problems.items() if not why]
-    if not cuts:
-        raise RequestError("compact_model", f"`compact_model` has nothing to cut out: {_reasons(refused)}.")
-    try:
-        return *_tried(masked, cuts, inputs), cuts
-    except _Unequal as problem:
-        raise RequestError(
-            "compact_model", f"`compact_model` cannot cut these channels out together: {problem}."
-        ) from problem
-
-
-def _reasons(refused: Mapping[str, str]) -> str:
-    if not refused:
-        return "no whole channel is pruned; prune with method 'ln_structured' and dim 0"
-    return "; ".join(f"{layer}: {why}" for layer, why in refused.items())
-
-
-class _Unequal(Exception):
-    """A smaller network that does not run, or answers something else."""
-
-
-def _tried(masked: nn.Module, cuts: list[Cut], inputs: tuple[Tensor, ...]) -> tuple[nn.Module, nn.Module]:
-    model, reference = copy.deepcopy(masked), copy.deepcopy(masked)
-    for cut in cuts:
-        (silence if cut.items else silence_units)(reference, cut)
-    expected = _answer(reference, inputs)
-    asked = {name: parameter.requires_grad for name, parameter in masked.named_parameters()}
-    try:
-        for cut in cuts:
-            if not cut.items:
-                cut_units(model, cut)
-        graph = _graph(model, inputs)
-        for cut in cuts:
-            if cut.items:
-                graph.cut(cut.layer, list(cut.channels))
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(asked[name])
-        difference = _distance(_answer(model, inputs), expected)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _Unequal(f"without them the model cannot be run ({reason})") from error
-    largest = max(float(part.abs().max()) for part in expected)
-    if not difference <= TOLERANCE * max(1.0, largest):
-        raise _Unequal(f"without them the model answers differently, by {difference:.2g}")
-    return model, reference
-
-
-def _why_not(masked: nn.Module, cut: Cut, inputs: tuple[Tensor, ...]) -> str:
-    try:
-        _tried(masked, [cut], inputs)
-    except _Unequal as problem:
-        return str(problem)
-    return ""
-
-
-def _difference(model: nn.Module, reference: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    return _distance(_answer(model, inputs), _answer(reference, inputs))
-
-
-def _answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    positional, named = arguments(inputs)
-    with torch.no_grad(), untouched_randomness():
-        answer = scores_of(model(*positional, **named))
-    parts = answer.values() if isinstance(answer, Mapping) else answer
-    listed = [parts] if isinstance(parts, Tensor) else list(parts)
-    return [part for part in listed if isinstance(part, Tensor)]
-
-
-def _distance(these: list[Tensor], those: list[Tensor]) -> float:
-    if [part.shape for part in these] != [part.shape for part in those] or not these:
-        raise ValueError("the answers have another shape")
-    return max(float((a - b).abs().max()) for a, b in zip(these, those, strict=True))

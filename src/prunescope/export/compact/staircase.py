@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prunescope.core.errors import RequestError
 from prunescope.export.compact.cuts import Cut
-from prunescope.export.compact.graph import Graph
+from prunescope.export.compact.graph import Graph, run_problems
 from prunescope.export.compact.recurrent import cut_units, readers_of
 from prunescope.export.model import pruned_model
 from prunescope.measure.latency import EXAMPLES, BlockTimer, Quartiles, batch_of
@@ -108,18 +108,26 @@ def staircase(
     if inputs is None:
         raise RequestError("staircase", "`data` or `example` must be given: latency shows in a run.")
     count, batch = _channels(model, layer), batch_of(inputs, examples)
-    timers: list[tuple[int, BlockTimer]] = []
+    yield None  # From here on the session is not needed.
+    with run_problems("staircase"):
+        for known in _timed(model, layer, inputs, batch, seconds):
+            yield None if known is None else Staircase(layer, count, known, examples)
+
+
+def _timed(
+    model: nn.Module, layer: str, inputs: tuple[Tensor, ...], batch: tuple[Tensor, ...], seconds: float
+) -> Iterator[tuple[Tread, ...] | None]:
+    count, timers = _channels(model, layer), dict[int, BlockTimer]()
     for width in widths(count):
-        timers.append((width, BlockTimer(_with_width(model, layer, width, count, inputs), batch)))
+        timers[width] = BlockTimer(_with_width(model, layer, width, count, inputs), batch)
         yield None
-    times: dict[int, list[float]] = {width: [] for width, _ in timers}
+    times: dict[int, list[float]] = {width: [] for width in timers}
     end = time.perf_counter() + seconds
     while len(times[count]) < FEWEST_ROUNDS or time.perf_counter() < end:
-        for width, timer in timers:
+        for width, timer in timers.items():
             times[width].append(timer.block())
             yield None
-        treads = tuple(Tread(width, Quartiles.of(found)) for width, found in times.items())
-        yield Staircase(layer, count, treads, examples)
+        yield tuple(Tread(width, Quartiles.of(found)) for width, found in times.items())
 
 
 def _channels(model: nn.Module, layer: str) -> int:
