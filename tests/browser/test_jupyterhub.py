@@ -91,9 +91,9 @@ def told_before_its_line_is_up(page, go: Callable[[], None]) -> dict[str, Any]:
     page.route("**/voila*.js", lambda route: held.append(route))
     with page.expect_response("**/voila/session/*") as told:
         go()
+    page.unroute("**/voila*.js")  # First: what is asked for between the two would be held for ever.
     for route in held:
         route.continue_()
-    page.unroute("**/voila*.js")
     return {"status": told.value.status, **told.value.json()}
 
 
