@@ -46,6 +46,15 @@ def seen(explorer: Explorer) -> Comparison:
     return explorer.snapshot.comparison
 
 
+def test_a_scope_of_several_layers_is_left_aside_and_that_is_said(explorer: Explorer) -> None:
+    explorer.scope = "alike"
+    open_tab(explorer, "Compare")
+    message = explorer.screen.panels["compare"].message
+    assert "Scope reaches several layers; Compare is about this layer alone." in message.value
+    explorer.scope = "layer"
+    assert "alone" not in message.value
+
+
 def test_opening_the_tab_compares_with_chance_and_leaving_it_ends_that(explorer: Explorer) -> None:
     assert explorer.snapshot.comparison is None
     assert explorer.screen.panels["compare"].canvas is None

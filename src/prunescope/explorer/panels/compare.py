@@ -26,6 +26,8 @@ from prunescope.measure.compare import GIVEN, Choice
 _PADDING = 34
 """Pixels that the tab takes of the width, on both sides together."""
 
+ALONE = "Scope reaches several layers; Compare is about this layer alone."
+
 SHOWN = "What is shown above"
 """Name of the state without any change."""
 
@@ -110,7 +112,8 @@ class ComparePanel(Panel):
         text = snapshot.message("compare") or snapshot.comparing_problem
         told = (seen.problems.get("metric", ""),) if seen else ()
         problem = text or next(filter(None, told), "")
-        say(self.message, problem or snapshot.scoring, problem=bool(problem))
+        note = snapshot.scoring or (ALONE if snapshot.preview.reach is not None else "")
+        say(self.message, problem or note, problem=bool(problem))
 
     def _show(self, seen: Comparison | None) -> None:
         for widget in (self._holder, self.table):
