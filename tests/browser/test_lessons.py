@@ -74,7 +74,7 @@ ATTEMPTS: dict[str, tuple[str, Callable[[Locator], None], str, Callable[[Locator
         ),
     ),
     "02-channels-and-dim": (
-        "Which one channel goes?",
+        "Which channel goes? Press its number",
         lambda e: press_channel(e, "dim 1, input features: 1"),
         "You chose along dim 1, the input features",
         lambda e: (
@@ -119,7 +119,7 @@ ATTEMPTS: dict[str, tuple[str, Callable[[Locator], None], str, Callable[[Locator
         "Why did the pruned weights stay zero",
         lambda e: choose(e, "the optimizer skips zeros"),
         "It knows nothing of zeros",
-        lambda e: choose(e, "each forward pass applies the mask anew"),
+        lambda e: choose(e, "each forward pass applies the mask again"),
     ),
 }
 
