@@ -88,10 +88,18 @@ def log_in(page, hub: str, user: str) -> None:
 def told_before_its_line_is_up(page, go: Callable[[], None]) -> dict[str, Any]:
     """Return what a page that is slow to load is told of its session."""
     held: list[Route] = []
-    page.route("**/voila*.js", lambda route: held.append(route))
+    may_go = False
+
+    def hold(route: Route) -> None:
+        if may_go:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/voila*.js", hold)
     with page.expect_response("**/voila/session/*") as told:
         go()
-    page.unroute("**/voila*.js")  # First: what is asked for between the two would be held for ever.
+    may_go = True
     for route in held:
         route.continue_()
     return {"status": told.value.status, **told.value.json()}
